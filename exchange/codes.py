@@ -1,0 +1,167 @@
+"""Every integer code of the venue: event kinds, sides, flags, outcome kinds, results, states.
+
+Plain module constants, because kernels freeze them at compile time. The tables at the end give each
+code its name and, for rejections, the sentence that a user reads.
+"""
+
+# --- event kinds, in bands -------------------------------------------------------------------------
+NEW, CANCEL, AMEND, CANCEL_ALL = 1, 2, 3, 4
+LEVEL_SET, TRADE_PRINT, BOOK_CLEAR, INDEX, MARK, FUNDING_RATE, FUNDING_SETTLE, SHIFT = range(16, 24)
+DEPOSIT, WITHDRAW, SET_LEVERAGE, SET_MARGIN_MODE, TRANSFER, OPEN_POSITION = range(32, 38)
+SET_FEES, HALT, RESUME = 48, 49, 50
+MARK_TICK, REFILL_TICK, LIQUIDATE = 64, 65, 66  # internal: only the timer heap makes these
+
+# --- sides, time in force, contract kinds, margin modes ----------------------------------------------
+BID, ASK = 0, 1
+GTC, IOC, FOK = 0, 1, 2
+LINEAR, INVERSE = 0, 1
+CROSS, ISOLATED = 0, 1
+
+# --- flags of events, orders and outcomes --------------------------------------------------------------
+POST_ONLY = 1
+REDUCE_ONLY = 2
+MARKET = 4
+LAST = 8  # the last row of one exchange message: the book is consistent after it
+EVIDENCE = 16  # a print that is not a market trade (insurance fund, ADL): kept, never moves last
+EXTRAPOLATED = 32  # external depth beyond the recorded levels
+SHIFT_BOOK = 64  # a SHIFT moves the recorded ladder and prints
+SHIFT_INDEX = 128  # a SHIFT moves the recorded index and mark
+FORCED = 256  # a fill of a liquidation order
+MAKER = 512  # the outcome is the resting side's
+SHADOW = 1024  # a forced fill that left the book untouched (no-feedback run)
+SELL = 2048  # the outcome's account sold
+
+# --- reserved accounts ---------------------------------------------------------------------------------
+EXTERNAL, INSURANCE, FEES, RESIDUE = 1, 2, 3, 4
+FIRST_USER = 8
+
+# --- outcome kinds -------------------------------------------------------------------------------------
+RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
+LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
+
+# --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
+OK = 0
+RESTING = 1
+FILLED = 2
+PARTLY_FILLED_RESTING = 3
+EXPIRED = 4  # IOC, FOK or market remainder that found no price; lots = what was not filled
+CANCELLED_BY_USER = 5
+CANCELLED_BY_LIQUIDATION = 6
+CANCELLED_REDUCE_ONLY = 7
+RECOVERED = 8
+CLOSED = 9
+
+UNSUPPORTED_KIND = 20
+BAD_INSTRUMENT = 21
+BAD_ACCOUNT = 22
+BAD_SIDE = 23
+BAD_TIME_IN_FORCE = 24
+BAD_FLAGS = 25
+BAD_PRICE = 26
+BAD_LOTS = 27
+BAD_AMOUNT = 28
+BAD_ORDER_ID = 29
+DUPLICATE_ORDER_ID = 30
+UNKNOWN_ORDER = 31
+NOT_OWNER = 32
+HALTED = 33
+IN_LIQUIDATION = 34
+NO_MARK = 35
+REDUCE_ONLY_INCREASES = 36
+POST_ONLY_WOULD_TAKE = 37
+FOK_UNFILLABLE = 38
+POSITION_LIMIT = 39
+OPEN_INTEREST_CAP = 40
+LEVERAGE_TIER = 41
+INSUFFICIENT_MARGIN = 42
+INSUFFICIENT_BALANCE = 43
+BAD_LEVERAGE = 44
+POSITION_OPEN = 45
+NOT_ISOLATED = 46
+ORDERS_FULL = 47
+POSITIONS_FULL = 48
+EXTERNALS_FULL = 49
+OUT_OF_ORDER = 50
+BAD_CONSTITUENT = 51
+
+# --- liquidation stages of a margin unit ------------------------------------------------------------------
+STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
+
+# --- timer priorities at one timestamp ----------------------------------------------------------------------
+PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_LIQUIDATE = 1, 2, 3
+
+# --- stop codes of run() -----------------------------------------------------------------------------------
+DONE, NEED_INPUT, OUTBOX_FULL = 0, 1, 2
+
+# --- policies ------------------------------------------------------------------------------------------------
+MARK_RECORDED, MARK_COMPUTED = 0, 1
+INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
+REFILL_NONE, REFILL_DECAY = 0, 1
+MODE_OVERLAY, MODE_SHADOW = 0, 1
+
+REFILL_STEPS_PER_HALF_LIFE = 8
+REFILL_KEEP_PPM = 917_004  # 2 ** (-1 / 8): what is left of displaced size after one refill step
+
+RESULT_TEXT = {
+    OK: "done",
+    RESTING: "the order rests in the book",
+    FILLED: "filled in full",
+    PARTLY_FILLED_RESTING: "filled in part, the remainder rests",
+    EXPIRED: "the remainder found no price within its limit and expired",
+    CANCELLED_BY_USER: "cancelled",
+    CANCELLED_BY_LIQUIDATION: "cancelled because the account is being liquidated",
+    CANCELLED_REDUCE_ONLY: "cancelled because it would no longer reduce the position",
+    RECOVERED: "the account is back above its maintenance margin",
+    CLOSED: "every position of the unit is closed",
+    UNSUPPORTED_KIND: "this event kind is not supported",
+    BAD_INSTRUMENT: "no such instrument",
+    BAD_ACCOUNT: "no such account, or the account may not do this",
+    BAD_SIDE: "side must be 0 (bid) or 1 (ask)",
+    BAD_TIME_IN_FORCE: "time in force must be GTC, IOC or FOK",
+    BAD_FLAGS: "flags contradict each other or the time in force",
+    BAD_PRICE: "price is outside the instrument's ladder",
+    BAD_LOTS: "quantity is outside 1..order_max",
+    BAD_AMOUNT: "amount is outside the allowed range",
+    BAD_ORDER_ID: "order id must be positive",
+    DUPLICATE_ORDER_ID: "an order with this id is live",
+    UNKNOWN_ORDER: "no live order has this id",
+    NOT_OWNER: "the order belongs to another account",
+    HALTED: "the instrument is halted",
+    IN_LIQUIDATION: "the account is being liquidated",
+    NO_MARK: "the instrument has no mark price yet",
+    REDUCE_ONLY_INCREASES: "a reduce-only order needs an opposite position",
+    POST_ONLY_WOULD_TAKE: "a post-only order would have traded at once",
+    FOK_UNFILLABLE: "not enough quantity within the limit to fill in full",
+    POSITION_LIMIT: "position with open orders would pass the limit",
+    OPEN_INTEREST_CAP: "open interest with open orders would pass the cap",
+    LEVERAGE_TIER: "exposure would pass what this leverage allows",
+    INSUFFICIENT_MARGIN: "equity would be below initial margin",
+    INSUFFICIENT_BALANCE: "available balance is too small",
+    BAD_LEVERAGE: "leverage is outside the instrument's range",
+    POSITION_OPEN: "not allowed while a position or order is open",
+    NOT_ISOLATED: "the position is not isolated",
+    ORDERS_FULL: "the order pool is full",
+    POSITIONS_FULL: "the position pool is full",
+    EXTERNALS_FULL: "the pool of external levels is full",
+    OUT_OF_ORDER: "event time is before the clock",
+    BAD_CONSTITUENT: "no such index constituent",
+}
+
+def _names(*names: str) -> dict[int, str]:
+    return {globals()[name]: name for name in names}
+
+
+EVENT_NAME = _names("NEW", "CANCEL", "AMEND", "CANCEL_ALL", "LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK",
+                    "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT", "DEPOSIT", "WITHDRAW", "SET_LEVERAGE",
+                    "SET_MARGIN_MODE", "TRANSFER", "OPEN_POSITION", "SET_FEES", "HALT", "RESUME", "MARK_TICK",
+                    "REFILL_TICK", "LIQUIDATE")
+OUTCOME_NAME = _names("RESULT", "FILL", "CANCELLED", "MARK_PRICE", "FUNDING", "LIQUIDATION_START", "LIQUIDATION_ORDER",
+                      "LIQUIDATION_FEE", "TAKEOVER", "ADL", "DEFICIT", "LIQUIDATION_END")
+RESULT_NAME = _names("OK", "RESTING", "FILLED", "PARTLY_FILLED_RESTING", "EXPIRED", "CANCELLED_BY_USER",
+                     "CANCELLED_BY_LIQUIDATION", "CANCELLED_REDUCE_ONLY", "RECOVERED", "CLOSED", "UNSUPPORTED_KIND",
+                     "BAD_INSTRUMENT", "BAD_ACCOUNT", "BAD_SIDE", "BAD_TIME_IN_FORCE", "BAD_FLAGS", "BAD_PRICE",
+                     "BAD_LOTS", "BAD_AMOUNT", "BAD_ORDER_ID", "DUPLICATE_ORDER_ID", "UNKNOWN_ORDER", "NOT_OWNER",
+                     "HALTED", "IN_LIQUIDATION", "NO_MARK", "REDUCE_ONLY_INCREASES", "POST_ONLY_WOULD_TAKE",
+                     "FOK_UNFILLABLE", "POSITION_LIMIT", "OPEN_INTEREST_CAP", "LEVERAGE_TIER", "INSUFFICIENT_MARGIN",
+                     "INSUFFICIENT_BALANCE", "BAD_LEVERAGE", "POSITION_OPEN", "NOT_ISOLATED", "ORDERS_FULL",
+                     "POSITIONS_FULL", "EXTERNALS_FULL", "OUT_OF_ORDER", "BAD_CONSTITUENT")

@@ -1,0 +1,361 @@
+"""The venue's configuration: TOML text to frozen Structs, checked, and compiled to the kernels' records.
+
+Every rule that differs between venues is a field here, so that a venue is a TOML file (`exchange/profiles`) and never
+a branch in the code. Decimal fields are text in TOML, because 0.1 has no exact binary form.
+"""
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from exchange import codes, schema, units
+from exchange.errors import ConfigError
+
+MONEY_MAX = 2**62  # every sum and product of money stays below this, so int64 never wraps
+LOTS_MAX = 2**31 - 1
+NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet both
+
+Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+FeePpm = Annotated[int, msgspec.Meta(ge=-100_000, le=100_000)]
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Asset(_Struct):
+    """A settlement asset; `quantum` is its smallest amount, e.g. "0.000001"."""
+
+    name: str
+    quantum: str
+
+
+class Tier(_Struct):
+    """Marginal maintenance tier: holds from `floor` (money, decimal text) on."""
+
+    floor: str
+    maintenance_ppm: Ppm
+    leverage_max: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class Fees(_Struct):
+    """Rates of the traded value. Negative = rebate. `liquidation_ppm` goes to the insurance fund."""
+
+    maker_ppm: FeePpm = 200
+    taker_ppm: FeePpm = 500
+    liquidation_ppm: Ppm = 0
+
+
+class Constituent(_Struct):
+    """One source of a computed index."""
+
+    name: str
+    weight_ppm: Ppm
+
+
+class Instrument(_Struct):
+    """One contract. Prices and quantities are decimal text in the venue's own units."""
+
+    symbol: str
+    settle: str
+    tick: str
+    lot: str
+    price_max: str
+    order_max: str
+    position_max: str
+    open_interest_max: str
+    tiers: Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)]
+    kind: Literal["linear"] = "linear"
+    multiplier: str = "1"
+    mark_per_tick: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    fees: Fees | None = None
+    market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
+    constituents: tuple[Constituent, ...] = ()
+
+
+class Index(_Struct):
+    """How the index is made. `feedback_ppm` is this venue's share of it."""
+
+    rule: Literal["composite", "median", "weighted"] = "composite"
+    outlier_ppm: Ppm = 50_000
+    stale_ns: Nanoseconds = 10_000_000_000
+    feedback_ppm: Ppm = 0
+
+
+class Mark(_Struct):
+    """Mark price: as recorded, or the median of index + funding basis, index + average basis, last."""
+
+    source: Literal["recorded", "computed"] = "computed"
+    period_ns: Nanoseconds = 1_000_000_000
+    samples: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
+
+
+class Funding(_Struct):
+    interval_ns: Annotated[int, msgspec.Meta(ge=1_000_000, le=10**17)] = 8 * 3600 * 1_000_000_000
+
+
+class Depth(_Struct):
+    """What happens to recorded size that simulated takers ate."""
+
+    refill: Literal["none", "decay"] = "none"
+    half_life_ns: Annotated[int, msgspec.Meta(ge=8, le=10**17)] = 10_000_000_000
+
+
+class Liquidation(_Struct):
+    """`mode` shadow = liquidations do not touch the book (the no-feedback run)."""
+
+    mode: Literal["overlay", "shadow"] = "overlay"
+    detection_delay_ns: Nanoseconds = 0
+    order_delay_ns: Nanoseconds = 0
+
+
+class Capacity(_Struct):
+    """Sizes of the pools, allocated once."""
+
+    accounts: Count = 1_000
+    positions: Count = 4_000
+    orders: Count = 65_536
+    external_levels: Count = 65_536
+    outcomes: Count = 1 << 20
+
+
+class Venue(_Struct):
+    """A whole venue. `source` and `date` say where the rules were read and when."""
+
+    name: str
+    instruments: Annotated[tuple[Instrument, ...], msgspec.Meta(min_length=1, max_length=1000)]
+    assets: Annotated[tuple[Asset, ...], msgspec.Meta(min_length=1, max_length=100)]
+    source: str = ""
+    date: str = ""
+    fees: Fees = Fees()
+    index: Index = Index()
+    mark: Mark = Mark()
+    funding: Funding = Funding()
+    depth: Depth = Depth()
+    liquidation: Liquidation = Liquidation()
+    capacity: Capacity = Capacity()
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """What the kernels read: record arrays, one row an instrument, tier or constituent."""
+
+    instruments: np.ndarray
+    tiers: np.ndarray
+    constituents: np.ndarray
+    policy: np.ndarray
+
+
+def profiles_folder() -> Path:
+    return Path(__file__).parent / "profiles"
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """Read `[venue]` of a shipped profile, or of a TOML file when `name` is a path."""
+    path = Path(name) if name.endswith(".toml") else profiles_folder() / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in profiles_folder().glob("*.toml")))
+        raise ConfigError("$.profile", f"no profile {name!r}; shipped are {known}, or give a path ending in .toml")
+    tables = load_toml(path)
+    if "venue" not in tables:
+        raise ConfigError("$.venue", f"{path} has no [venue] table")
+    return tables["venue"]
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; `ConfigError` names the file and the place."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(str(path), "no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(str(path), f"not valid TOML: {error}") from None
+
+
+def build_venue(table: dict[str, Any]) -> Venue:
+    """Turn a plain table into a checked `Venue`."""
+    try:
+        venue = msgspec.convert(table, Venue)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$")
+        raise ConfigError(f"$.venue{where.rstrip('`')}", message) from None
+    validate(venue)
+    return venue
+
+
+def fees_of(venue: Venue, instrument: Instrument) -> Fees:
+    return instrument.fees if instrument.fees is not None else venue.fees
+
+
+def _number(where: str, text: str, positive: bool = True) -> Decimal:
+    try:
+        number = units.decimal(text)
+    except ValueError as error:
+        raise ConfigError(where, str(error)) from None
+    if positive and number <= 0:
+        raise ConfigError(where, f"expected a positive number, got {text}")
+    return number
+
+
+def _count(where: str, text: str, step: Decimal) -> int:
+    try:
+        return units.whole(_number(where, text), step)
+    except ValueError as error:
+        raise ConfigError(where, str(error)) from None
+
+
+def validate(venue: Venue) -> None:
+    """Prove that the configuration is whole and that no product of money can pass 2**62.
+
+    Raises
+    ------
+    ConfigError
+        With the path of the field, what was expected and, for units, the quantum that would do.
+    """
+    compile_venue(venue)
+
+
+def compile_venue(venue: Venue) -> Compiled:
+    """Check every relation of the configuration and compile it to record arrays."""
+    assets = [asset.name for asset in venue.assets]
+    if len(set(assets)) != len(assets):
+        raise ConfigError("$.venue.assets", "two assets share a name")
+    symbols = [instrument.symbol for instrument in venue.instruments]
+    if len(set(symbols)) != len(symbols):
+        raise ConfigError("$.venue.instruments", "two instruments share a symbol")
+    records = np.zeros(len(venue.instruments), schema.INSTRUMENT)
+    tiers: list[tuple[int, int, int, int]] = []
+    constituents: list[tuple[int, int, int]] = []
+    for k, instrument in enumerate(venue.instruments):
+        where = f"$.venue.instruments[{k}]"
+        record = records[k]
+        if instrument.settle not in assets:
+            raise ConfigError(f"{where}.settle", f"{instrument.settle!r} is not in venue.assets {assets}")
+        asset = assets.index(instrument.settle)
+        quantum = _number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
+        _compile_units(record, instrument, quantum, where)
+        record["asset"] = asset
+        fees = fees_of(venue, instrument)
+        record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
+        if fees.maker_ppm + fees.taker_ppm < 0:
+            raise ConfigError(f"{where}.fees", "maker_ppm + taker_ppm is negative: every trade would lose the venue money")
+        record["liquidation_ppm"] = fees.liquidation_ppm
+        record["tier_base"], record["tier_count"] = len(tiers), len(instrument.tiers)
+        tiers += _compile_tiers(instrument, quantum, where)
+        record["constituent_base"], record["constituent_count"] = len(constituents), len(instrument.constituents)
+        constituents += [(0, 0, constituent.weight_ppm) for constituent in instrument.constituents]
+        if venue.index.rule != "composite" and not instrument.constituents:
+            raise ConfigError(f"{where}.constituents", f"index rule {venue.index.rule!r} needs at least one constituent")
+        if venue.index.rule == "weighted" and sum(c.weight_ppm for c in instrument.constituents) != 1_000_000:
+            raise ConfigError(f"{where}.constituents", "weights must add up to 1000000 ppm")
+    _check_bounds(venue, records)
+    tier_records = np.array(tiers, dtype=schema.TIER)
+    source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
+    for k, row in enumerate(constituents):
+        source_records[k] = row
+    return Compiled(records, tier_records, source_records, _compile_policy(venue))
+
+
+def _compile_units(record: np.void, instrument: Instrument, quantum: Decimal, where: str) -> None:
+    tick, lot = _number(f"{where}.tick", instrument.tick), _number(f"{where}.lot", instrument.lot)
+    multiplier = _number(f"{where}.multiplier", instrument.multiplier)
+    money = tick * lot * multiplier
+    unit_value = money / quantum
+    if unit_value != unit_value.to_integral_value():
+        raise ConfigError(f"{where}.tick", f"tick * lot * multiplier = {money.normalize():f} is not a whole number of "
+                          f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do")
+    if int(unit_value) % instrument.mark_per_tick:
+        raise ConfigError(f"{where}.mark_per_tick", f"{instrument.mark_per_tick} does not divide the {int(unit_value)} "
+                          f"quanta of one tick and lot; a quantum of {money.normalize() / instrument.mark_per_tick:f} would do")
+    record["unit_value"] = int(unit_value)
+    record["mark_unit"] = int(unit_value) // instrument.mark_per_tick
+    record["mark_per_tick"] = instrument.mark_per_tick
+    record["kind"] = codes.LINEAR
+    record["market_band_ppm"] = instrument.market_band_ppm
+    ticks_max = _count(f"{where}.price_max", instrument.price_max, tick)
+    if ticks_max > LOTS_MAX:
+        raise ConfigError(f"{where}.price_max", f"{ticks_max} ticks; a ladder holds at most {LOTS_MAX}")
+    if ticks_max * instrument.mark_per_tick >= 2**40:
+        raise ConfigError(f"{where}.mark_per_tick", "price_max in sub-ticks must stay below 2**40; lower mark_per_tick")
+    record["ticks_max"] = ticks_max
+    for field in ("order_max", "position_max", "open_interest_max"):
+        lots = _count(f"{where}.{field}", getattr(instrument, field), lot)
+        if lots > LOTS_MAX:
+            raise ConfigError(f"{where}.{field}", f"{lots} lots; at most {LOTS_MAX} are allowed")
+        record[f"{field}_lots"] = lots
+
+
+def _compile_tiers(instrument: Instrument, quantum: Decimal, where: str) -> list[tuple[int, int, int, int]]:
+    rows: list[tuple[int, int, int, int]] = []
+    for k, tier in enumerate(instrument.tiers):
+        place = f"{where}.tiers[{k}]"
+        try:
+            floor = units.whole(_number(f"{place}.floor", tier.floor, positive=False), quantum)
+        except ValueError as error:
+            raise ConfigError(f"{place}.floor", str(error)) from None
+        if not rows:
+            if floor != 0:
+                raise ConfigError(f"{place}.floor", f"the first tier starts at 0, got {tier.floor}")
+            rows.append((0, 0, tier.maintenance_ppm, tier.leverage_max * 100))
+            continue
+        before = rows[-1]
+        if floor <= before[0]:
+            raise ConfigError(f"{place}.floor", f"{tier.floor} is not above the tier before it")
+        if tier.maintenance_ppm < before[2]:
+            raise ConfigError(f"{place}.maintenance_ppm", "maintenance rates must not fall from tier to tier")
+        if tier.leverage_max * 100 > before[3]:
+            raise ConfigError(f"{place}.leverage_max", "leverage must not rise from tier to tier")
+        jump = floor * (tier.maintenance_ppm - before[2])
+        if jump % 1_000_000:
+            raise ConfigError(f"{place}.floor", f"{tier.floor} makes the tier's cumulative amount a fraction of a quantum; "
+                              "margin would jump at its edge")
+        rows.append((floor, before[1] + jump // 1_000_000, tier.maintenance_ppm, tier.leverage_max * 100))
+    if any(row[2] >= 1_000_000 for row in rows):
+        raise ConfigError(f"{where}.tiers", "a maintenance rate must stay below 1000000 ppm")
+    return rows
+
+
+def _check_bounds(venue: Venue, records: np.ndarray) -> None:
+    """Per account: value of the largest position and orders. In all: value of the whole open interest."""
+    for k, record in enumerate(records):
+        where = f"$.venue.instruments[{k}]"
+        top = int(record["ticks_max"]) * int(record["unit_value"])
+        position = max(int(record["position_max_lots"]), int(record["order_max_lots"])) * top * NOTIONAL_SLACK
+        position *= len(records)
+        whole_book = int(record["open_interest_max_lots"]) * top * 2
+        for field, bound in (("position_max", position), ("open_interest_max", whole_book)):
+            if bound >= MONEY_MAX:
+                factor = Decimal(10) ** len(str(bound // MONEY_MAX))
+                asset = venue.assets[int(record["asset"])]
+                raise ConfigError(f"{where}.{field}", f"value at price_max reaches {bound} quanta, beyond 2**62; a quantum of "
+                                  f"{units.decimal(asset.quantum) * factor:f} for {asset.name} would do, or a lower {field} or price_max")
+
+
+def _compile_policy(venue: Venue) -> np.ndarray:
+    policy = np.zeros(1, schema.POLICY)
+    row = policy[0]
+    row["mark_source"] = {"recorded": codes.MARK_RECORDED, "computed": codes.MARK_COMPUTED}[venue.mark.source]
+    row["mark_period_ns"], row["mark_samples"] = venue.mark.period_ns, venue.mark.samples
+    rules = {"composite": codes.INDEX_COMPOSITE, "median": codes.INDEX_MEDIAN, "weighted": codes.INDEX_WEIGHTED}
+    row["index_rule"] = rules[venue.index.rule]
+    row["index_outlier_ppm"], row["index_stale_ns"] = venue.index.outlier_ppm, venue.index.stale_ns
+    row["index_feedback_ppm"] = venue.index.feedback_ppm
+    row["funding_interval_ns"] = venue.funding.interval_ns
+    row["refill"] = {"none": codes.REFILL_NONE, "decay": codes.REFILL_DECAY}[venue.depth.refill]
+    row["refill_period_ns"] = venue.depth.half_life_ns // codes.REFILL_STEPS_PER_HALF_LIFE
+    row["mode"] = {"overlay": codes.MODE_OVERLAY, "shadow": codes.MODE_SHADOW}[venue.liquidation.mode]
+    row["detection_delay_ns"] = venue.liquidation.detection_delay_ns
+    row["order_delay_ns"] = venue.liquidation.order_delay_ns
+    row["assets"], row["instruments"] = len(venue.assets), len(venue.instruments)
+    row["accounts"] = codes.FIRST_USER + venue.capacity.accounts
+    return policy
+
+
+def to_table(venue: Venue) -> dict[str, Any]:
+    """Plain builtins of a venue, in field order: what the config digest and the run's record are made of."""
+    return msgspec.to_builtins(venue)

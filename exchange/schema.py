@@ -1,0 +1,257 @@
+"""Record layouts of the venue's inputs, outputs and state. Slot 0 of every pool is NIL and stays zero.
+
+Suffixes name the unit: `_ticks`, `_lots`, `_sub` (sub-ticks: marks and indices), `_money` or none (quanta of
+the settlement asset), `_ppm`, `_ppb`, `_ns`, `_seq`, `_idx` or none (slot in a pool).
+"""
+
+import numpy as np
+
+
+def _record(*fields: tuple) -> np.dtype:
+    return np.dtype(list(fields), align=True)
+
+
+EVENT = _record(
+    ("ts_ns", "i8"),  # replay clock: local receive time
+    ("exchange_ns", "i8"),  # the exchange's own stamp, 0 when it sent none
+    ("seq", "i8"),  # place in the tape
+    ("order_id", "i8"),
+    ("price", "i8"),  # ticks; sub-ticks for INDEX and MARK; ppb for funding
+    ("qty", "i8"),  # lots, or money for DEPOSIT, WITHDRAW, TRANSFER
+    ("account", "i4"),
+    ("liquidation_id", "i4"),
+    ("kind", "i2"),
+    ("instrument", "i2"),
+    ("flags", "i2"),
+    ("side", "i1"),
+    ("time_in_force", "i1"),
+)
+
+OUTCOME = _record(
+    ("ts_ns", "i8"),
+    ("seq", "i8"),  # consecutive from 1
+    ("cause_seq", "i8"),  # number of the event that caused it
+    ("order_id", "i8"),
+    ("price", "i8"),
+    ("lots", "i8"),
+    ("money", "i8"),
+    ("account", "i4"),
+    ("counterparty", "i4"),
+    ("liquidation_id", "i4"),
+    ("kind", "i2"),
+    ("code", "i2"),
+    ("instrument", "i2"),
+    ("flags", "i2"),
+)
+
+# --- book --------------------------------------------------------------------------------------------------
+ORDER = _record(
+    ("order_id", "i8"),
+    ("account", "i4"),  # EXTERNAL for recorded size
+    ("position", "i4"),  # POSITION slot; for EXTERNAL the EXTERNAL_LEVEL slot
+    ("ticks", "i4"),
+    ("order_lots", "i4"),
+    ("leaves_lots", "i4"),
+    ("next", "i4"),  # in the level's queue, oldest first
+    ("prev", "i4"),
+    ("account_next", "i4"),  # in the account's list of live orders, oldest first
+    ("account_prev", "i4"),
+    ("instrument", "i2"),
+    ("flags", "i2"),
+    ("side", "i4"),
+)
+
+LEVEL = _record(
+    ("lots", "i8"),  # sum of leaves in the queue
+    ("head", "i4"),
+    ("tail", "i4"),
+    ("external", "i4"),  # EXTERNAL_LEVEL slot of this price, also when nothing of it is left in the queue
+    ("count", "i4"),
+)
+
+EXTERNAL_LEVEL = _record(
+    ("recorded_lots", "i4"),  # as recorded
+    ("lots", "i4"),  # after the depth factor
+    ("displaced_lots", "i4"),  # eaten by simulated flow and not back yet
+    ("printed_lots", "i4"),  # recorded prints that reached it since its last update
+    ("recorded_ticks", "i4"),  # as recorded
+    ("ticks", "i4"),  # after the shift
+    ("order", "i4"),
+    ("next", "i4"),  # all external levels of one instrument, oldest first; also the free list
+    ("prev", "i4"),
+    ("instrument", "i2"),
+    ("side", "i1"),
+    ("extrapolated", "i1"),
+)
+
+LADDER = _record(  # one price ladder: where its 64-way bitmap tree starts in the flat word array
+    ("level_base", "i8"),
+    ("word_base0", "i8"),
+    ("word_base1", "i8"),
+    ("word_base2", "i8"),
+    ("word_base3", "i8"),
+    ("top_words", "i8"),
+    ("ticks_max", "i8"),
+)
+
+BOOK = _record(
+    ("best_ticks", "i8", (2,)),  # best bid, best ask; 0 = none
+    ("external_head", "i4"),
+    ("external_tail", "i4"),
+    ("order_lots", "i8"),  # leaves of all live simulated orders
+    ("crossed_levels", "i8"),  # recorded levels dropped because the recording crossed itself
+)
+
+ID_SLOT = _record(("order_id", "i8"), ("slot", "i8"))
+
+# --- risk --------------------------------------------------------------------------------------------------
+WALLET = _record(  # one account's cash in one settlement asset: the unit of cross margin
+    ("cash", "i8"),
+    ("flat", "i4"),
+    ("open", "i4"),  # 1 once the account was funded
+    ("first_position", "i4"),  # positions settled in this asset, by instrument
+    ("first_order", "i4"),
+    ("last_order", "i4"),
+    ("stage", "i2"),
+    ("dirty", "i2"),
+    ("liquidation_id", "i4"),
+    ("leg_instrument", "i4"),
+)
+
+POSITION = _record(
+    ("lots", "i8"),  # signed
+    ("entry_value", "i8"),  # signed sum of trade values since flat
+    ("isolated_margin", "i8"),
+    ("bid_value", "i8"),  # value of live bids at their limits, reduce-only ones left out
+    ("ask_value", "i8"),
+    ("bid_lots", "i8"),
+    ("ask_lots", "i8"),
+    ("bankruptcy_ticks", "i8"),
+    ("wallet", "i4"),
+    ("next", "i4"),
+    ("leverage_e2", "i4"),  # hundredths
+    ("liquidation_id", "i4"),
+    ("instrument", "i2"),
+    ("mode", "i2"),
+    ("stage", "i2"),
+    ("dirty", "i2"),
+)
+
+GUARD = _record(  # two per position: [2 p] fires when the mark falls to it, [2 p + 1] when it rises to it
+    ("mark_sub", "i8"),  # 0 = not armed
+    ("next", "i4"),
+    ("prev", "i4"),
+)
+
+TIER = _record(
+    ("floor", "i8"),  # notional from which the tier holds (the edge belongs to it)
+    ("cum", "i8"),
+    ("maintenance_ppm", "i8"),
+    ("leverage_max_e2", "i8"),
+)
+
+# --- prices and instruments ------------------------------------------------------------------------------------
+INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
+    ("unit_value", "i8"),  # money of one lot moving one tick
+    ("mark_unit", "i8"),  # money of one lot moving one sub-tick
+    ("mark_per_tick", "i8"),
+    ("ticks_max", "i8"),
+    ("order_max_lots", "i8"),
+    ("position_max_lots", "i8"),
+    ("open_interest_max_lots", "i8"),
+    ("maker_ppm", "i8"),
+    ("taker_ppm", "i8"),
+    ("liquidation_ppm", "i8"),
+    ("market_band_ppm", "i8"),
+    ("tier_base", "i4"),
+    ("tier_count", "i4"),
+    ("constituent_base", "i4"),
+    ("constituent_count", "i4"),
+    ("kind", "i2"),
+    ("asset", "i2"),
+)
+
+MARKET = _record(
+    ("recorded_index_sub", "i8"),
+    ("index_sub", "i8"),
+    ("mark_sub", "i8"),
+    ("recorded_mark_sub", "i8"),
+    ("last_ticks", "i8"),
+    ("funding_rate_ppb", "i8"),
+    ("next_funding_ns", "i8"),
+    ("shift_ticks", "i8"),
+    ("index_shift_sub", "i8"),
+    ("depth_ppm", "i8"),
+    ("basis_sum_sub", "i8"),
+    ("basis_count", "i8"),
+    ("basis_next", "i8"),
+    ("open_interest_lots", "i8"),
+    ("mark_version", "i8"),
+    ("halted", "i4"),
+    ("mark_timer", "i2"),
+    ("refill_timer", "i2"),
+)
+
+CONSTITUENT = _record(("price_sub", "i8"), ("ts_ns", "i8"), ("weight_ppm", "i8"))
+
+POLICY = _record(  # one record: what the profile decides
+    ("mark_source", "i8"),
+    ("mark_period_ns", "i8"),
+    ("mark_samples", "i8"),
+    ("index_rule", "i8"),
+    ("index_outlier_ppm", "i8"),
+    ("index_stale_ns", "i8"),
+    ("index_feedback_ppm", "i8"),
+    ("funding_interval_ns", "i8"),
+    ("refill", "i8"),
+    ("refill_period_ns", "i8"),
+    ("mode", "i8"),
+    ("detection_delay_ns", "i8"),
+    ("order_delay_ns", "i8"),
+    ("assets", "i8"),
+    ("instruments", "i8"),
+    ("accounts", "i8"),
+)
+
+# --- io ----------------------------------------------------------------------------------------------------------
+TIMER = _record(
+    ("ts_ns", "i8"),
+    ("cause_seq", "i8"),
+    ("seq", "i8"),
+    ("priority", "i4"),
+    ("account", "i4"),
+    ("order", "i4"),  # order among the units of one account
+    ("unit", "i4"),  # +wallet (cross) or -position (isolated); instrument for MARK_TICK, REFILL_TICK
+    ("kind", "i4"),
+)
+
+CONTROL = _record(
+    ("clock_ns", "i8"),
+    ("event_seq", "i8"),
+    ("outcome_seq", "i8"),
+    ("outbox_count", "i8"),
+    ("timer_count", "i8"),
+    ("timer_seq", "i8"),
+    ("liquidation_seq", "i8"),
+    ("dirty_count", "i8"),
+    ("order_free", "i8"),
+    ("order_high", "i8"),
+    ("order_live", "i8"),
+    ("position_high", "i8"),
+    ("external_free", "i8"),
+    ("external_high", "i8"),
+    ("sweep_kind", "i8"),
+    ("sweep_instrument", "i8"),
+    ("sweep_next", "i8"),
+    ("sweep_value", "i8"),
+    ("rank_instrument", "i8"),
+    ("rank_side", "i8"),
+    ("rank_version", "i8"),
+    ("rank_count", "i8"),
+    ("deposits", "i8"),
+    ("withdrawals", "i8"),
+    ("guard_checks", "i8"),
+    ("rejected", "i8"),
+)
+
+RANK = _record(("score", "i8"), ("wallet", "i4"), ("position", "i4"))
