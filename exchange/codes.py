@@ -51,6 +51,7 @@ CANCELLED_REDUCE_ONLY = 7
 RECOVERED = 8
 CLOSED = 9
 
+FIRST_REJECTION = 20
 UNSUPPORTED_KIND = 20
 BAD_INSTRUMENT = 21
 BAD_ACCOUNT = 22
@@ -91,13 +92,16 @@ STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3
 PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_LIQUIDATE = 1, 2, 3
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
-DONE, NEED_INPUT, OUTBOX_FULL = 0, 1, 2
+DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
 
 # --- policies ------------------------------------------------------------------------------------------------
 MARK_RECORDED, MARK_COMPUTED = 0, 1
 INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
 REFILL_NONE, REFILL_DECAY = 0, 1
 MODE_OVERLAY, MODE_SHADOW = 0, 1
+
+OUTCOMES_PER_ORDER = 3  # a fill: both sides and a liquidation fee
+OUTCOMES_PER_STEP = 4096  # funding, deleveraging: two for each of 1,024 accounts, and a margin
 
 REFILL_STEPS_PER_HALF_LIFE = 8
 REFILL_KEEP_PPM = 917_004  # 2 ** (-1 / 8): what is left of displaced size after one refill step

@@ -76,7 +76,7 @@ class Instrument(_Struct):
     mark_per_tick: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     fees: Fees | None = None
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
-    constituents: tuple[Constituent, ...] = ()
+    constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class Index(_Struct):
@@ -97,7 +97,7 @@ class Mark(_Struct):
 
 
 class Funding(_Struct):
-    interval_ns: Annotated[int, msgspec.Meta(ge=1_000_000, le=10**17)] = 8 * 3600 * 1_000_000_000
+    interval_ns: Annotated[int, msgspec.Meta(ge=1_000_000, le=10**15)] = 8 * 3600 * 1_000_000_000
 
 
 class Depth(_Struct):
@@ -254,6 +254,9 @@ def compile_venue(venue: Venue) -> Compiled:
         if venue.index.rule == "weighted" and sum(c.weight_ppm for c in instrument.constituents) != 1_000_000:
             raise ConfigError(f"{where}.constituents", "weights must add up to 1000000 ppm")
     _check_bounds(venue, records)
+    if venue.capacity.outcomes < codes.OUTCOMES_PER_ORDER * venue.capacity.orders + codes.OUTCOMES_PER_STEP:
+        raise ConfigError("$.venue.capacity.outcomes", f"must be at least {codes.OUTCOMES_PER_ORDER} * orders + {codes.OUTCOMES_PER_STEP}, "
+                          "the most that one event can emit")
     tier_records = np.array(tiers, dtype=schema.TIER)
     source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
     for k, row in enumerate(constituents):

@@ -40,8 +40,8 @@ OUTCOME = _record(
     ("liquidation_id", "i4"),
     ("kind", "i2"),
     ("code", "i2"),
-    ("instrument", "i2"),
-    ("flags", "i2"),
+    ("instrument", "i4"),
+    ("flags", "i4"),
 )
 
 # --- book --------------------------------------------------------------------------------------------------
@@ -102,12 +102,19 @@ BOOK = _record(
     ("crossed_levels", "i8"),  # recorded levels dropped because the recording crossed itself
 )
 
+POOLS = _record(  # one record: what is free and live in the order and external-level pools
+    ("order_free", "i8"),
+    ("order_high", "i8"),
+    ("order_live", "i8"),
+    ("external_free", "i8"),
+    ("external_high", "i8"),
+)
+
 ID_SLOT = _record(("order_id", "i8"), ("slot", "i8"))
 
 # --- risk --------------------------------------------------------------------------------------------------
 WALLET = _record(  # one account's cash in one settlement asset: the unit of cross margin
     ("cash", "i8"),
-    ("flat", "i4"),
     ("open", "i4"),  # 1 once the account was funded
     ("first_position", "i4"),  # positions settled in this asset, by instrument
     ("first_order", "i4"),
@@ -116,6 +123,12 @@ WALLET = _record(  # one account's cash in one settlement asset: the unit of cro
     ("dirty", "i2"),
     ("liquidation_id", "i4"),
     ("leg_instrument", "i4"),
+)
+
+TOTAL = _record(  # one settlement asset; balance = cash + isolated margin - entry values of all wallets
+    ("deposits", "i8"),
+    ("withdrawals", "i8"),
+    ("balance", "i8"),
 )
 
 POSITION = _record(
@@ -186,6 +199,7 @@ MARKET = _record(
     ("basis_count", "i8"),
     ("basis_next", "i8"),
     ("open_interest_lots", "i8"),
+    ("net_lots", "i8"),  # sum of all positions: always 0
     ("mark_version", "i8"),
     ("halted", "i4"),
     ("mark_timer", "i2"),
@@ -234,12 +248,7 @@ CONTROL = _record(
     ("timer_seq", "i8"),
     ("liquidation_seq", "i8"),
     ("dirty_count", "i8"),
-    ("order_free", "i8"),
-    ("order_high", "i8"),
-    ("order_live", "i8"),
     ("position_high", "i8"),
-    ("external_free", "i8"),
-    ("external_high", "i8"),
     ("sweep_kind", "i8"),
     ("sweep_instrument", "i8"),
     ("sweep_next", "i8"),
@@ -248,8 +257,7 @@ CONTROL = _record(
     ("rank_side", "i8"),
     ("rank_version", "i8"),
     ("rank_count", "i8"),
-    ("deposits", "i8"),
-    ("withdrawals", "i8"),
+    ("next_event", "i8"),  # place in the input where run() stopped
     ("guard_checks", "i8"),
     ("rejected", "i8"),
 )

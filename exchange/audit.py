@@ -1,0 +1,273 @@
+"""What is always true, each rule stated once, by recomputation from the raw records. The ids are those of DESIGN §5.
+
+Plain Python over the live content: slow, obvious, and independent of the kernels' running sums.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from exchange import codes
+from exchange.errors import InvariantError
+from exchange.state import Book, State
+
+
+def check(state: State, full: bool = True) -> None:
+    """Raise `InvariantError` naming the first rule that does not hold. Without `full` only the O(1) sums are looked at."""
+    _check_sums(state)
+    if full:
+        _check_nil(state)
+        _check_positions(state)
+        for instrument in range(len(state.book.books)):
+            _check_book(state, instrument)
+        _check_ids(state)
+        _check_open_orders(state)
+        _check_units(state)
+
+
+def _require(holds: bool, rule: str, where: str) -> None:
+    if not holds:
+        raise InvariantError(f"{rule} does not hold: {where}")
+
+
+def _check_sums(state: State) -> None:
+    for asset, total in enumerate(state.ledger.totals):
+        _require(total["balance"] == total["deposits"] - total["withdrawals"], "MON-1", f"asset {asset}: running balance")
+    for instrument, market in enumerate(state.prices.markets):
+        _require(market["net_lots"] == 0, "POS-1", f"instrument {instrument}: positions sum to {market['net_lots']}")
+
+
+def _check_nil(state: State) -> None:
+    pools = (state.book.orders, state.book.externals, state.ledger.positions)
+    for pool in pools:
+        _require(not any(np.any(pool[0][name]) for name in pool.dtype.names), "NIL", f"slot 0 of {pool.dtype.names[0]}… was written")
+
+
+def _check_positions(state: State) -> None:
+    wallets, positions, totals = state.ledger
+    high = int(state.io.control[0]["position_high"])
+    held = positions[1:high + 1]
+    assets = len(totals)
+    _require(bool(np.all(held["entry_value"][held["lots"] == 0] == 0)), "MON-2", "a flat position keeps an entry value")
+    for asset, total in enumerate(totals):
+        mine = held["wallet"] % assets == asset
+        money = int(wallets["cash"][asset::assets].sum()) + int(held["isolated_margin"][mine].sum()) - int(held["entry_value"][mine].sum())
+        _require(money == total["deposits"] - total["withdrawals"], "MON-1", f"asset {asset}: holds {money}")
+    for instrument, market in enumerate(state.prices.markets):
+        lots = held["lots"][held["instrument"] == instrument]
+        _require(int(lots.sum()) == 0, "POS-1", f"instrument {instrument}")
+        _require(int(lots[lots > 0].sum()) == market["open_interest_lots"], "POS-2", f"instrument {instrument}: open interest")
+        users = held[(held["instrument"] == instrument) & (held["wallet"] // assets >= codes.FIRST_USER)]
+        limit = state.prices.instruments[instrument]["position_max_lots"]
+        _require(bool(np.all(np.abs(users["lots"]) <= limit)), "POS-3", f"instrument {instrument}: position limit")
+
+
+def walk_levels(book: Book, instrument: int, side: int, count: int) -> list[tuple[int, int]]:
+    """(ticks, lots) of the best `count` levels, found by reading the bitmap row itself."""
+    return [(ticks, int(book.levels[_level(book, instrument, side, ticks)]["lots"]))
+            for ticks in _live_ticks(book, instrument, side)[:count]]
+
+
+def _level(book: Book, instrument: int, side: int, ticks: int) -> int:
+    return int(book.ladders[2 * instrument + side]["level_base"]) + ticks
+
+
+def _live_ticks(book: Book, instrument: int, side: int) -> list[int]:
+    ladder = book.ladders[2 * instrument + side]
+    base, size = int(ladder["word_base0"]), (int(ladder["ticks_max"]) >> 6) + 1
+    words = book.words[base:base + size]
+    ticks = [(int(i) << 6) + bit for i in np.flatnonzero(words) for bit in range(64) if int(words[i]) >> bit & 1]
+    return ticks if side == codes.ASK else ticks[::-1]
+
+
+def queue(book: Book, instrument: int, side: int, ticks: int) -> list[int]:
+    """Order slots of one level, oldest first."""
+    slots, slot = [], int(book.levels[_level(book, instrument, side, ticks)]["head"])
+    while slot:
+        slots.append(slot)
+        slot = int(book.orders[slot]["next"])
+    return slots
+
+
+def _check_book(state: State, instrument: int) -> None:
+    book = state.book
+    best = book.books[instrument]["best_ticks"]
+    simulated = 0
+    for side in (codes.BID, codes.ASK):
+        live = _live_ticks(book, instrument, side)
+        _require((live[0] if live else 0) == best[side], "BK-1", f"instrument {instrument} side {side}: best {best[side]}")
+        for ticks in live:
+            level = book.levels[_level(book, instrument, side, ticks)]
+            slots = queue(book, instrument, side, ticks)
+            where = f"instrument {instrument} side {side} ticks {ticks}"
+            _require(level["tail"] == slots[-1] and level["count"] == len(slots), "BK-2", where + ": chain")
+            before = 0
+            for slot in slots:
+                order = book.orders[slot]
+                _require(order["prev"] == before and order["side"] == side and order["ticks"] == ticks, "BK-2", where + f": slot {slot}")
+                _require(0 < order["leaves_lots"] <= order["order_lots"], "BK-4", where + f": slot {slot}")
+                simulated += int(order["leaves_lots"]) if order["account"] != codes.EXTERNAL else 0
+                before = slot
+            _require(level["lots"] == sum(int(book.orders[slot]["leaves_lots"]) for slot in slots), "BK-2", where + ": lots")
+    _require(simulated == book.books[instrument]["order_lots"], "BK-2", f"instrument {instrument}: live order lots")
+    for external in externals(book, instrument):
+        order = book.orders[external["order"]]
+        _require(0 <= external["displaced_lots"] <= external["lots"], "EXT-1", f"ticks {external['ticks']}: displaced")
+        _require(order["leaves_lots"] == external["lots"] - external["displaced_lots"], "EXT-1", f"ticks {external['ticks']}: leaves")
+
+
+def externals(book: Book, instrument: int) -> list[Any]:
+    """The external levels of an instrument, oldest first."""
+    found, e = [], int(book.books[instrument]["external_head"])
+    while e:
+        found.append(book.externals[e])
+        e = int(book.externals[e]["next"])
+    return found
+
+
+def _check_ids(state: State) -> None:
+    book = state.book
+    taken = book.ids[book.ids["order_id"] != 0]
+    live = {int(slot) for slot in np.flatnonzero((book.orders["account"] != codes.EXTERNAL) & (book.orders["leaves_lots"] > 0))}
+    _require({int(slot) for slot in taken["slot"]} == live, "BK-5", "ids and live orders differ")
+    _require(all(book.orders[row["slot"]]["order_id"] == row["order_id"] for row in taken), "BK-5", "an id names another order")
+    free, slot = 0, int(book.pools[0]["order_free"])
+    while slot:
+        free += 1
+        slot = int(book.orders[slot]["next"])
+        _require(free <= len(book.orders), "BK-5", "the free list is cyclic")
+    _require(free + int(book.pools[0]["order_live"]) == book.pools[0]["order_high"], "BK-5", "live + free differ from the pool")
+
+
+def _check_open_orders(state: State) -> None:
+    sums: dict[int, list[int]] = {}
+    for slot in np.flatnonzero((state.book.orders["account"] > codes.EXTERNAL) & (state.book.orders["leaves_lots"] > 0)):
+        order = state.book.orders[slot]
+        if not order["flags"] & codes.REDUCE_ONLY:
+            row = sums.setdefault(int(order["position"]), [0, 0, 0, 0])
+            unit_value = int(state.prices.instruments[order["instrument"]]["unit_value"])
+            row[2 * int(order["side"])] += int(order["ticks"]) * unit_value * int(order["leaves_lots"])
+            row[2 * int(order["side"]) + 1] += int(order["leaves_lots"])
+    positions = state.ledger.positions
+    for p in range(1, int(state.io.control[0]["position_high"]) + 1):
+        row = positions[p]
+        kept = [int(row[name]) for name in ("bid_value", "bid_lots", "ask_value", "ask_lots")]
+        _require(kept == sums.get(p, [0, 0, 0, 0]), "LIQ-1", f"position {p}: open order sums {kept}")
+
+
+def maintenance(state: State, instrument: int, notional: int) -> int:
+    """Maintenance margin of a notional, from the tier table."""
+    record = state.prices.instruments[instrument]
+    tiers = state.prices.tiers[record["tier_base"]:record["tier_base"] + record["tier_count"]]
+    tier = [t for t in tiers if t["floor"] <= notional][-1]
+    return -(-notional * int(tier["maintenance_ppm"]) // 1_000_000) - int(tier["cum"])
+
+
+def unit_health(state: State, pocket: int, legs: list[Any], moved: dict[int, int], maintained: bool) -> int:
+    """Equity minus maintenance of a unit, with the marks of `moved` instruments put elsewhere."""
+    health = pocket
+    for leg in legs:
+        instrument = int(leg["instrument"])
+        mark = moved.get(instrument, int(state.prices.markets[instrument]["mark_sub"]))
+        if mark:
+            value = mark * int(state.prices.instruments[instrument]["mark_unit"]) * int(leg["lots"])
+            health += value - int(leg["entry_value"]) - (maintenance(state, instrument, abs(value)) if maintained else 0)
+    return health
+
+
+def _units(state: State) -> list[tuple[int, int, list[int]]]:
+    """(unit, pocket, position slots) of every unit that is subject to margin."""
+    wallets, positions, totals = state.ledger
+    cross: dict[int, list[int]] = {}
+    units = []
+    for p in range(1, int(state.io.control[0]["position_high"]) + 1):
+        wallet, account = int(positions[p]["wallet"]), int(positions[p]["wallet"]) // len(totals)
+        if account != codes.INSURANCE and account < codes.FIRST_USER:
+            continue
+        if positions[p]["mode"] == codes.ISOLATED:
+            units.append((-p, int(positions[p]["isolated_margin"]), [p] if positions[p]["lots"] else []))
+        elif positions[p]["lots"]:
+            cross.setdefault(wallet, []).append(p)
+    for wallet in np.flatnonzero(wallets["open"]):
+        account = int(wallet) // len(totals)
+        if account == codes.INSURANCE or account >= codes.FIRST_USER:
+            units.append((int(wallet), int(wallets[wallet]["cash"]), cross.get(int(wallet), [])))
+    return units
+
+
+def _check_units(state: State) -> None:
+    positions, guards = state.ledger.positions, state.guards.guards
+    armed = 0
+    for unit, pocket, slots in _units(state):
+        stage = positions[-unit]["stage"] if unit < 0 else state.ledger.wallets[unit]["stage"]
+        fund = unit > 0 and unit // len(state.ledger.totals) == codes.INSURANCE
+        legs = [positions[p] for p in slots]
+        health = unit_health(state, pocket, legs, {}, not fund)
+        where = f"unit {unit}: health {health}, stage {stage}"
+        if stage != codes.STAGE_NONE:
+            _require(not any(guards[2 * p + d]["mark_sub"] for p in slots for d in (0, 1)), "LIQ-3", where + ", but armed")
+            continue
+        _require(health >= 0 or fund, "LIQ-3", where)
+        if health >= 0:
+            armed += _check_guards(state, unit, pocket, slots, not fund)
+    filed = int(np.count_nonzero(guards["mark_sub"]))
+    _require(filed == armed, "GRD-1", f"{filed} guards are filed, {armed} belong to healthy units")
+
+
+def _check_guards(state: State, unit: int, pocket: int, slots: list[int], maintained: bool) -> int:
+    """A unit cannot be breached while none of its guards is crossed; a lone leg is breached right at its guard."""
+    positions, guards = state.ledger.positions, state.guards.guards
+    corner, count = {}, 0
+    for p in slots:
+        instrument, long = int(positions[p]["instrument"]), bool(positions[p]["lots"] > 0)
+        record = state.prices.instruments[instrument]
+        guard = int(guards[2 * p + (0 if long else 1)]["mark_sub"])
+        count += guard != 0
+        _require(guards[2 * p + (1 if long else 0)]["mark_sub"] == 0, "GRD-1", f"position {p}: guard on its safe side")
+        if state.prices.markets[instrument]["mark_sub"]:
+            top = int(record["ticks_max"]) * int(record["mark_per_tick"])
+            corner[instrument] = (guard + 1 if long else (guard or top + 1) - 1)
+    legs = [positions[p] for p in slots]
+    _require(unit_health(state, pocket, legs, corner, maintained) >= 0, "GRD-1", f"unit {unit}: breached before its guards")
+    if len(slots) == 1 and count and maintained:
+        at = {k: v - 1 if legs[0]["lots"] > 0 else v + 1 for k, v in corner.items()}
+        _require(unit_health(state, pocket, legs, at, maintained) < 0, "GRD-2", f"unit {unit}: healthy at its guard")
+    return count
+
+
+def dump(state: State) -> dict[str, Any]:
+    """The live content of a state as plain values, in canonical order; derived guards left out."""
+    wallets, positions, totals = state.ledger
+    assets, book = len(totals), state.book
+    keep_wallets = np.flatnonzero((wallets["open"] != 0) & ((np.arange(len(wallets)) >= codes.FIRST_USER * assets) | (wallets["cash"] != 0)))
+    names = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots", "leverage_e2", "mode", "stage")
+    held = {}
+    for p in range(1, int(state.io.control[0]["position_high"]) + 1):
+        row = positions[p]
+        account = int(row["wallet"]) // assets
+        if account >= codes.FIRST_USER or row["lots"] or row["entry_value"]:
+            held[account, int(row["instrument"])] = tuple(int(row[name]) for name in names)
+    books, levels = {}, {}
+    for instrument in range(len(book.books)):
+        for side in (codes.BID, codes.ASK):
+            rows = [(ticks, [(int(book.orders[s]["order_id"]), int(book.orders[s]["account"]), int(book.orders[s]["leaves_lots"]))
+                             for s in queue(book, instrument, side, ticks)]) for ticks in _live_ticks(book, instrument, side)]
+            if rows:
+                books[instrument, side] = rows
+        for e in externals(book, instrument):
+            levels[instrument, int(e["side"]), int(e["ticks"])] = tuple(
+                int(e[name]) for name in ("recorded_lots", "lots", "displaced_lots", "printed_lots", "extrapolated"))
+    market_names = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_sub", "last_ticks", "funding_rate_ppb", "next_funding_ns",
+                    "shift_ticks", "index_shift_sub", "depth_ppm", "basis_sum_sub", "basis_count", "open_interest_lots", "halted")
+    count = int(state.io.control[0]["timer_count"])
+    timers = sorted(tuple(int(t[name]) for name in ("ts_ns", "priority", "account", "order", "kind")) for t in state.io.timers[1:count + 1])
+    return {
+        "wallets": {(int(w) // assets, int(w) % assets): (int(wallets[w]["cash"]), int(wallets[w]["stage"])) for w in keep_wallets},
+        "positions": dict(sorted(held.items())),
+        "books": books,
+        "externals": dict(sorted(levels.items())),
+        "markets": {k: (*(int(m[name]) for name in market_names), int(book.books[k]["crossed_levels"]))
+                    for k, m in enumerate(state.prices.markets)},
+        "timers": timers,
+        "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(totals)},
+    }

@@ -1,0 +1,59 @@
+"""Exact integer arithmetic of money: every division names its rounding. DESIGN §1."""
+
+import numpy as np
+
+from exchange.core.kernel import leaf
+
+MILLION = 1_000_000
+
+
+@leaf
+def mul_div_floor(a, b, c):
+    """floor(a * b / c) for c > 0, without the overflow of a * b (needs |b| * c < 2**63)."""
+    return a // c * b + a % c * b // c
+
+
+@leaf
+def ceil_div(a, b):
+    """ceil(a / b), b > 0."""
+    return -(-a // b)
+
+
+@leaf
+def ppm_up(value, ppm):
+    """ceil(value * ppm / 10**6), value >= 0, ppm >= 0."""
+    return value // MILLION * ppm + (value % MILLION * ppm + MILLION - 1) // MILLION
+
+
+@leaf
+def ppm_down(value, ppm):
+    """floor(value * ppm / 10**6), value >= 0, ppm >= 0."""
+    return value // MILLION * ppm + value % MILLION * ppm // MILLION
+
+
+@leaf
+def fee_of(value, ppm):
+    """Fee of a trade value >= 0, rounded against the payer; negative = rebate."""
+    if ppm >= 0:
+        return ppm_up(value, ppm)
+    return -ppm_down(value, -ppm)
+
+
+@leaf
+def close_share(entry_value, closed_lots, lots):
+    """The part of a signed entry value that closing `closed_lots` of `lots` (both > 0) takes out, toward zero."""
+    size = abs(entry_value)
+    share = size // lots * closed_lots + size % lots * closed_lots // lots
+    return share if entry_value >= 0 else -share
+
+
+@leaf
+def ratio_ppm(a, b):
+    """floor(a / b) in ppm for a >= 0, b > 0, at most 2**31 - 1; both are halved first while b >= 2**40."""
+    while b >= 1 << 40:
+        a >>= 1
+        b >>= 1
+    whole = a // b
+    if whole > 2147:
+        return np.int64(2**31 - 1)
+    return min(np.int64(2**31 - 1), whole * MILLION + a % b * MILLION // b)

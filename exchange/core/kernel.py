@@ -1,0 +1,164 @@
+"""How kernels are compiled: one decorator each for kernels and leaves, the cache policy, and the two bit intrinsics.
+
+Kernels allocate nothing, so they are compiled without reference counting (`_nrt=False`), which is worth a factor of three and
+more. That option is not documented by numba: where it is refused, kernels compile with counting and a warning says so.
+
+Compiled code is cached in a private folder under a key made of the module's own text, the text of every project module it
+imports (through others too), numba's version and the flags that change code. numba's own cache looks only at
+the one file, so it would keep a stale caller after an edit of a helper, and it ignores the boundscheck flag.
+"""
+
+import hashlib
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import llvmlite
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import config as numba_config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.extending import intrinsic, overload
+
+PROJECT_PACKAGES = ("exchange", "replay", "benchmarks", "tests")
+_IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\s+([\w, ]+)|import\s+([\w.]+))", re.MULTILINE)
+_digests: dict[str, frozenset[str]] = {}
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: `DELEVERAGE_CACHE_DIR`, else the user's cache folder."""
+    chosen = os.environ.get("DELEVERAGE_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deleverage"
+
+
+def _module_file(name: str) -> Path | None:
+    """The file of a project module, found beside this package; None when there is none."""
+    if name.split(".")[0] not in PROJECT_PACKAGES:
+        return None
+    base = Path(__file__).parents[2].joinpath(*name.split("."))
+    for file in (base.with_suffix(".py"), base / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def _sources(path: str) -> frozenset[str]:
+    """The files whose text can change the code compiled from `path`: itself and all it imports from the project."""
+    if path not in _digests:
+        found, queue = {path}, [path]
+        while queue:
+            text = Path(queue.pop()).read_text(encoding="utf-8")
+            for package, names, module in _IMPORT.findall(text):
+                candidates = [module] if module else [package, *(f"{package}.{n.strip()}" for n in names.split(","))]
+                for candidate in candidates:
+                    file = _module_file(candidate)
+                    if file is not None and str(file) not in found:
+                        found.add(str(file))
+                        queue.append(str(file))
+        _digests[path] = frozenset(found)
+    return _digests[path]
+
+
+def module_digest(path: str) -> str:
+    """Key of one module's compiled code."""
+    digest = hashlib.blake2b(digest_size=10)
+    for file in sorted(_sources(path), key=lambda name: Path(name).parts[-3:]):
+        digest.update(Path(file).name.encode() + b"\0" + Path(file).read_bytes())
+    flags = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2], numba_config.BOUNDSCHECK,
+             numba_config.OPT, numba_config.CPU_NAME, numba_config.CPU_FEATURES)
+    digest.update(repr(flags).encode())
+    return digest.hexdigest()
+
+
+class _Locator(_CacheLocator):
+    def __init__(self, py_func, py_file):
+        self._py_file = py_file
+        self._line = py_func.__code__.co_firstlineno
+        self._digest = module_digest(py_file)
+
+    def get_cache_path(self):
+        return str(cache_folder() / f"{Path(self._py_file).stem}-{self._digest}")
+
+    def ensure_cache_path(self):
+        cache_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.makedirs(self.get_cache_path(), mode=0o700, exist_ok=True)
+
+    def get_source_stamp(self):
+        return self._digest
+
+    def get_disambiguator(self):
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls(py_func, py_file)
+
+
+class _CacheImpl(CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _Cache(FunctionCache):
+    _impl_class = _CacheImpl
+
+
+def _compile(function, **options):
+    try:
+        return njit(_nrt=False, **options)(function)
+    except (KeyError, TypeError, NameError) as error:  # an unknown target option, by numba version
+        warnings.warn(f"numba refused _nrt=False ({error}); kernels run with reference counting, several times slower",
+                      RuntimeWarning, stacklevel=3)
+        return njit(**options)(function)
+
+
+def kernel(function):
+    """Compile a function that is called: cached on disk, no reference counting."""
+    compiled = _compile(function, forceinline=False)  # said outright, or a leaf that calls it would pass its own on
+    if not numba_config.DISABLE_JIT:
+        compiled._cache = _Cache(function)
+    return compiled
+
+
+def leaf(function):
+    """Compile a small function into its callers. A leaf calls only leaves."""
+    return _compile(function, forceinline=True)
+
+
+def _llvm_count(name):
+    @intrinsic
+    def count(typingctx, x):
+        def codegen(context, builder, signature, args):
+            return getattr(builder, name)(args[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.uint64), codegen
+
+    return count
+
+
+_count_trailing, _count_leading = _llvm_count("cttz"), _llvm_count("ctlz")
+
+
+def low_bit(x):
+    """Index of the lowest set bit of a non-zero uint64 (this body runs with JIT off)."""
+    return np.int64((int(x) & -int(x)).bit_length() - 1)
+
+
+def high_bit(x):
+    """Index of the highest set bit of a non-zero uint64."""
+    return np.int64(int(x).bit_length() - 1)
+
+
+@overload(low_bit, inline="always")
+def _low_bit(x):
+    return lambda x: _count_trailing(x)
+
+
+@overload(high_bit, inline="always")
+def _high_bit(x):
+    return lambda x: np.int64(63) - _count_leading(x)

@@ -1,0 +1,304 @@
+"""Liquidation: a small state machine a unit, one stage a timer. DESIGN §4; rules LIQ-3 to LIQ-6, MON-5.
+
+cancel orders -> re-check -> forced order limited at the bankruptcy price -> insurance fund -> auto-deleveraging.
+"""
+
+import numpy as np
+
+from exchange.codes import (ADL, ASK, BID, CANCELLED_BY_LIQUIDATION, CLOSED, DEFICIT, FORCED, INSURANCE, LIQUIDATION_END,
+                            LIQUIDATION_ORDER, LIQUIDATION_START, MODE_SHADOW, RECOVERED, STAGE_ADL, STAGE_DETECTED, STAGE_NONE,
+                            STAGE_REDUCE, STAGE_TAKEOVER, TAKEOVER)
+from exchange.core.adl import close_by_ranking
+from exchange.core.arith import ceil_div, mul_div_floor
+from exchange.core.guards import clear_dirty, set_liquidation_timer, set_stage, touch, touch_position
+from exchange.core.kernel import kernel, leaf
+from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
+from exchange.core.margin import (first_leg, leg_of, maintenance, mark_value, next_leg, trade_value, unit_account,
+                                  unit_numbers, unit_of, unit_pocket, unit_stage)
+from exchange.core.match import (book_trade, emit_cancelled, execute, execute_shadow, insurance_position, remove_order)
+from exchange.core.outbox import emit
+
+WEIGHT_BITS = 31
+
+
+@leaf
+def liquidation_id_of(ledger, unit):
+    if unit < 0:
+        return np.int64(ledger.positions[-unit]["liquidation_id"])
+    return np.int64(ledger.wallets[unit]["liquidation_id"])
+
+
+@leaf
+def set_liquidation_id(ledger, unit, liquidation_id):
+    if unit < 0:
+        ledger.positions[-unit]["liquidation_id"] = liquidation_id
+    else:
+        ledger.wallets[unit]["liquidation_id"] = liquidation_id
+
+
+@leaf
+def instrument_label(ledger, unit):
+    """Instrument of an isolated unit, -1 for a wallet."""
+    return np.int64(ledger.positions[-unit]["instrument"]) if unit < 0 else np.int64(-1)
+
+
+@leaf
+def live_leg(ledger, prices, unit, p):
+    """Is position `p` a leg of the unit that can be closed now?"""
+    position = ledger.positions[p]
+    return position["lots"] != 0 and leg_of(ledger, unit, p) and \
+        prices.markets[np.int64(position["instrument"])]["mark_sub"] != 0
+
+
+@leaf
+def current_leg(ledger, prices, unit):
+    """The leg at work: the first live one of the plan at or after the unit's place; 0 = none."""
+    p = first_leg(ledger, unit)
+    start = np.int64(0) if unit < 0 else np.int64(ledger.wallets[unit]["leg_instrument"])
+    while p != 0 and (ledger.positions[p]["instrument"] < start or ledger.positions[p]["bankruptcy_ticks"] == 0 or
+                      not live_leg(ledger, prices, unit, p)):
+        p = next_leg(ledger, unit, p)
+    return p
+
+
+@leaf
+def go_on(state, unit, stage):
+    """Set the next stage and its timer. Mutates the unit, the heap."""
+    set_stage(state.ledger, unit, stage)
+    set_liquidation_timer(state.ledger, state.prices, state.io, unit, np.int64(state.prices.policy[0]["order_delay_ns"]))
+
+
+@leaf
+def next_leg_stage(state, unit, p):
+    """A leg is closed: go on with the one after it. The fund's own legs are only ever deleveraged."""
+    if unit > 0:
+        state.ledger.wallets[unit]["leg_instrument"] = np.int64(state.ledger.positions[p]["instrument"]) + 1
+    fund = unit_account(state.ledger, state.prices, unit) == INSURANCE
+    go_on(state, unit, STAGE_ADL if fund else STAGE_REDUCE)
+
+
+@leaf
+def cancel_orders(state, unit, liquidation_id):
+    """Remove every live order of a unit, oldest first."""
+    wallet = np.int64(state.ledger.positions[-unit]["wallet"]) if unit < 0 else unit
+    slot = np.int64(state.ledger.wallets[wallet]["first_order"])
+    while slot != 0:
+        after = np.int64(state.book.orders[slot]["account_next"])
+        if unit_of(state.ledger, np.int64(state.book.orders[slot]["position"])) == unit:
+            emit_cancelled(state, slot, CANCELLED_BY_LIQUIDATION, liquidation_id)
+            remove_order(state, slot)
+        slot = after
+
+
+@leaf
+def leg_weight(ledger, prices, unit, p, by_notional):
+    """A leg's share of the unit's equity: its maintenance, or its notional where nothing is maintained."""
+    instrument = np.int64(ledger.positions[p]["instrument"])
+    notional = abs(mark_value(prices, instrument, np.int64(ledger.positions[p]["lots"])))
+    return notional if by_notional else maintenance(prices, instrument, notional)
+
+
+@leaf
+def sum_weights(ledger, prices, unit, by_notional, shift):
+    total = np.int64(0)
+    p = first_leg(ledger, unit)
+    while p != 0:
+        if live_leg(ledger, prices, unit, p):
+            total += leg_weight(ledger, prices, unit, p, by_notional) >> shift
+        p = next_leg(ledger, unit, p)
+    return total
+
+
+@leaf
+def plan(ledger, prices, unit, equity, required):
+    """Allot the unit's equity to its legs by maintenance and note each leg's bankruptcy price, in the account's favour."""
+    by_notional, shift = required == 0, np.int64(0)
+    while sum_weights(ledger, prices, unit, by_notional, shift) >= np.int64(1) << WEIGHT_BITS:
+        shift += 1
+    total = sum_weights(ledger, prices, unit, by_notional, shift)
+    p = first_leg(ledger, unit)
+    while p != 0:
+        ledger.positions[p]["bankruptcy_ticks"] = 0
+        if live_leg(ledger, prices, unit, p):
+            position = ledger.positions[p]
+            instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
+            record = prices.instruments[instrument]
+            share = mul_div_floor(equity, leg_weight(ledger, prices, unit, p, by_notional) >> shift, total)
+            rest, per_tick = mark_value(prices, instrument, lots) - share, np.int64(record["unit_value"]) * abs(lots)
+            ticks = ceil_div(rest, per_tick) if lots > 0 else -rest // per_tick
+            position["bankruptcy_ticks"] = max(np.int64(1), min(ticks, np.int64(record["ticks_max"])))
+        p = next_leg(ledger, unit, p)
+
+
+@kernel
+def begin_liquidation(state, unit, cause_seq):
+    """Stage DETECTED: give the liquidation its id, cancel orders, allot equity to legs."""
+    ledger, prices, io = state.ledger, state.prices, state.io
+    equity, required, legs = unit_numbers(ledger, prices, unit)
+    if equity >= required:
+        set_stage(ledger, unit, STAGE_NONE)
+        touch(ledger, io, unit)
+        return
+    io.control[0]["liquidation_seq"] += 1
+    liquidation_id, account = np.int64(io.control[0]["liquidation_seq"]), unit_account(ledger, prices, unit)
+    set_liquidation_id(ledger, unit, liquidation_id)
+    instrument, lots, price = np.int64(-1), np.int64(0), np.int64(0)
+    if unit < 0:
+        instrument, lots = np.int64(ledger.positions[-unit]["instrument"]), np.int64(ledger.positions[-unit]["lots"])
+        price = np.int64(prices.markets[instrument]["mark_sub"])
+    else:
+        ledger.wallets[unit]["leg_instrument"] = 0
+    emit(io, LIQUIDATION_START, 0, instrument, account, 0, 0, price, lots, equity, 0, liquidation_id)
+    io.outbox[np.int64(io.control[0]["outbox_count"]) - 1]["cause_seq"] = cause_seq
+    cancel_orders(state, unit, liquidation_id)
+    plan(ledger, prices, unit, equity, required)
+    if current_leg(ledger, prices, unit) == 0:
+        end_liquidation(state, unit)
+    else:
+        go_on(state, unit, STAGE_ADL if account == INSURANCE else STAGE_REDUCE)
+
+
+@kernel
+def reduce_leg(state, unit):
+    """Stage REDUCE: one immediate order for the whole leg, limited at its bankruptcy price."""
+    ledger, prices = state.ledger, state.prices
+    equity, required, legs = unit_numbers(ledger, prices, unit)
+    p = current_leg(ledger, prices, unit)
+    if equity >= required or p == 0:
+        end_liquidation(state, unit)
+        return
+    position = ledger.positions[p]
+    instrument, lots, ticks = np.int64(position["instrument"]), np.int64(position["lots"]), np.int64(position["bankruptcy_ticks"])
+    liquidation_id = liquidation_id_of(ledger, unit)
+    emit(state.io, LIQUIDATION_ORDER, 0, instrument, unit_account(ledger, prices, unit), 0, 0, ticks, abs(lots), equity, 0,
+         liquidation_id)
+    side = ASK if lots > 0 else BID
+    if prices.policy[0]["mode"] == MODE_SHADOW:
+        left = execute_shadow(state, instrument, p, side, ticks, abs(lots), ticks, liquidation_id)
+    else:
+        left = execute(state, instrument, p, side, ticks, abs(lots), 0, FORCED, ticks, liquidation_id)
+    if left == 0:
+        next_leg_stage(state, unit, p)
+    else:
+        go_on(state, unit, STAGE_TAKEOVER)
+
+
+@leaf
+def give_to_fund(state, unit, p, lots, fund_equity):
+    """The fund takes `lots` (signed like the position) at the bankruptcy price."""
+    instrument, ticks = np.int64(state.ledger.positions[p]["instrument"]), np.int64(state.ledger.positions[p]["bankruptcy_ticks"])
+    book_trade(state, instrument, p, -lots, ticks, 0, 0)
+    book_trade(state, instrument, insurance_position(state.prices, instrument), lots, ticks, 0, 0)
+    emit(state.io, TAKEOVER, 0, instrument, unit_account(state.ledger, state.prices, unit), INSURANCE, 0, ticks, lots,
+         fund_equity, 0, liquidation_id_of(state.ledger, unit))
+
+
+@leaf
+def fund_unit(prices, instrument):
+    """INSURANCE's wallet in an instrument's settlement asset."""
+    return INSURANCE * np.int64(prices.policy[0]["assets"]) + np.int64(prices.instruments[instrument]["asset"])
+
+
+@kernel
+def take_over_leg(state, unit):
+    """Stage TAKEOVER: the fund takes what its equity can carry at the mark."""
+    ledger, prices = state.ledger, state.prices
+    p = current_leg(ledger, prices, unit)
+    if p == 0:
+        end_liquidation(state, unit)
+        return
+    position = ledger.positions[p]
+    instrument, lots, ticks = np.int64(position["instrument"]), np.int64(position["lots"]), np.int64(position["bankruptcy_ticks"])
+    fund_equity, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
+    loss = trade_value(prices, instrument, ticks, 1) - mark_value(prices, instrument, 1)
+    loss = loss if lots > 0 else -loss
+    taken = abs(lots) if loss <= 0 else min(abs(lots), max(np.int64(0), fund_equity) // loss)
+    if taken > 0:
+        give_to_fund(state, unit, p, taken if lots > 0 else -taken, fund_equity)
+    if taken == abs(lots):
+        next_leg_stage(state, unit, p)
+    else:
+        go_on(state, unit, STAGE_ADL)
+
+
+@kernel
+def deleverage_leg(state, unit):
+    """Stage ADL: close against the ranked counterparties at the bankruptcy price; what none can take is a deficit."""
+    ledger, prices, io = state.ledger, state.prices, state.io
+    fund = unit_account(ledger, prices, unit) == INSURANCE
+    equity, required, legs = unit_numbers(ledger, prices, unit)
+    p = current_leg(ledger, prices, unit)
+    if p == 0 or (fund and equity >= required):
+        end_liquidation(state, unit)
+        return
+    instrument, ticks = np.int64(ledger.positions[p]["instrument"]), np.int64(ledger.positions[p]["bankruptcy_ticks"])
+    exhausted = close_by_ranking(state, p, instrument, ticks, liquidation_id_of(ledger, unit))
+    lots = np.int64(ledger.positions[p]["lots"])
+    if lots == 0:
+        next_leg_stage(state, unit, p)
+    elif not exhausted:
+        go_on(state, unit, STAGE_ADL)
+    else:
+        if not fund:
+            before, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
+            give_to_fund(state, unit, p, lots, before)
+        after, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
+        emit(io, DEFICIT, 0, instrument, INSURANCE, 0, 0, 0, 0, after, 0, liquidation_id_of(ledger, unit))
+        if fund:  # nobody can take it: on the record, and looked at again when something changes
+            set_stage(ledger, unit, STAGE_NONE)
+            clear_dirty(ledger, unit)
+        else:
+            next_leg_stage(state, unit, p)
+
+
+@leaf
+def cover_shortfall(state, unit, liquidation_id):
+    """A flat unit whose pocket is negative is paid out by the fund, on the record. Mutates both."""
+    ledger, prices = state.ledger, state.prices
+    short = unit_pocket(ledger, unit)
+    assets = np.int64(prices.policy[0]["assets"])
+    if unit < 0:
+        asset = np.int64(ledger.positions[-unit]["wallet"]) % assets
+        pay_insurance(ledger, -unit, assets, asset, short)
+    else:
+        asset = unit % assets
+        cover_wallet(ledger, unit, assets, asset, -short)
+    touch(ledger, state.io, INSURANCE * assets + asset)
+    emit(state.io, DEFICIT, 0, instrument_label(ledger, unit), unit_account(ledger, prices, unit), INSURANCE, 0, 0, 0, short, 0,
+         liquidation_id)
+
+
+@kernel
+def end_liquidation(state, unit):
+    """Close the book on a liquidation: cover a shortfall, release isolated margin, back to stage NONE."""
+    ledger, prices, io = state.ledger, state.prices, state.io
+    liquidation_id, account = liquidation_id_of(ledger, unit), unit_account(ledger, prices, unit)
+    equity, required, legs = unit_numbers(ledger, prices, unit)
+    if legs == 0 and equity < 0 and account != INSURANCE:
+        cover_shortfall(state, unit, liquidation_id)
+        equity = np.int64(0)
+    if unit < 0 and legs == 0:
+        shift_margin(ledger, -unit, -np.int64(ledger.positions[-unit]["isolated_margin"]))
+        equity = np.int64(0)
+    emit(io, LIQUIDATION_END, CLOSED if legs == 0 else RECOVERED, instrument_label(ledger, unit), account, 0, 0, 0, 0,
+         equity, 0, liquidation_id)
+    set_stage(ledger, unit, STAGE_NONE)
+    set_liquidation_id(ledger, unit, 0)
+    if unit < 0:
+        touch_position(ledger, io, -unit)
+    else:
+        touch(ledger, io, unit)
+
+
+@kernel
+def liquidate(state, unit, cause_seq):
+    """LIQUIDATE timer: one step of one unit."""
+    stage = unit_stage(state.ledger, unit)
+    if stage == STAGE_DETECTED:
+        begin_liquidation(state, unit, cause_seq)
+    elif stage == STAGE_REDUCE:
+        reduce_leg(state, unit)
+    elif stage == STAGE_TAKEOVER:
+        take_over_leg(state, unit)
+    elif stage == STAGE_ADL:
+        deleverage_leg(state, unit)

@@ -1,0 +1,244 @@
+"""The event loop: read this file first.
+
+    next = unfinished continuation, else the tape head, else timers by (ts, priority, account, order, seq)
+    decode -> admit -> match -> settle -> fees -> price -> fund -> re-margin -> liquidate -> close the step
+
+Nothing reacts inside a reaction: what an event causes later is a timer. Outcomes do not depend on how the input is cut into calls.
+"""
+
+import numpy as np
+
+from exchange.codes import (AMEND, BAD_AMOUNT, BAD_CONSTITUENT, BAD_INSTRUMENT, BAD_PRICE, BOOK_CLEAR, BROKEN, CANCEL,
+                            CANCEL_ALL, DEPOSIT, DONE, FUNDING_RATE, FUNDING_SETTLE, HALT, INDEX, INDEX_COMPOSITE,
+                            LEVEL_SET, LIQUIDATE, MARK, MARK_RECORDED, MARK_TICK, NEED_INPUT, NEW, OK, OPEN_POSITION, OUT_OF_ORDER,
+                            OUTBOX_FULL, OUTCOMES_PER_ORDER, OUTCOMES_PER_STEP, REFILL_TICK, RESUME, SET_FEES, SET_LEVERAGE, SET_MARGIN_MODE, SHIFT,
+                            TRADE_PRINT, TRANSFER, UNSUPPORTED_KIND, WITHDRAW)
+from exchange.core.accounts import (BILLION, deposit_money, done, funding_sweep, open_position, set_leverage, set_margin_mode,
+                                    transfer_margin, withdraw_money)
+from exchange.core.guards import close_step
+from exchange.core.kernel import kernel, leaf
+from exchange.core.liquidation import liquidate
+from exchange.core.orders import amend_order, cancel_all, cancel_order, instrument_exists, new_order
+from exchange.core.outbox import refuse
+from exchange.core.prices import mark_tick, set_mark, set_mark_timer, take_index
+from exchange.core.recorded import book_clear, level_set, refill_tick, shift_market, trade_print
+from exchange.core.timers import pop_timer
+
+FEE_PPM_MAX = 100_000
+
+
+@kernel
+def run(state, events, first, until_ns, horizon_ns):
+    """Process events[first:] with ts < until_ns and the timers due, and with no event left timers before horizon_ns.
+
+    Returns a stop code; `control.next_event` says where to go on.
+    """
+    io = state.io
+    control = io.control[0]
+    k, count = first, events.shape[0]
+    code = NEED_INPUT
+    while True:
+        room = io.outbox.shape[0] - np.int64(control["outbox_count"])
+        if room < OUTCOMES_PER_ORDER * np.int64(state.book.pools[0]["order_live"]) + OUTCOMES_PER_STEP:
+            code = OUTBOX_FULL
+            break
+        if control["sweep_next"] != 0:
+            funding_sweep(state)
+        else:
+            due_ns = horizon_ns
+            if k < count:
+                due_ns = min(np.int64(events[k]["ts_ns"]), until_ns)
+            if control["timer_count"] > 0 and io.timers[1]["ts_ns"] < due_ns:
+                fire_timer(state)
+            elif k < count and events[k]["ts_ns"] < until_ns:
+                control["event_seq"] += 1
+                if events[k]["ts_ns"] < control["clock_ns"]:
+                    refuse(io, events[k], OUT_OF_ORDER)
+                else:
+                    control["clock_ns"] = np.int64(events[k]["ts_ns"])
+                    apply_event(state, events[k])
+                k += 1
+            else:
+                code = DONE if k < count else NEED_INPUT
+                break
+        if control["dirty_count"] != 0:
+            close_step(state.ledger, state.guards, state.prices, io)
+        if not balanced(state.ledger, state.prices):
+            code = BROKEN
+            break
+    control["next_event"] = k
+    return code
+
+
+@leaf
+def balanced(ledger, prices):
+    """Rules MON-1 and POS-1 by their running sums."""
+    for asset in range(np.int64(prices.policy[0]["assets"])):
+        total = ledger.totals[asset]
+        if total["balance"] != total["deposits"] - total["withdrawals"]:
+            return False
+    for instrument in range(np.int64(prices.policy[0]["instruments"])):
+        if prices.markets[instrument]["net_lots"] != 0:
+            return False
+    return True
+
+
+@leaf
+def apply_event(state, event):
+    """Dispatch one tape event by kind, the frequent ones first."""
+    kind = np.int64(event["kind"])
+    if kind == LEVEL_SET:
+        level_set(state, event)
+    elif kind == NEW:
+        new_order(state, event)
+    elif kind == CANCEL:
+        cancel_order(state, event)
+    elif kind == TRADE_PRINT:
+        trade_print(state, event)
+    elif kind == AMEND:
+        amend_order(state, event)
+    else:
+        apply_rare(state, event, kind)
+
+
+@kernel
+def apply_rare(state, event, kind):
+    """Dispatch the kinds that come seldom."""
+    if kind == INDEX:
+        index_event(state, event)
+    elif kind == MARK:
+        mark_event(state, event)
+    elif kind == FUNDING_RATE:
+        funding_rate(state, event)
+    elif kind == FUNDING_SETTLE:
+        funding_settle(state, event)
+    elif kind == BOOK_CLEAR:
+        book_clear(state, event)
+    elif kind == SHIFT:
+        shift_market(state, event)
+    elif kind == CANCEL_ALL:
+        cancel_all(state, event)
+    elif kind == DEPOSIT:
+        deposit_money(state, event)
+    elif kind == OPEN_POSITION:
+        open_position(state, event)
+    elif kind == SET_LEVERAGE:
+        set_leverage(state, event)
+    elif kind == SET_MARGIN_MODE:
+        set_margin_mode(state, event)
+    elif kind == TRANSFER:
+        transfer_margin(state, event)
+    elif kind == WITHDRAW:
+        withdraw_money(state, event)
+    elif kind == SET_FEES:
+        set_fees(state, event)
+    elif kind == HALT or kind == RESUME:
+        set_halt(state, event, kind)
+    else:
+        refuse(state.io, event, UNSUPPORTED_KIND)
+
+
+@leaf
+def fire_timer(state):
+    """Process the earliest timer as an event of its own."""
+    io = state.io
+    pop_timer(io)
+    timer, control = io.timers[0], io.control[0]
+    control["event_seq"] += 1
+    control["clock_ns"] = max(np.int64(control["clock_ns"]), np.int64(timer["ts_ns"]))
+    kind, unit, cause_seq = np.int64(timer["kind"]), np.int64(timer["unit"]), np.int64(timer["cause_seq"])
+    if kind == LIQUIDATE:
+        liquidate(state, unit, cause_seq)
+    elif kind == MARK_TICK:
+        mark_tick(state.book, state.ledger, state.guards, state.prices, io, unit)
+        set_mark_timer(state.prices, io, unit, np.int64(timer["ts_ns"]) + np.int64(state.prices.policy[0]["mark_period_ns"]))
+    elif kind == REFILL_TICK:
+        refill_tick(state, unit)
+
+
+@leaf
+def index_event(state, event):
+    """INDEX: constituent 0 is the composite."""
+    prices, instrument, constituent = state.prices, np.int64(event["instrument"]), np.int64(event["order_id"])
+    if not instrument_exists(prices, instrument):
+        refuse(state.io, event, BAD_INSTRUMENT)
+        return
+    record = prices.instruments[instrument]
+    if event["price"] < 1 or event["price"] > np.int64(record["ticks_max"]) * np.int64(record["mark_per_tick"]):
+        refuse(state.io, event, BAD_PRICE)
+        return
+    composite = prices.policy[0]["index_rule"] == INDEX_COMPOSITE
+    if (constituent != 0) if composite else (constituent < 1 or constituent > record["constituent_count"]):
+        refuse(state.io, event, BAD_CONSTITUENT)
+        return
+    take_index(state.book, state.ledger, state.guards, prices, state.io, instrument, constituent, np.int64(event["price"]))
+
+
+@leaf
+def mark_event(state, event):
+    """MARK: the recorded mark, used where the profile's mark is the recorded one."""
+    prices, instrument = state.prices, np.int64(event["instrument"])
+    if not instrument_exists(prices, instrument):
+        refuse(state.io, event, BAD_INSTRUMENT)
+        return
+    record = prices.instruments[instrument]
+    if event["price"] < 1 or event["price"] > np.int64(record["ticks_max"]) * np.int64(record["mark_per_tick"]):
+        refuse(state.io, event, BAD_PRICE)
+        return
+    market = prices.markets[instrument]
+    market["recorded_mark_sub"] = np.int64(event["price"])
+    if prices.policy[0]["mark_source"] == MARK_RECORDED:
+        set_mark(state.ledger, state.guards, prices, state.io, instrument,
+                 np.int64(event["price"]) + np.int64(market["index_shift_sub"]))
+
+
+@leaf
+def funding_rate(state, event):
+    """FUNDING_RATE: the rate in force and when it settles next."""
+    instrument = np.int64(event["instrument"])
+    if not instrument_exists(state.prices, instrument):
+        refuse(state.io, event, BAD_INSTRUMENT)
+    elif event["price"] > BILLION or event["price"] < -BILLION or event["qty"] < 0:
+        refuse(state.io, event, BAD_AMOUNT)
+    else:
+        state.prices.markets[instrument]["funding_rate_ppb"] = np.int64(event["price"])
+        state.prices.markets[instrument]["next_funding_ns"] = np.int64(event["qty"])
+
+
+@leaf
+def funding_settle(state, event):
+    """FUNDING_SETTLE: start the sweep that pays every position; it goes on as continuations of this event."""
+    instrument, control = np.int64(event["instrument"]), state.io.control[0]
+    if not instrument_exists(state.prices, instrument):
+        refuse(state.io, event, BAD_INSTRUMENT)
+    elif event["price"] > BILLION or event["price"] < -BILLION:
+        refuse(state.io, event, BAD_AMOUNT)
+    elif state.prices.markets[instrument]["mark_sub"] != 0:
+        control["sweep_instrument"] = instrument
+        control["sweep_value"] = np.int64(event["price"])
+        control["sweep_next"] = 1
+
+
+@leaf
+def set_fees(state, event):
+    """SET_FEES: maker and taker rates from now on."""
+    instrument = np.int64(event["instrument"])
+    if not instrument_exists(state.prices, instrument):
+        done(state, event, BAD_INSTRUMENT)
+    elif not (-FEE_PPM_MAX <= event["price"] <= FEE_PPM_MAX and -FEE_PPM_MAX <= event["qty"] <= FEE_PPM_MAX):
+        done(state, event, BAD_AMOUNT)
+    else:
+        state.prices.instruments[instrument]["maker_ppm"] = np.int64(event["price"])
+        state.prices.instruments[instrument]["taker_ppm"] = np.int64(event["qty"])
+        done(state, event, OK)
+
+
+@leaf
+def set_halt(state, event, kind):
+    """HALT and RESUME: while halted only cancels work."""
+    instrument = np.int64(event["instrument"])
+    if not instrument_exists(state.prices, instrument):
+        done(state, event, BAD_INSTRUMENT)
+    else:
+        state.prices.markets[instrument]["halted"] = 1 if kind == HALT else 0
+        done(state, event, OK)

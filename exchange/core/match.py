@@ -1,0 +1,250 @@
+"""Matching: one taker order against the book, each fill settled as it happens. DESIGN §3.1, §4; rules BK-3, BK-6."""
+
+import numpy as np
+
+from exchange.codes import (ASK, BID, CANCELLED, CANCELLED_REDUCE_ONLY, EXTERNAL, EXTRAPOLATED, FEES, FILL, FORCED, INSURANCE,
+                            LIQUIDATION_FEE, MAKER, REDUCE_ONLY, SELL, SHADOW)
+from exchange.core.arith import fee_of, ppm_up
+from exchange.core.book import (crosses, cut_leaves, delist, free_order_slot, level_of, next_level, remove_id,
+                                unlink_order)
+from exchange.core.guards import touch, touch_position
+from exchange.core.kernel import kernel, leaf
+from exchange.core.ledger import apply_trade, collect_fee
+from exchange.core.margin import account_of, trade_value
+from exchange.core.outbox import emit
+
+
+@leaf
+def external_position(instrument):
+    """EXTERNAL's position slot in an instrument."""
+    return 1 + instrument
+
+
+@leaf
+def insurance_position(prices, instrument):
+    """INSURANCE's position slot in an instrument."""
+    return 1 + np.int64(prices.policy[0]["instruments"]) + instrument
+
+
+@leaf
+def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
+    """Book one side of a trade, keep open interest, touch the unit. `lots` is signed; `fund_charge` is a liquidation fee."""
+    record, market = state.prices.instruments[instrument], state.prices.markets[instrument]
+    asset, assets = np.int64(record["asset"]), np.int64(state.prices.policy[0]["assets"])
+    market["open_interest_lots"] += apply_trade(state.ledger, p, lots, ticks, np.int64(record["unit_value"]), asset, fee + fund_charge)
+    market["net_lots"] += lots
+    if fee != 0:
+        collect_fee(state.ledger, FEES * assets + asset, asset, fee)
+    if fund_charge != 0:
+        collect_fee(state.ledger, INSURANCE * assets + asset, asset, fund_charge)
+        touch(state.ledger, state.io, INSURANCE * assets + asset)
+    touch_position(state.ledger, state.io, p)
+
+
+@leaf
+def add_open_order(ledger, prices, order, lots):
+    """Add `lots` (signed) of an order to its position's running sums; reduce-only orders do not count there."""
+    if order["flags"] & REDUCE_ONLY:
+        return
+    position = ledger.positions[np.int64(order["position"])]
+    value = trade_value(prices, np.int64(order["instrument"]), np.int64(order["ticks"]), lots)
+    if order["side"] == BID:
+        position["bid_value"] += value
+        position["bid_lots"] += lots
+    else:
+        position["ask_value"] += value
+        position["ask_lots"] += lots
+
+
+@leaf
+def remove_order(state, slot):
+    """Take a simulated order out of the book, its lists and its account's sums, and free it."""
+    book, order = state.book, state.book.orders[slot]
+    leaves = np.int64(order["leaves_lots"])
+    unlink_order(book, slot)
+    add_open_order(state.ledger, state.prices, order, -leaves)
+    book.books[np.int64(order["instrument"])]["order_lots"] -= leaves
+    remove_id(book.ids, np.int64(order["order_id"]))
+    delist(book.orders, state.ledger.wallets, np.int64(state.ledger.positions[np.int64(order["position"])]["wallet"]), slot)
+    free_order_slot(book.pools, book.orders, slot)
+
+
+@leaf
+def emit_cancelled(state, slot, code, liquidation_id):
+    """Announce that an order is removed other than by its own command."""
+    order = state.book.orders[slot]
+    flags = SELL if order["side"] == ASK else 0
+    emit(state.io, CANCELLED, code, np.int64(order["instrument"]), np.int64(order["account"]), 0, np.int64(order["order_id"]),
+         np.int64(order["ticks"]), np.int64(order["leaves_lots"]), 0, flags, liquidation_id)
+
+
+@leaf
+def take_from_order(state, slot, lots):
+    """A fill takes `lots` out of a simulated resting order. A filled order is removed."""
+    order = state.book.orders[slot]
+    if lots == order["leaves_lots"]:
+        remove_order(state, slot)
+    else:
+        cut_leaves(state.book, slot, lots)
+        add_open_order(state.ledger, state.prices, order, -lots)
+        state.book.books[np.int64(order["instrument"])]["order_lots"] -= lots
+
+
+@leaf
+def take_from_external(state, slot, lots):
+    """A fill takes `lots` of recorded size: it is displaced until the impact model brings it back."""
+    order = state.book.orders[slot]
+    state.book.externals[np.int64(order["position"])]["displaced_lots"] += lots
+    if lots == order["leaves_lots"]:
+        unlink_order(state.book, slot)
+        order["leaves_lots"] = 0
+    else:
+        cut_leaves(state.book, slot, lots)
+
+
+@leaf
+def firm_lots(state, slot):
+    """What a resting simulated order may fill now: leaves, for reduce-only at most its opposite position."""
+    order = state.book.orders[slot]
+    leaves = np.int64(order["leaves_lots"])
+    if order["flags"] & REDUCE_ONLY:
+        held = np.int64(state.ledger.positions[np.int64(order["position"])]["lots"])
+        held = -held if order["side"] == BID else held
+        return max(np.int64(0), min(leaves, held))
+    return leaves
+
+
+@leaf
+def trim_reduce_only(state, slot):
+    """Bring a resting reduce-only order down to its position; returns False when that removed it."""
+    firm, leaves = firm_lots(state, slot), np.int64(state.book.orders[slot]["leaves_lots"])
+    if firm == leaves:
+        return True
+    if firm == 0:
+        emit_cancelled(state, slot, CANCELLED_REDUCE_ONLY, 0)
+        remove_order(state, slot)
+        return False
+    cut_leaves(state.book, slot, leaves - firm)
+    state.book.orders[slot]["order_lots"] -= leaves - firm
+    state.book.books[np.int64(state.book.orders[slot]["instrument"])]["order_lots"] -= leaves - firm
+    return True
+
+
+@leaf
+def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_id):
+    """Settle and announce the resting side of a fill at its own price; `flags` tell of a forced taker."""
+    order, prices = state.book.orders[slot], state.prices
+    p, ticks, side = np.int64(order["position"]), np.int64(order["ticks"]), np.int64(order["side"])
+    account, order_id = np.int64(order["account"]), np.int64(order["order_id"])
+    fee = fee_of(trade_value(prices, instrument, ticks, lots), np.int64(prices.instruments[instrument]["maker_ppm"]))
+    book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, 0)
+    flags |= MAKER | (SELL if side == ASK else 0)
+    emit(state.io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)
+    take_from_order(state, slot, lots)
+
+
+@leaf
+def fill_taker(state, instrument, p, side, ticks, lots, order_id, counterparty, flags, bankruptcy_ticks, liquidation_id):
+    """Settle and announce the taking side of a fill.
+
+    A forced one pays its fee out of its advantage over the bankruptcy price, then the liquidation fee out of what is left.
+    """
+    prices, io = state.prices, state.io
+    record = prices.instruments[instrument]
+    account = account_of(prices, np.int64(state.ledger.positions[p]["wallet"]))
+    value = trade_value(prices, instrument, ticks, lots)
+    fee, charge = fee_of(value, np.int64(record["taker_ppm"])), np.int64(0)
+    if flags & FORCED:
+        surplus = abs(ticks - bankruptcy_ticks) * np.int64(record["unit_value"]) * lots
+        fee = min(fee, surplus)
+        charge = min(ppm_up(value, np.int64(record["liquidation_ppm"])), surplus - fee)
+    book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, charge)
+    flags |= SELL if side == ASK else 0
+    emit(io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)
+    if charge > 0:
+        emit(io, LIQUIDATION_FEE, 0, instrument, account, INSURANCE, 0, ticks, lots, charge, 0, liquidation_id)
+
+
+@leaf
+def extrapolated_flag(state, slot):
+    return EXTRAPOLATED if state.book.externals[np.int64(state.book.orders[slot]["position"])]["extrapolated"] != 0 else 0
+
+
+@kernel
+def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id):
+    """Match an order of position `p` while quantity is left and the opposite best is within the limit.
+
+    Parameters
+    ----------
+    limit_ticks : worst price; lots : quantity; flags : FORCED for a liquidation order, whose fees are capped by
+        its advantage over `bankruptcy_ticks`
+
+    Returns
+    -------
+    int64
+        Lots not filled. Mutates book, ledger, market, outbox.
+    """
+    book, market = state.book, state.prices.markets[instrument]
+    other = ASK if side == BID else BID
+    account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
+    while lots > 0:
+        ticks = np.int64(book.books[instrument]["best_ticks"][other])
+        if not crosses(side, limit_ticks, ticks):
+            break
+        slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
+        maker = np.int64(book.orders[slot]["account"])
+        if maker == EXTERNAL:
+            fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
+            extrapolated = extrapolated_flag(state, slot)
+            book_trade(state, instrument, external_position(instrument), -fill if side == BID else fill, ticks, 0, 0)
+            take_from_external(state, slot, fill)
+        else:
+            if book.orders[slot]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, slot):
+                continue
+            extrapolated = 0
+            fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
+            fill_maker(state, instrument, slot, fill, account, flags, liquidation_id)
+        market["last_ticks"] = ticks
+        fill_taker(state, instrument, p, side, ticks, fill, order_id, maker, flags | extrapolated, bankruptcy_ticks,
+                   liquidation_id)
+        lots -= fill
+    return lots
+
+
+@kernel
+def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_ticks, liquidation_id):
+    """Fill a forced order against the recorded size it would meet, leaving the book as it is (no-feedback run).
+
+    Returns lots not filled. Mutates ledger, market's open interest, outbox; neither book, displaced nor last.
+    """
+    book = state.book
+    other = ASK if side == BID else BID
+    ticks = np.int64(book.books[instrument]["best_ticks"][other])
+    while lots > 0 and crosses(side, limit_ticks, ticks):
+        slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
+        while slot != 0 and lots > 0:
+            if book.orders[slot]["account"] == EXTERNAL:
+                fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
+                book_trade(state, instrument, external_position(instrument), -fill if side == BID else fill, ticks, 0, 0)
+                fill_taker(state, instrument, p, side, ticks, fill, 0, EXTERNAL, FORCED | SHADOW | extrapolated_flag(state, slot),
+                           bankruptcy_ticks, liquidation_id)
+                lots -= fill
+            slot = np.int64(book.orders[slot]["next"])
+        ticks = next_level(book, instrument, other, ticks)
+    return lots
+
+
+@kernel
+def fillable_lots(state, instrument, side, limit_ticks, lots):
+    """Lots within the limit that are not reduce-only, counted no further than `lots`. For fill-or-kill."""
+    book = state.book
+    other = ASK if side == BID else BID
+    ticks, found = np.int64(book.books[instrument]["best_ticks"][other]), np.int64(0)
+    while found < lots and crosses(side, limit_ticks, ticks):
+        slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
+        while slot != 0 and found < lots:
+            if book.orders[slot]["flags"] & REDUCE_ONLY == 0:
+                found += np.int64(book.orders[slot]["leaves_lots"])
+            slot = np.int64(book.orders[slot]["next"])
+        ticks = next_level(book, instrument, other, ticks)
+    return found

@@ -1,0 +1,385 @@
+"""Recorded market: external levels, prints, clears, shifts, refill. DESIGN §3.3.
+
+Recorded size at a price is one order of EXTERNAL in that level's queue; simulated orders queue around it.
+"""
+
+import numpy as np
+
+from exchange.codes import (ASK, BAD_AMOUNT, BAD_INSTRUMENT, BAD_LOTS, BAD_PRICE, BAD_SIDE, BID, EVIDENCE, EXTERNAL,
+                            EXTERNALS_FULL, EXTRAPOLATED, LAST, OK, ORDERS_FULL, PRIORITY_REFILL, REDUCE_ONLY, REFILL_DECAY,
+                            REFILL_KEEP_PPM, REFILL_TICK, SHIFT_BOOK, SHIFT_INDEX)
+from exchange.core.arith import MILLION, ppm_down
+from exchange.core.book import (cut_leaves, first_simulated, free_order_slot, level_of, link_order, next_level,
+                                order_room, take_order_slot, unlink_order)
+from exchange.core.kernel import kernel, leaf
+from exchange.core.match import (book_trade, external_position, extrapolated_flag, fill_maker, take_from_external, trim_reduce_only)
+from exchange.core.orders import instrument_exists
+from exchange.core.outbox import refuse
+from exchange.core.prices import refresh_index
+from exchange.core.timers import push_timer
+
+LOTS_MAX = 2**31 - 1
+DEPTH_PPM_MAX = 100_000_000
+
+
+@leaf
+def fill_against_external(state, instrument, slot, lots, flags):
+    """A simulated resting order fills at its own price against EXTERNAL (print, or uncrossing)."""
+    order = state.book.orders[slot]
+    ticks, bid = np.int64(order["ticks"]), order["side"] == BID
+    book_trade(state, instrument, external_position(instrument), -lots if bid else lots, ticks, 0, 0)
+    fill_maker(state, instrument, slot, lots, EXTERNAL, flags, 0)
+
+
+@kernel
+def uncross(state, instrument, side):
+    """Resolve a book that a recorded message crossed: simulated orders fill at their own price, then recorded levels of the
+    side opposite to `side` give way. DESIGN §3.3."""
+    book = state.book
+    best = book.books[instrument]["best_ticks"]
+    while best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]:
+        bid, ask = np.int64(best[BID]), np.int64(best[ASK])
+        bid_level = book.levels[level_of(book, instrument, BID, bid)]
+        ask_level = book.levels[level_of(book, instrument, ASK, ask)]
+        bid_external, ask_external = external_order(book, bid_level), external_order(book, ask_level)
+        simulated, external = first_simulated(book, instrument, BID, bid), ask_external
+        if simulated == 0 or external == 0:
+            simulated, external = first_simulated(book, instrument, ASK, ask), bid_external
+        if simulated != 0 and external != 0:
+            if book.orders[simulated]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, simulated):
+                continue
+            fill = min(np.int64(book.orders[simulated]["leaves_lots"]), np.int64(book.orders[external]["leaves_lots"]))
+            flags = extrapolated_flag(state, external)
+            take_from_external(state, external, fill)
+            fill_against_external(state, instrument, simulated, fill, flags)
+        elif bid_external != 0 and ask_external != 0:
+            level = ask_level if side == BID else bid_level
+            drop_external(book, np.int64(level["external"]))
+            book.books[instrument]["crossed_levels"] += 1
+        else:
+            break
+
+
+@leaf
+def external_order(book, level):
+    """The linked external order of a level, 0 = none or fully displaced."""
+    e = np.int64(level["external"])
+    if e == 0:
+        return np.int64(0)
+    slot = np.int64(book.externals[e]["order"])
+    return slot if book.orders[slot]["leaves_lots"] != 0 else np.int64(0)
+
+
+@leaf
+def drop_external(book, e):
+    """Remove an external level with its order and its displaced size. Mutates book."""
+    external = book.externals[e]
+    slot, instrument = np.int64(external["order"]), np.int64(external["instrument"])
+    if book.orders[slot]["leaves_lots"] != 0:
+        unlink_order(book, slot)
+    free_order_slot(book.pools, book.orders, slot)
+    level = book.levels[level_of(book, instrument, np.int64(external["side"]), np.int64(external["ticks"]))]
+    if level["external"] == e:  # a shift may have put another level there already
+        level["external"] = 0
+    before, after = np.int64(external["prev"]), np.int64(external["next"])
+    if before != 0:
+        book.externals[before]["next"] = after
+    else:
+        book.books[instrument]["external_head"] = after
+    if after != 0:
+        book.externals[after]["prev"] = before
+    else:
+        book.books[instrument]["external_tail"] = before
+    free_external(book, e)
+
+
+@leaf
+def free_external(book, e):
+    """Give an external level's slot back, cleared. Mutates the pool."""
+    external = book.externals[e]
+    external["recorded_lots"] = 0
+    external["lots"] = 0
+    external["displaced_lots"] = 0
+    external["printed_lots"] = 0
+    external["recorded_ticks"] = 0
+    external["ticks"] = 0
+    external["order"] = 0
+    external["prev"] = 0
+    external["instrument"] = 0
+    external["side"] = 0
+    external["extrapolated"] = 0
+    external["next"] = np.int64(book.pools[0]["external_free"])
+    book.pools[0]["external_free"] = e
+
+
+@leaf
+def take_external_slot(book):
+    """A free external-level slot, 0 = full. Mutates the pool."""
+    pool = book.pools[0]
+    e = np.int64(pool["external_free"])
+    if e != 0:
+        pool["external_free"] = np.int64(book.externals[e]["next"])
+        book.externals[e]["next"] = 0
+        return e
+    e = np.int64(pool["external_high"]) + 1
+    if e >= book.externals.shape[0]:
+        return np.int64(0)
+    pool["external_high"] = e
+    return e
+
+
+@leaf
+def add_external(book, instrument, side, ticks):
+    """A new empty external level at a price, last in the instrument's list. Returns (slot, code). Mutates book."""
+    if not order_room(book.pools, book.orders):
+        return np.int64(0), ORDERS_FULL
+    e = take_external_slot(book)
+    if e == 0:
+        return e, EXTERNALS_FULL
+    slot = take_order_slot(book.pools, book.orders)
+    order, external = book.orders[slot], book.externals[e]
+    order["account"] = EXTERNAL
+    order["position"] = e
+    order["ticks"] = ticks
+    order["instrument"] = instrument
+    order["side"] = side
+    external["order"] = slot
+    external["ticks"] = ticks
+    external["instrument"] = instrument
+    external["side"] = side
+    tail = np.int64(book.books[instrument]["external_tail"])
+    external["prev"] = tail
+    if tail != 0:
+        book.externals[tail]["next"] = e
+    else:
+        book.books[instrument]["external_head"] = e
+    book.books[instrument]["external_tail"] = e
+    book.levels[level_of(book, instrument, side, ticks)]["external"] = e
+    return e, OK
+
+
+@leaf
+def show_external(book, e):
+    """Make an external order's leaves equal lots - displaced: in place where it stands, else at the tail. Mutates book."""
+    external = book.externals[e]
+    slot = np.int64(external["order"])
+    leaves, shown = np.int64(book.orders[slot]["leaves_lots"]), np.int64(external["lots"]) - np.int64(external["displaced_lots"])
+    book.orders[slot]["order_lots"] = np.int64(external["lots"])
+    if leaves == 0:
+        if shown > 0:
+            book.orders[slot]["leaves_lots"] = shown
+            link_order(book, slot)
+    elif shown == 0:
+        unlink_order(book, slot)
+        book.orders[slot]["leaves_lots"] = 0
+    else:
+        cut_leaves(book, slot, leaves - shown)
+
+
+@leaf
+def scaled_lots(prices, instrument, recorded_lots):
+    """Recorded size after the depth factor: at least 1, at most LOTS_MAX."""
+    depth_ppm = np.int64(prices.markets[instrument]["depth_ppm"])
+    return max(np.int64(1), min(recorded_lots * depth_ppm // MILLION, np.int64(LOTS_MAX)))
+
+
+@leaf
+def check_level(prices, event, lots_min):
+    """Checks shared by LEVEL_SET and TRADE_PRINT. Returns a code."""
+    instrument, side = np.int64(event["instrument"]), np.int64(event["side"])
+    if not instrument_exists(prices, instrument):
+        return BAD_INSTRUMENT
+    if side != BID and side != ASK:
+        return BAD_SIDE
+    if event["qty"] < lots_min or event["qty"] > LOTS_MAX:
+        return BAD_LOTS
+    if event["price"] < 1 or event["price"] > LOTS_MAX:
+        return BAD_PRICE
+    ticks = np.int64(event["price"]) + np.int64(prices.markets[instrument]["shift_ticks"])
+    if ticks < 1 or ticks > prices.instruments[instrument]["ticks_max"]:
+        return BAD_PRICE
+    return OK
+
+
+@leaf
+def set_level(state, event, instrument, side, ticks):
+    """Apply one recorded level. Returns a code. Mutates book."""
+    book, prices = state.book, state.prices
+    e = np.int64(book.levels[level_of(book, instrument, side, ticks)]["external"])
+    lots = np.int64(event["qty"])
+    if lots == 0:
+        if e != 0:
+            drop_external(book, e)
+        return OK
+    code = OK
+    if e == 0:
+        e, code = add_external(book, instrument, side, ticks)
+    if code == OK:
+        external = book.externals[e]
+        shown = scaled_lots(prices, instrument, lots)
+        external["recorded_lots"] = lots
+        external["recorded_ticks"] = np.int64(event["price"])
+        external["lots"] = shown
+        external["printed_lots"] = 0
+        external["extrapolated"] = 1 if event["flags"] & EXTRAPOLATED else 0
+        decay = prices.policy[0]["refill"] == REFILL_DECAY
+        external["displaced_lots"] = min(np.int64(external["displaced_lots"]), shown) if decay else np.int64(0)
+        show_external(book, e)
+    return code
+
+
+@leaf
+def level_set(state, event):
+    """LEVEL_SET: the absolute recorded size at a price; the last row of a message uncrosses the book."""
+    prices = state.prices
+    code = check_level(prices, event, 0)
+    if code == OK:
+        instrument, side = np.int64(event["instrument"]), np.int64(event["side"])
+        ticks = np.int64(event["price"]) + np.int64(prices.markets[instrument]["shift_ticks"])
+        code = set_level(state, event, instrument, side, ticks)
+        if code == OK:
+            if prices.policy[0]["refill"] == REFILL_DECAY and prices.markets[instrument]["refill_timer"] == 0:
+                period = np.int64(prices.policy[0]["refill_period_ns"])
+                prices.markets[instrument]["refill_timer"] = 1
+                set_refill_timer(state.io, instrument, (np.int64(state.io.control[0]["clock_ns"]) // period + 1) * period)
+            best = state.book.books[instrument]["best_ticks"]
+            if event["flags"] & LAST and best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]:
+                uncross(state, instrument, side)
+    if code != OK:
+        refuse(state.io, event, code)
+
+
+@kernel
+def book_clear(state, event):
+    """BOOK_CLEAR: every recorded level goes, with what was displaced of it. Simulated orders stay."""
+    instrument = np.int64(event["instrument"])
+    if not instrument_exists(state.prices, instrument):
+        refuse(state.io, event, BAD_INSTRUMENT)
+        return
+    while state.book.books[instrument]["external_head"] != 0:
+        drop_external(state.book, np.int64(state.book.books[instrument]["external_head"]))
+
+
+@kernel
+def trade_print(state, event):
+    """TRADE_PRINT: fills the simulated orders that its price and size reach behind the recorded size ahead of them."""
+    book, prices = state.book, state.prices
+    code = check_level(prices, event, 1)
+    if code != OK:
+        refuse(state.io, event, code)
+        return
+    if event["flags"] & EVIDENCE:
+        return
+    instrument = np.int64(event["instrument"])
+    side = ASK if event["side"] == BID else BID  # the side that was hit
+    market = prices.markets[instrument]
+    ticks = np.int64(event["price"]) + np.int64(market["shift_ticks"])
+    market["last_ticks"] = ticks
+    budget = np.int64(event["qty"])
+    best = book.books[instrument]["best_ticks"]
+    at = np.int64(best[side])
+    while budget > 0 and at != 0 and (at >= ticks if side == BID else at <= ticks):
+        budget = print_level(state, instrument, side, at, at == ticks, budget)
+        at = next_level(book, instrument, side, at)
+
+
+@leaf
+def print_level(state, instrument, side, ticks, own_price, budget):
+    """Walk one level's queue with a print's budget; returns what is left of it."""
+    book = state.book
+    slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
+    while slot != 0 and budget > 0:
+        order = book.orders[slot]
+        after = np.int64(order["next"])
+        if order["account"] == EXTERNAL:
+            external = book.externals[np.int64(order["position"])]
+            ahead = min(budget, max(np.int64(0), np.int64(order["leaves_lots"]) - np.int64(external["printed_lots"])))
+            if own_price:
+                external["printed_lots"] += ahead
+            budget -= ahead
+        elif order["flags"] & REDUCE_ONLY == 0 or trim_reduce_only(state, slot):
+            fill = min(budget, np.int64(order["leaves_lots"]))
+            budget -= fill
+            fill_against_external(state, instrument, slot, fill, 0)
+        slot = after
+    return budget
+
+
+@kernel
+def shift_market(state, event):
+    """SHIFT: move recorded index and marks, or the recorded ladder and prints with a depth factor, or both."""
+    book, prices = state.book, state.prices
+    instrument, side = np.int64(event["instrument"]), np.int64(event["side"])
+    if not instrument_exists(prices, instrument):
+        refuse(state.io, event, BAD_INSTRUMENT)
+        return
+    market = prices.markets[instrument]
+    ticks_max = np.int64(prices.instruments[instrument]["ticks_max"])
+    code = OK
+    if side != BID and side != ASK:
+        code = BAD_SIDE
+    elif event["flags"] & SHIFT_BOOK and (event["qty"] < 1 or event["qty"] > DEPTH_PPM_MAX):
+        code = BAD_AMOUNT
+    elif event["price"] > ticks_max or event["price"] < -ticks_max:
+        code = BAD_PRICE
+    if code != OK:
+        refuse(state.io, event, code)
+        return
+    if event["flags"] & SHIFT_INDEX:
+        market["index_shift_sub"] = np.int64(event["price"]) * np.int64(prices.instruments[instrument]["mark_per_tick"])
+    if event["flags"] & SHIFT_BOOK:
+        market["shift_ticks"] = np.int64(event["price"])
+        market["depth_ppm"] = np.int64(event["qty"])
+        move_externals(book, prices, instrument)
+        uncross(state, instrument, side)
+
+
+@leaf
+def move_externals(book, prices, instrument):
+    """Re-file every recorded level of an instrument under the current shift and depth factor. Mutates book."""
+    shift, ticks_max = np.int64(prices.markets[instrument]["shift_ticks"]), prices.instruments[instrument]["ticks_max"]
+    e = np.int64(book.books[instrument]["external_head"])
+    while e != 0:
+        external = book.externals[e]
+        slot = np.int64(external["order"])
+        if book.orders[slot]["leaves_lots"] != 0:
+            unlink_order(book, slot)
+            book.orders[slot]["leaves_lots"] = 0
+        book.levels[level_of(book, instrument, np.int64(external["side"]), np.int64(external["ticks"]))]["external"] = 0
+        e = np.int64(external["next"])
+    e = np.int64(book.books[instrument]["external_head"])
+    while e != 0:
+        external = book.externals[e]
+        after, ticks = np.int64(external["next"]), np.int64(external["recorded_ticks"]) + shift
+        if ticks < 1 or ticks > ticks_max:
+            drop_external(book, e)
+        else:
+            external["ticks"] = ticks
+            external["lots"] = scaled_lots(prices, instrument, np.int64(external["recorded_lots"]))
+            external["displaced_lots"] = min(np.int64(external["displaced_lots"]), np.int64(external["lots"]))
+            external["printed_lots"] = 0
+            book.orders[np.int64(external["order"])]["ticks"] = ticks
+            book.levels[level_of(book, instrument, np.int64(external["side"]), ticks)]["external"] = e
+            show_external(book, e)
+        e = after
+
+
+@leaf
+def set_refill_timer(io, instrument, ts_ns):
+    push_timer(io, ts_ns, PRIORITY_REFILL, 0, instrument, instrument, REFILL_TICK)
+
+
+@kernel
+def refill_tick(state, instrument):
+    """REFILL_TICK: displaced size decays by one step and joins its order again. Mutates book; sets the next timer."""
+    book = state.book
+    e = np.int64(book.books[instrument]["external_head"])
+    while e != 0:
+        external = book.externals[e]
+        if external["displaced_lots"] != 0:
+            external["displaced_lots"] = ppm_down(np.int64(external["displaced_lots"]), REFILL_KEEP_PPM)
+            show_external(book, e)
+        e = np.int64(external["next"])
+    uncross(state, instrument, BID)
+    period = np.int64(state.prices.policy[0]["refill_period_ns"])
+    set_refill_timer(state.io, instrument, np.int64(state.io.control[0]["clock_ns"]) + period)

@@ -1,0 +1,66 @@
+"""The timer heap: internal events ordered by (ts, priority, account, order of the unit, seq). DESIGN §3, §4."""
+
+import numpy as np
+
+from exchange.core.kernel import leaf
+
+
+@leaf
+def earlier(timers, a, b):
+    """Does timer `a` fire before timer `b`?"""
+    x, y = timers[a], timers[b]
+    if x["ts_ns"] != y["ts_ns"]:
+        return x["ts_ns"] < y["ts_ns"]
+    if x["priority"] != y["priority"]:
+        return x["priority"] < y["priority"]
+    if x["account"] != y["account"]:
+        return x["account"] < y["account"]
+    if x["order"] != y["order"]:
+        return x["order"] < y["order"]
+    return x["seq"] < y["seq"]
+
+
+@leaf
+def copy_timer(timers, target, source):
+    timers[target] = timers[source]
+
+
+@leaf
+def push_timer(io, ts_ns, priority, account, order, unit, kind):
+    """Set a timer, caused by the event at work. Mutates the heap, which is sized so that it cannot fill."""
+    control, timers = io.control[0], io.timers
+    control["timer_seq"] += 1
+    control["timer_count"] += 1
+    spare = timers.shape[0] - 1  # never reached by the heap
+    timer = timers[spare]
+    timer["ts_ns"] = ts_ns
+    timer["cause_seq"] = np.int64(control["event_seq"])
+    timer["seq"] = np.int64(control["timer_seq"])
+    timer["priority"] = priority
+    timer["account"] = account
+    timer["order"] = order
+    timer["unit"] = unit
+    timer["kind"] = kind
+    at = np.int64(control["timer_count"])
+    while at > 1 and earlier(timers, spare, at >> 1):
+        copy_timer(timers, at, at >> 1)
+        at >>= 1
+    copy_timer(timers, at, spare)
+
+
+@leaf
+def pop_timer(io):
+    """Take the earliest timer out; it is left in slot 0. Mutates the heap."""
+    timers = io.timers
+    count = np.int64(io.control[0]["timer_count"])
+    io.control[0]["timer_count"] = count - 1
+    copy_timer(timers, 0, 1)
+    at, child = np.int64(1), np.int64(2)
+    while child < count:
+        if child + 1 < count and earlier(timers, child + 1, child):
+            child += 1
+        if not earlier(timers, child, count):
+            break
+        copy_timer(timers, at, child)
+        at, child = child, 2 * child
+    copy_timer(timers, at, count)

@@ -1,0 +1,32 @@
+"""Read-only kernels behind `Exchange`'s views."""
+
+import numpy as np
+
+from exchange.codes import BID
+from exchange.core.book import level_of, next_level
+from exchange.core.kernel import kernel
+from exchange.core.margin import unit_numbers
+
+
+@kernel
+def unit_equity(ledger, prices, unit):
+    """Equity of a margin unit at the mark."""
+    equity, required, legs = unit_numbers(ledger, prices, unit)
+    return equity
+
+
+@kernel
+def unit_health(ledger, prices, unit):
+    """Equity minus maintenance of a margin unit at the mark."""
+    equity, required, legs = unit_numbers(ledger, prices, unit)
+    return equity - required
+
+
+@kernel
+def sum_levels(book, instrument, side, limit_ticks):
+    """Lots of a side at `limit_ticks` or better."""
+    ticks, lots = np.int64(book.books[instrument]["best_ticks"][side]), np.int64(0)
+    while ticks != 0 and (ticks >= limit_ticks if side == BID else ticks <= limit_ticks):
+        lots += np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"])
+        ticks = next_level(book, instrument, side, ticks)
+    return lots

@@ -1,0 +1,143 @@
+"""Deposits, withdrawals, margin settings, seeding of positions, and the venue's own switches."""
+
+from exchange import codes
+from exchange.reference import ledger, margin
+from exchange.reference.arithmetic import initial_margin
+from exchange.reference.orders import Reply, check_not_liquidating
+from exchange.reference.records import Event, Position
+from exchange.reference.world import Refused, World, require
+
+AMOUNT_MAX = 2**52
+LEVERAGE_MIN_E2 = 100
+FEE_MAX_PPM = 100_000
+
+
+def apply_deposit(world: World, event: Event) -> Reply:
+    """Bring money from outside; opens a user's wallet."""
+    is_user = codes.FIRST_USER <= event.account < world.policy.accounts
+    require(is_user or event.account == codes.INSURANCE, codes.BAD_ACCOUNT)
+    require(0 <= event.instrument < world.policy.assets, codes.BAD_INSTRUMENT)
+    require(1 <= event.qty <= AMOUNT_MAX, codes.BAD_AMOUNT)
+    world.wallet(event.account, event.instrument).is_open = True
+    ledger.credit(world, event.account, event.instrument, event.qty)
+    world.deposits[event.instrument] += event.qty
+    return Reply()
+
+
+def apply_withdraw(world: World, event: Event) -> Reply:
+    """Take available money out."""
+    require(codes.FIRST_USER <= event.account < world.policy.accounts, codes.BAD_ACCOUNT)
+    require(0 <= event.instrument < world.policy.assets, codes.BAD_INSTRUMENT)
+    wallet = world.open_wallet(event.account, event.instrument)
+    require(1 <= event.qty <= AMOUNT_MAX, codes.BAD_AMOUNT)
+    require(margin.available(world, wallet) >= event.qty, codes.INSUFFICIENT_BALANCE)
+    require(wallet.unit.stage < codes.STAGE_REDUCE, codes.IN_LIQUIDATION)
+    ledger.credit(world, event.account, event.instrument, -event.qty)
+    world.withdrawals[event.instrument] += event.qty
+    return Reply()
+
+
+def apply_set_leverage(world: World, event: Event) -> Reply:
+    """Change a position's leverage (hundredths) where the margin allows it."""
+    contract = world.contract_of(event.instrument)
+    world.open_wallet(event.account, contract.asset)
+    require(LEVERAGE_MIN_E2 <= event.qty <= contract.tiers[0].leverage_max_e2, codes.BAD_LEVERAGE)
+    check_not_liquidating(world, event.account, event.instrument)
+    position = world.position(event.account, event.instrument)
+    lowers_open = position.lots != 0 and event.qty < position.leverage_e2
+    require(position.mode == codes.CROSS or not lowers_open, codes.POSITION_OPEN)
+    exposed = margin.exposure(world, position)
+    limit = contract.exposure_limit(event.qty)
+    require(limit is None or exposed <= limit, codes.LEVERAGE_TIER)
+    needed = margin.order_margin(world, position, exposed, event.qty)
+    if needed > margin.order_margin(world, position, exposed, position.leverage_e2):
+        total = needed + margin.wallet_margin(world, position.wallet, without=position)
+        require(margin.equity(world, position.wallet.unit) >= total, codes.INSUFFICIENT_MARGIN)
+    position.leverage_e2 = event.qty
+    return Reply()
+
+
+def apply_set_margin_mode(world: World, event: Event) -> Reply:
+    """Switch between cross and isolated, only while nothing is open."""
+    contract = world.contract_of(event.instrument)
+    world.open_wallet(event.account, contract.asset)
+    require(event.qty in (codes.CROSS, codes.ISOLATED), codes.BAD_FLAGS)
+    position = world.position(event.account, event.instrument)
+    require(position.isolated_unit.stage == codes.STAGE_NONE, codes.IN_LIQUIDATION)
+    has_orders = any(order.instrument == event.instrument for order in position.wallet.orders.values())
+    require(position.lots == 0 and not has_orders, codes.POSITION_OPEN)
+    position.mode = event.qty
+    return Reply()
+
+
+def apply_transfer(world: World, event: Event) -> Reply:
+    """Move money into an isolated position's margin, or out of it when negative."""
+    contract = world.contract_of(event.instrument)
+    wallet = world.open_wallet(event.account, contract.asset)
+    require(event.qty != 0 and abs(event.qty) <= AMOUNT_MAX, codes.BAD_AMOUNT)
+    position = _isolated_position(world, event)
+    check_not_liquidating(world, event.account, event.instrument)
+    if event.qty > 0:
+        require(margin.available(world, wallet) >= event.qty, codes.INSUFFICIENT_BALANCE)
+    else:
+        notional = abs(margin.position_value(world, position))
+        rest = margin.equity(world, position.isolated_unit) + event.qty
+        enough = rest >= initial_margin(notional, position.leverage_e2)
+        require(position.isolated_margin + event.qty >= 0 and enough, codes.INSUFFICIENT_BALANCE)
+    ledger.move_margin(position, event.qty)
+    return Reply()
+
+
+def _isolated_position(world: World, event: Event) -> Position:
+    position = world.find_position(event.account, event.instrument)
+    if position is None or position.mode != codes.ISOLATED or position.lots == 0:
+        raise Refused(codes.NOT_ISOLATED)
+    return position
+
+
+def apply_open_position(world: World, event: Event) -> Reply:
+    """Seed two opposite positions: the account buys from the one in `order_id`."""
+    contract = world.contract_of(event.instrument)
+    world.open_wallet(event.account, contract.asset)
+    world.open_wallet(event.order_id, contract.asset)
+    require(event.account != event.order_id, codes.BAD_ACCOUNT)
+    require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
+    require(1 <= event.price <= contract.ticks_max, codes.BAD_PRICE)
+    for account in (event.account, event.order_id):
+        check_not_liquidating(world, account, event.instrument)
+    buyer = world.position(event.account, event.instrument)
+    seller = world.position(event.order_id, event.instrument)
+    _check_seed_limits(world, event, buyer, seller)
+    ledger.trade(world, event.account, event.instrument, event.price, event.qty, 0)
+    ledger.trade(world, event.order_id, event.instrument, event.price, -event.qty, 0)
+    return Reply()
+
+
+def _check_seed_limits(world: World, event: Event, buyer: Position, seller: Position) -> None:
+    contract = world.contracts[event.instrument]
+    largest = max(abs(buyer.lots + event.qty), abs(seller.lots - event.qty))
+    require(largest <= contract.position_max_lots, codes.POSITION_LIMIT)
+    interest = world.open_interest(event.instrument) + world.order_lots(event.instrument) + event.qty
+    require(interest <= contract.open_interest_max_lots, codes.OPEN_INTEREST_CAP)
+
+
+def apply_set_fees(world: World, event: Event) -> Reply:
+    """Change maker and taker rates (ppm)."""
+    contract = world.contract_of(event.instrument)
+    require(max(abs(event.price), abs(event.qty)) <= FEE_MAX_PPM, codes.BAD_AMOUNT)
+    contract.maker_ppm, contract.taker_ppm = event.price, event.qty
+    return Reply()
+
+
+def apply_halt(world: World, event: Event) -> Reply:
+    """Stop new and amended orders of an instrument."""
+    world.contract_of(event.instrument)
+    world.markets[event.instrument].halted = 1
+    return Reply()
+
+
+def apply_resume(world: World, event: Event) -> Reply:
+    """Allow orders again."""
+    world.contract_of(event.instrument)
+    world.markets[event.instrument].halted = 0
+    return Reply()

@@ -1,0 +1,93 @@
+"""One instrument's book: per side a SortedDict of price levels, each a queue of orders, oldest first."""
+
+from collections.abc import Iterator
+
+from sortedcontainers import SortedDict
+
+from exchange import codes
+from exchange.reference.records import ExternalLevel, Order
+
+Queue = dict[int, Order]  # by serial, in order of arrival
+
+
+class Book:
+    """Prices in ticks, quantities in lots. Keys are negated on the bid side, so that the best level comes first.
+
+    Attributes
+    ----------
+    externals : dict
+        External levels by (side, ticks), oldest first, also those whose size is all displaced.
+    """
+
+    def __init__(self) -> None:
+        self._sides: tuple[SortedDict, SortedDict] = (SortedDict(), SortedDict())
+        self.externals: dict[tuple[int, int], ExternalLevel] = {}
+
+    def best(self, side: int) -> int:
+        """Best price of a side, 0 when it is empty."""
+        levels = self._sides[side]
+        return abs(levels.peekitem(0)[0]) if levels else 0
+
+    def queue(self, side: int, ticks: int) -> Queue:
+        """The orders of a price that has some."""
+        orders: Queue = self._sides[side][_key(side, ticks)]
+        return orders
+
+    def levels(self, side: int) -> Iterator[tuple[int, list[Order]]]:
+        """Copies of the levels, best first."""
+        for key, queue in list(self._sides[side].items()):
+            yield abs(key), list(queue.values())
+
+    def levels_within(self, side: int, limit_ticks: int) -> Iterator[tuple[int, list[Order]]]:
+        """Copies of the levels that a taker from the other side with this limit may reach, best first."""
+        for ticks, orders in self.levels(side):
+            if not is_within(side, ticks, limit_ticks):
+                return
+            yield ticks, orders
+
+    def join(self, order: Order) -> None:
+        """Put an order at the tail of its level."""
+        self._sides[order.side].setdefault(_key(order.side, order.ticks), {})[order.serial] = order
+
+    def leave(self, order: Order) -> None:
+        """Take an order out of its level."""
+        levels, key = self._sides[order.side], _key(order.side, order.ticks)
+        del levels[key][order.serial]
+        if not levels[key]:
+            del levels[key]
+
+    def is_queued(self, order: Order) -> bool:
+        """Whether the order stands in its level."""
+        return order.serial in self._sides[order.side].get(_key(order.side, order.ticks), {})
+
+    def refresh(self, level: ExternalLevel) -> None:
+        """Bring the external order in line with its level: it keeps its place, leaves at 0, returns at the tail."""
+        order = level.order
+        order.leaves_lots = level.lots - level.displaced_lots
+        queued = self.is_queued(order)
+        if order.leaves_lots and not queued:
+            self.join(order)
+        elif queued and not order.leaves_lots:
+            self.leave(order)
+
+    def remove_external(self, level: ExternalLevel) -> None:
+        """Drop an external level with what is displaced of it."""
+        if self.is_queued(level.order):
+            self.leave(level.order)
+        del self.externals[level.side, level.ticks]
+
+    def best_external(self, side: int) -> int:
+        """Best recorded price of a side whether displaced or not, 0 when there is none."""
+        prices = [ticks for level_side, ticks in self.externals if level_side == side]
+        if not prices:
+            return 0
+        return max(prices) if side == codes.BID else min(prices)
+
+
+def _key(side: int, ticks: int) -> int:
+    return -ticks if side == codes.BID else ticks
+
+
+def is_within(side: int, ticks: int, limit_ticks: int) -> bool:
+    """Whether a resting price of `side` is at or better than the limit of a taker from the other side."""
+    return ticks >= limit_ticks if side == codes.BID else ticks <= limit_ticks

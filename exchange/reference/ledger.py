@@ -1,0 +1,69 @@
+"""Every movement of money and lots. A trade moves entry value; closing turns it into cash."""
+
+from exchange import codes
+from exchange.reference.arithmetic import clamp, close_share, initial_margin
+from exchange.reference.records import Position
+from exchange.reference.world import World
+
+
+def trade(world: World, account: int, instrument: int, ticks: int, lots: int, fee: int) -> None:
+    """Book a trade of signed lots at a price in ticks; the pocket pays the fee (money), which is credited elsewhere."""
+    contract = world.contracts[instrument]
+    position = world.position(account, instrument)
+    world.touch(position.wallet)
+    before = abs(position.lots)
+    margin_before = position.isolated_margin
+    value = contract.trade_value(ticks, lots)
+    closed, closed_value, pnl = 0, 0, 0
+    if position.lots * lots < 0:
+        sign = 1 if lots > 0 else -1
+        closed = min(abs(lots), before)
+        closed_value = contract.trade_value(ticks, sign * closed)
+        share = close_share(position.entry_value, before, closed)
+        pnl = -closed_value - share
+        position.entry_value -= share
+        position.lots += sign * closed
+        lots -= sign * closed
+    position.entry_value += value - closed_value
+    position.lots += lots
+    if position.mode == codes.CROSS:
+        position.wallet.cash += pnl - fee
+        return
+    position.isolated_margin += pnl
+    if lots == 0:
+        position.isolated_margin -= fee
+        _release(position, margin_before, before, closed, pnl - fee)
+        return
+    if closed:
+        _release(position, margin_before, before, closed, pnl)
+    position.isolated_margin -= fee
+    move_margin(position, initial_margin(abs(value - closed_value), position.leverage_e2) + max(fee, 0))
+
+
+def _release(position: Position, margin_before: int, lots_before: int, closed: int, gain: int) -> None:
+    """Return to cash the closed part's margin and gain (money); all of a positive margin when flat."""
+    most = max(0, position.isolated_margin)
+    released = most if position.lots == 0 else clamp(margin_before * closed // lots_before + gain, 0, most)
+    move_margin(position, -released)
+
+
+def move_margin(position: Position, money: int) -> None:
+    """Move money from the wallet's cash into the isolated margin; out of it when negative."""
+    position.wallet.cash -= money
+    position.isolated_margin += money
+
+
+def pay_pocket(world: World, position: Position, money: int) -> None:
+    """Add money to the pocket that the position's profits go to."""
+    if position.mode == codes.ISOLATED:
+        position.isolated_margin += money
+    else:
+        position.wallet.cash += money
+    world.touch(position.wallet)
+
+
+def credit(world: World, account: int, asset: int, money: int) -> None:
+    """Add money to the cash of an account."""
+    wallet = world.wallet(account, asset)
+    wallet.cash += money
+    world.touch(wallet)

@@ -1,0 +1,208 @@
+"""Liquidation, one step a firing: start and plan, reduce, takeover, ADL, end. Money in quanta, prices in ticks."""
+
+from exchange import codes
+from exchange.reference import ledger, margin
+from exchange.reference.adl import next_counterparty
+from exchange.reference.arithmetic import ceil_div, clamp
+from exchange.reference.matching import Taker, match, match_shadow
+from exchange.reference.records import Position, Unit
+from exchange.reference.world import World
+
+COUNTERPARTIES_PER_STEP = 1024
+WEIGHTS_MAX = 2**31  # keeps equity times weight within the kernels' integers
+
+
+def fire(world: World, unit: Unit, cause_seq: int) -> None:
+    """One step of a unit's liquidation; `cause_seq` is the event that set the timer."""
+    if unit.stage == codes.STAGE_DETECTED:
+        _start(world, unit, cause_seq)
+        return
+    leg = _leg_at(world, unit)
+    rechecked = unit.stage == codes.STAGE_REDUCE or unit.wallet.account == codes.INSURANCE
+    recovered = rechecked and not margin.is_breached(world, unit)
+    if leg is None or recovered:
+        _end(world, unit)
+    elif unit.stage == codes.STAGE_REDUCE:
+        _reduce(world, unit, leg)
+    elif unit.stage == codes.STAGE_TAKEOVER:
+        _take_over(world, unit, leg)
+    else:
+        _deleverage(world, unit, leg)
+
+
+def _legs(world: World, unit: Unit) -> list[Position]:
+    return [position for position in unit.positions if margin.is_leg(world, position)]
+
+
+def _leg_at(world: World, unit: Unit) -> Position | None:
+    """The first planned leg from the unit's leg instrument on."""
+    return next((position for position in _legs(world, unit)
+                 if position.instrument >= unit.leg_instrument and position.bankruptcy_ticks), None)
+
+
+def _start(world: World, unit: Unit, cause_seq: int) -> None:
+    if not margin.is_breached(world, unit):
+        unit.stage = codes.STAGE_NONE
+        return
+    world.liquidation_seq += 1
+    unit.liquidation_id = world.liquidation_seq
+    lots = unit.position.lots if unit.position else 0
+    mark = world.markets[unit.position.instrument].mark_sub if unit.position else 0
+    world.emit(codes.LIQUIDATION_START, account=unit.wallet.account, instrument=unit.label, price=mark, lots=lots,
+               money=margin.equity(world, unit), liquidation_id=unit.liquidation_id, cause_seq=cause_seq)
+    held = {position.instrument for position in unit.positions}
+    for order in list(unit.wallet.orders.values()):
+        if order.instrument in held:
+            world.remove_order(order)
+            world.emit_cancelled(order, codes.CANCELLED_BY_LIQUIDATION, unit.liquidation_id)
+    _plan(world, unit)
+
+
+def _plan(world: World, unit: Unit) -> None:
+    """Give each leg a bankruptcy price: the one at which its share of the unit's equity is gone."""
+    for position in unit.positions:
+        position.bankruptcy_ticks = 0
+    legs = _legs(world, unit)
+    if not legs:
+        _end(world, unit)
+        return
+    equity = margin.equity(world, unit)
+    weights = [margin.maintenance(world, leg) for leg in legs]
+    if sum(weights) == 0:
+        weights = [abs(margin.position_value(world, leg)) for leg in legs]
+    while sum(weights) >= WEIGHTS_MAX:
+        weights = [weight // 2 for weight in weights]
+    for leg, weight in zip(legs, weights, strict=True):
+        leg.bankruptcy_ticks = _bankruptcy_ticks(world, leg, equity * weight // sum(weights))
+    is_fund = unit.wallet.account == codes.INSURANCE
+    unit.leg_instrument = legs[0].instrument
+    _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
+
+
+def _bankruptcy_ticks(world: World, leg: Position, leg_equity: int) -> int:
+    contract = world.contracts[leg.instrument]
+    worth = margin.position_value(world, leg) - leg_equity
+    per_tick = contract.unit_value * leg.lots
+    ticks = ceil_div(worth, per_tick) if leg.lots > 0 else worth // per_tick
+    return clamp(ticks, 1, contract.ticks_max)
+
+
+def _next_step(world: World, unit: Unit, stage: int) -> None:
+    unit.stage = stage
+    due = world.clock_ns + world.policy.order_delay_ns
+    world.set_timer(due, codes.PRIORITY_LIQUIDATE, codes.LIQUIDATE, unit)
+
+
+def _next_leg(world: World, unit: Unit, leg: Position) -> None:
+    unit.leg_instrument = leg.instrument + 1
+    is_fund = unit.wallet.account == codes.INSURANCE
+    _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
+
+
+def _reduce(world: World, unit: Unit, leg: Position) -> None:
+    """Send the leg to the book as an IOC limited at its bankruptcy price."""
+    account, lots = unit.wallet.account, abs(leg.lots)
+    unit.leg_instrument = leg.instrument
+    world.emit(codes.LIQUIDATION_ORDER, account=account, instrument=leg.instrument, price=leg.bankruptcy_ticks,
+               lots=lots, money=margin.equity(world, unit), liquidation_id=unit.liquidation_id)
+    side = codes.ASK if leg.lots > 0 else codes.BID
+    taker = Taker(account, 0, leg.instrument, side, leg.bankruptcy_ticks, lots, codes.FORCED, unit.liquidation_id)
+    if world.policy.mode == codes.MODE_SHADOW:
+        match_shadow(world, taker)
+    else:
+        match(world, taker)
+    if taker.lots:
+        _next_step(world, unit, codes.STAGE_TAKEOVER)
+    else:
+        _next_leg(world, unit, leg)
+
+
+def _take_over(world: World, unit: Unit, leg: Position) -> None:
+    """The fund takes what its equity can carry at the bankruptcy price."""
+    contract = world.contracts[leg.instrument]
+    fund_equity = margin.equity(world, world.fund(contract.asset).unit)
+    mark = world.markets[leg.instrument].mark_sub
+    loss = contract.trade_value(leg.bankruptcy_ticks, 1) - contract.value(mark, 1)
+    if leg.lots < 0:
+        loss = -loss
+    lots = abs(leg.lots)
+    taken = lots if loss <= 0 else min(lots, max(0, fund_equity) // loss)
+    if taken:
+        _give_to_fund(world, unit, leg, taken)
+    if taken == lots:
+        _next_leg(world, unit, leg)
+    else:
+        _next_step(world, unit, codes.STAGE_ADL)
+
+
+def _give_to_fund(world: World, unit: Unit, leg: Position, lots: int) -> None:
+    asset = world.contracts[leg.instrument].asset
+    signed = lots if leg.lots > 0 else -lots
+    before = margin.equity(world, world.fund(asset).unit)
+    ledger.trade(world, unit.wallet.account, leg.instrument, leg.bankruptcy_ticks, -signed, 0)
+    ledger.trade(world, codes.INSURANCE, leg.instrument, leg.bankruptcy_ticks, signed, 0)
+    world.emit(codes.TAKEOVER, account=unit.wallet.account, counterparty=codes.INSURANCE, instrument=leg.instrument,
+               price=leg.bankruptcy_ticks, lots=signed, money=before, liquidation_id=unit.liquidation_id)
+
+
+def _deleverage(world: World, unit: Unit, leg: Position) -> None:
+    """Close the leg against opposite positions in the order of the ranking."""
+    for _ in range(COUNTERPARTIES_PER_STEP):
+        counterparty = next_counterparty(world, leg)
+        if counterparty is None:
+            _exhausted(world, unit, leg)
+            return
+        _close_against(world, unit, leg, counterparty)
+        if leg.lots == 0:
+            _next_leg(world, unit, leg)
+            return
+    _next_step(world, unit, codes.STAGE_ADL)
+
+
+def _close_against(world: World, unit: Unit, leg: Position, counterparty: Position) -> None:
+    lots = min(abs(leg.lots), abs(counterparty.lots))
+    signed = -lots if leg.lots > 0 else lots
+    ticks = leg.bankruptcy_ticks
+    first, second = unit.wallet.account, counterparty.wallet.account
+    ledger.trade(world, first, leg.instrument, ticks, signed, 0)
+    ledger.trade(world, second, leg.instrument, ticks, -signed, 0)
+    for account, other, change in ((first, second, signed), (second, first, -signed)):
+        world.emit(codes.ADL, account=account, counterparty=other, instrument=leg.instrument, price=ticks,
+                   lots=change, liquidation_id=unit.liquidation_id)
+
+
+def _exhausted(world: World, unit: Unit, leg: Position) -> None:
+    """No counterparty is left: the fund takes the rest, and keeps its own rest, at a deficit."""
+    asset = world.contracts[leg.instrument].asset
+    is_fund = unit.wallet.account == codes.INSURANCE
+    if not is_fund:
+        _give_to_fund(world, unit, leg, abs(leg.lots))
+    world.emit(codes.DEFICIT, account=codes.INSURANCE, instrument=leg.instrument,
+               money=margin.equity(world, world.fund(asset).unit), liquidation_id=unit.liquidation_id)
+    if is_fund:
+        unit.stage = codes.STAGE_NONE
+        world.touched_funds.discard(asset)
+    else:
+        _next_leg(world, unit, leg)
+
+
+def _end(world: World, unit: Unit) -> None:
+    """Cover what a flat unit still owes, release isolated margin, and return to stage NONE."""
+    wallet = unit.wallet
+    has_legs = bool(_legs(world, unit))
+    if not has_legs and unit.pocket < 0 and wallet.account != codes.INSURANCE:
+        paid = unit.pocket
+        ledger.credit(world, codes.INSURANCE, wallet.asset, paid)
+        if unit.position is None:
+            wallet.cash = 0
+        else:
+            unit.position.isolated_margin = 0
+        world.emit(codes.DEFICIT, account=wallet.account, counterparty=codes.INSURANCE, instrument=unit.label,
+                   money=paid, liquidation_id=unit.liquidation_id)
+    if unit.position is not None and unit.position.lots == 0:
+        ledger.move_margin(unit.position, -unit.position.isolated_margin)
+    world.emit(codes.LIQUIDATION_END, account=wallet.account, instrument=unit.label,
+               money=margin.equity(world, unit), code=codes.RECOVERED if has_legs else codes.CLOSED,
+               liquidation_id=unit.liquidation_id)
+    unit.stage = codes.STAGE_NONE
+    world.touch(wallet)

@@ -1,0 +1,184 @@
+"""Fills: a taker against the book, recorded prints against it, and the uncrossing of recorded levels."""
+
+from dataclasses import dataclass
+
+from exchange import codes
+from exchange.reference import ledger
+from exchange.reference.arithmetic import fee, ppm_up
+from exchange.reference.book import is_within
+from exchange.reference.records import ExternalLevel, Order
+from exchange.reference.world import World
+
+
+@dataclass(slots=True)
+class Taker:
+    """An order at work. `limit_ticks` of a liquidation order (FORCED) is the bankruptcy price."""
+
+    account: int
+    order_id: int
+    instrument: int
+    side: int
+    limit_ticks: int
+    lots: int
+    flags: int = 0
+    liquidation_id: int = 0
+
+
+def match(world: World, taker: Taker) -> None:
+    """Fill the taker from the best opposite level on, oldest first, until its limit; `taker.lots` is what is left."""
+    book = world.books[taker.instrument]
+    side = 1 - taker.side
+    while taker.lots:
+        best = book.best(side)
+        if not best or not is_within(side, best, taker.limit_ticks):
+            return
+        maker = next(iter(book.queue(side, best).values()))
+        if not check_reduce_only(world, maker):
+            continue
+        lots = min(taker.lots, maker.leaves_lots)
+        _fill(world, maker, taker, lots)
+        consume(world, maker, lots)
+        world.markets[taker.instrument].last_ticks = best
+
+
+def match_shadow(world: World, taker: Taker) -> None:
+    """Fill the taker from the external orders alone, without changing the book, displaced size or last."""
+    taker.flags |= codes.SHADOW
+    for _, orders in world.books[taker.instrument].levels_within(1 - taker.side, taker.limit_ticks):
+        for maker in orders:
+            if maker.external is not None and taker.lots:
+                _fill(world, maker, taker, min(taker.lots, maker.leaves_lots))
+
+
+def check_reduce_only(world: World, maker: Order) -> bool:
+    """Cut a reduce-only order to its position, or remove it; whether it still rests."""
+    if not maker.flags & codes.REDUCE_ONLY:
+        return True
+    position = world.position(maker.account, maker.instrument)
+    if not is_opposite(position.lots, maker.side):
+        world.remove_order(maker)
+        world.emit_cancelled(maker, codes.CANCELLED_REDUCE_ONLY)
+        return False
+    excess = max(0, maker.leaves_lots - abs(position.lots))
+    maker.leaves_lots -= excess
+    maker.order_lots -= excess
+    return True
+
+
+def is_opposite(position_lots: int, side: int) -> bool:
+    """Whether an order of this side reduces the position."""
+    return position_lots < 0 if side == codes.BID else position_lots > 0
+
+
+def consume(world: World, maker: Order, lots: int) -> None:
+    """Take filled lots off a resting order; an external one counts them as displaced."""
+    if maker.external is not None:
+        maker.external.displaced_lots += lots
+        world.books[maker.instrument].refresh(maker.external)
+        return
+    maker.leaves_lots -= lots
+    if not maker.leaves_lots:
+        world.remove_order(maker)
+
+
+def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
+    """Trade at the maker's price: the maker's position first, then the taker's; outcomes likewise."""
+    taker.lots -= lots
+    contract = world.contracts[taker.instrument]
+    value = contract.trade_value(maker.ticks, lots)
+    signed = lots if taker.side == codes.BID else -lots
+    flags = taker.flags & (codes.FORCED | codes.SHADOW)
+    if maker.external is not None and maker.external.extrapolated:
+        flags |= codes.EXTRAPOLATED
+    taker_fee, liquidation_fee = _taker_fees(world, taker, maker.ticks, lots)
+    maker_fee = 0 if maker.account == codes.EXTERNAL else fee(value, contract.maker_ppm)
+    ledger.trade(world, maker.account, taker.instrument, maker.ticks, -signed, maker_fee)
+    ledger.trade(world, taker.account, taker.instrument, maker.ticks, signed, taker_fee + liquidation_fee)
+    ledger.credit(world, codes.FEES, contract.asset, maker_fee + taker_fee)
+    if maker.account != codes.EXTERNAL:
+        _emit_fill(world, maker, taker.account, lots, maker_fee, flags | codes.MAKER, taker.liquidation_id)
+    world.emit(codes.FILL, account=taker.account, counterparty=maker.account, order_id=taker.order_id,
+               instrument=taker.instrument, price=maker.ticks, lots=lots, money=taker_fee,
+               flags=flags | (codes.SELL if taker.side == codes.ASK else 0), liquidation_id=taker.liquidation_id)
+    if liquidation_fee:
+        ledger.credit(world, codes.INSURANCE, contract.asset, liquidation_fee)
+        world.emit(codes.LIQUIDATION_FEE, account=taker.account, counterparty=codes.INSURANCE,
+                   instrument=taker.instrument, price=maker.ticks, lots=lots, money=liquidation_fee,
+                   liquidation_id=taker.liquidation_id)
+
+
+def _taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, int]:
+    """Taker and liquidation fee (money); a liquidation pays no more than its gain over the bankruptcy price."""
+    contract = world.contracts[taker.instrument]
+    value = contract.trade_value(ticks, lots)
+    taker_fee = fee(value, contract.taker_ppm)
+    if not taker.flags & codes.FORCED:
+        return taker_fee, 0
+    surplus = contract.trade_value(abs(ticks - taker.limit_ticks), lots)
+    taker_fee = min(taker_fee, surplus)
+    return taker_fee, min(ppm_up(value, contract.liquidation_ppm), surplus - taker_fee)
+
+
+def _emit_fill(world: World, maker: Order, counterparty: int, lots: int, maker_fee: int, flags: int,
+               liquidation_id: int = 0) -> None:
+    if maker.side == codes.ASK:
+        flags |= codes.SELL
+    world.emit(codes.FILL, account=maker.account, counterparty=counterparty, order_id=maker.order_id,
+               instrument=maker.instrument, price=maker.ticks, lots=lots, money=maker_fee, flags=flags,
+               liquidation_id=liquidation_id)
+
+
+def fill_from_external(world: World, maker: Order, lots: int, flags: int = 0) -> None:
+    """Fill a resting simulated order at its own price against the recorded world; last stays."""
+    contract = world.contracts[maker.instrument]
+    maker_fee = fee(contract.trade_value(maker.ticks, lots), contract.maker_ppm)
+    signed = lots if maker.side == codes.BID else -lots
+    ledger.trade(world, maker.account, maker.instrument, maker.ticks, signed, maker_fee)
+    ledger.trade(world, codes.EXTERNAL, maker.instrument, maker.ticks, -signed, 0)
+    ledger.credit(world, codes.FEES, contract.asset, maker_fee)
+    _emit_fill(world, maker, codes.EXTERNAL, lots, maker_fee, flags | codes.MAKER)
+    consume(world, maker, lots)
+
+
+def apply_print(world: World, instrument: int, aggressor: int, ticks: int, lots: int) -> None:
+    """Fill simulated orders that a recorded trade reached, out of a budget of its lots, external size ahead first."""
+    budget = lots
+    for level_ticks, orders in world.books[instrument].levels_within(1 - aggressor, ticks):
+        for order in orders:
+            if not budget:
+                return
+            if order.external is not None:
+                taken = min(budget, max(0, order.leaves_lots - order.external.printed_lots))
+                budget -= taken
+                if level_ticks == ticks:
+                    order.external.printed_lots += taken
+            elif check_reduce_only(world, order):
+                filled = min(budget, order.leaves_lots)
+                budget -= filled
+                fill_from_external(world, order, filled)
+
+
+def uncross(world: World, instrument: int, event_side: int) -> None:
+    """Resolve a book that recorded levels crossed: simulated orders fill, then stale recorded levels go."""
+    book = world.books[instrument]
+    while book.best(codes.BID) and book.best(codes.ASK) and book.best(codes.BID) >= book.best(codes.ASK):
+        queues = [list(book.queue(side, book.best(side)).values()) for side in (codes.BID, codes.ASK)]
+        bid, ask = (next((order for order in queue if order.external is None), None) for queue in queues)
+        bid_level, ask_level = (next((o.external for o in queue if o.external is not None), None) for queue in queues)
+        if bid and ask_level:
+            _fill_crossed(world, bid, ask_level)
+        elif ask and bid_level:
+            _fill_crossed(world, ask, bid_level)
+        elif bid_level and ask_level:
+            book.remove_external(ask_level if event_side == codes.BID else bid_level)
+            world.markets[instrument].crossed_levels += 1
+        else:
+            return
+
+
+def _fill_crossed(world: World, maker: Order, level: ExternalLevel) -> None:
+    if not check_reduce_only(world, maker):
+        return
+    lots = min(maker.leaves_lots, level.order.leaves_lots)
+    fill_from_external(world, maker, lots, codes.EXTRAPOLATED if level.extrapolated else 0)
+    consume(world, level.order, lots)

@@ -1,0 +1,127 @@
+"""The recorded book: external levels, prints, shifts and the refill of displaced size."""
+
+from exchange import codes
+from exchange.reference.arithmetic import PPM
+from exchange.reference.matching import apply_print, uncross
+from exchange.reference.records import Event, ExternalLevel
+from exchange.reference.world import World, require
+
+LOTS_MAX = 2**31 - 1
+DEPTH_MAX_PPM = 100_000_000
+
+
+def _check_level_event(world: World, event: Event, lots_min: int) -> int:
+    """Checks shared by LEVEL_SET and TRADE_PRINT; the price in ticks after the shift."""
+    contract = world.contract_of(event.instrument)
+    require(event.side in (codes.BID, codes.ASK), codes.BAD_SIDE)
+    require(lots_min <= event.qty <= LOTS_MAX, codes.BAD_LOTS)
+    ticks = event.price + world.markets[event.instrument].shift_ticks
+    require(1 <= ticks <= contract.ticks_max, codes.BAD_PRICE)
+    return ticks
+
+
+def apply_level_set(world: World, event: Event) -> None:
+    """Set the recorded lots at a price; 0 removes the level."""
+    ticks = _check_level_event(world, event, 0)
+    book = world.books[event.instrument]
+    level = book.externals.get((event.side, ticks))
+    if event.qty:
+        _update(world, event, level or _make_level(world, event, ticks))
+    elif level:
+        book.remove_external(level)
+    _start_refill(world, event.instrument)
+    if event.flags & codes.LAST:
+        uncross(world, event.instrument, event.side)
+
+
+def _make_level(world: World, event: Event, ticks: int) -> ExternalLevel:
+    require(world.external_levels() < world.capacity.external_levels, codes.EXTERNALS_FULL)
+    require(world.has_order_slot(), codes.ORDERS_FULL)
+    order = world.make_order(0, codes.EXTERNAL, event.instrument, event.side, ticks, 0, 0)
+    level = ExternalLevel(event.side, event.price, ticks, 0, 0, 0, 0, 0, order)
+    order.external = level
+    world.books[event.instrument].externals[event.side, ticks] = level
+    return level
+
+
+def _update(world: World, event: Event, level: ExternalLevel) -> None:
+    level.recorded_lots, level.printed_lots = event.qty, 0
+    level.extrapolated = int(bool(event.flags & codes.EXTRAPOLATED))
+    _scale(world, event.instrument, level)
+    if world.policy.refill == codes.REFILL_NONE:
+        level.displaced_lots = 0
+    world.books[event.instrument].refresh(level)
+
+
+def _scale(world: World, instrument: int, level: ExternalLevel) -> None:
+    """Lots of a level after the depth factor; no more of them can be displaced."""
+    level.lots = max(1, level.recorded_lots * world.markets[instrument].depth_ppm // PPM)
+    level.displaced_lots = min(level.displaced_lots, level.lots)
+
+
+def _start_refill(world: World, instrument: int) -> None:
+    market = world.markets[instrument]
+    if world.policy.refill == codes.REFILL_DECAY and not market.has_refill_timer:
+        market.has_refill_timer = True
+        period = world.policy.refill_period_ns
+        due = (world.clock_ns // period + 1) * period
+        world.set_timer(due, codes.PRIORITY_REFILL, codes.REFILL_TICK, instrument)
+
+
+def fire_refill(world: World, instrument: int) -> None:
+    """Let part of every level's displaced size come back."""
+    book = world.books[instrument]
+    for level in book.externals.values():
+        level.displaced_lots = level.displaced_lots * codes.REFILL_KEEP_PPM // PPM
+        book.refresh(level)
+    uncross(world, instrument, codes.BID)
+    due = world.clock_ns + world.policy.refill_period_ns
+    world.set_timer(due, codes.PRIORITY_REFILL, codes.REFILL_TICK, instrument)
+
+
+def apply_trade_print(world: World, event: Event) -> None:
+    """A recorded trade: sets last and fills simulated orders that it would have reached."""
+    ticks = _check_level_event(world, event, 1)
+    if event.flags & codes.EVIDENCE:
+        return
+    world.markets[event.instrument].last_ticks = ticks
+    apply_print(world, event.instrument, event.side, ticks, event.qty)
+
+
+def apply_book_clear(world: World, event: Event) -> None:
+    """Drop every external level of the instrument."""
+    world.contract_of(event.instrument)
+    book = world.books[event.instrument]
+    for level in list(book.externals.values()):
+        book.remove_external(level)
+
+
+def apply_shift(world: World, event: Event) -> None:
+    """Move the recorded ladder and depth (SHIFT_BOOK), the recorded index and mark (SHIFT_INDEX), or both."""
+    contract = world.contract_of(event.instrument)
+    require(event.side in (codes.BID, codes.ASK), codes.BAD_SIDE)
+    market = world.markets[event.instrument]
+    if event.flags & codes.SHIFT_BOOK:
+        require(1 <= event.qty <= DEPTH_MAX_PPM, codes.BAD_AMOUNT)
+    require(abs(event.price) <= contract.ticks_max, codes.BAD_PRICE)
+    if event.flags & codes.SHIFT_INDEX:
+        market.index_shift_sub = event.price * contract.mark_per_tick
+    if event.flags & codes.SHIFT_BOOK:
+        market.shift_ticks, market.depth_ppm = event.price, event.qty
+        _move_levels(world, event.instrument)
+        uncross(world, event.instrument, event.side)
+
+
+def _move_levels(world: World, instrument: int) -> None:
+    """Take every external order out, then put each level, oldest first, at its new price."""
+    book, market = world.books[instrument], world.markets[instrument]
+    levels = list(book.externals.values())
+    for level in levels:
+        book.remove_external(level)
+    for level in levels:
+        level.ticks = level.order.ticks = level.recorded_ticks + market.shift_ticks
+        if 1 <= level.ticks <= world.contracts[instrument].ticks_max:
+            level.printed_lots = 0
+            _scale(world, instrument, level)
+            book.externals[level.side, level.ticks] = level
+            book.refresh(level)

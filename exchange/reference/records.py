@@ -1,0 +1,221 @@
+"""What the venue keeps: contracts, orders, external levels, wallets, positions, units, markets."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from exchange import codes
+from exchange.reference import arithmetic
+
+
+class Event(NamedTuple):
+    """One row of the tape, fields as in the event record."""
+
+    ts_ns: int
+    exchange_ns: int
+    seq: int
+    order_id: int
+    price: int
+    qty: int
+    account: int
+    liquidation_id: int
+    kind: int
+    instrument: int
+    flags: int
+    side: int
+    time_in_force: int
+
+
+class Tier(NamedTuple):
+    """Maintenance tier: holds from `floor` (money) on."""
+
+    floor: int
+    cum: int
+    maintenance_ppm: int
+    leverage_max_e2: int
+
+
+@dataclass(slots=True)
+class Contract:
+    """Terms of one instrument. `unit_value` is money per lot and tick, `mark_unit` money per lot and sub-tick."""
+
+    unit_value: int
+    mark_unit: int
+    mark_per_tick: int
+    ticks_max: int
+    order_max_lots: int
+    position_max_lots: int
+    open_interest_max_lots: int
+    maker_ppm: int
+    taker_ppm: int
+    liquidation_ppm: int
+    market_band_ppm: int
+    asset: int
+    tiers: list[Tier]
+    weights_ppm: list[int]
+
+    def value(self, mark_sub: int, lots: int) -> int:
+        """Money of signed lots at a price in sub-ticks."""
+        return mark_sub * self.mark_unit * lots
+
+    def trade_value(self, ticks: int, lots: int) -> int:
+        """Money of signed lots at a price in ticks."""
+        return ticks * self.unit_value * lots
+
+    def maintenance(self, notional: int) -> int:
+        """Maintenance margin (money) of a notional >= 0."""
+        if notional == 0:
+            return 0
+        tier = next(tier for tier in reversed(self.tiers) if tier.floor <= notional)
+        return arithmetic.ppm_up(notional, tier.maintenance_ppm) - tier.cum
+
+    def exposure_limit(self, leverage_e2: int) -> int | None:
+        """Largest exposure (money) that a leverage allows; None when there is no limit."""
+        return next((tier.floor for tier in self.tiers if tier.leverage_max_e2 < leverage_e2), None)
+
+
+@dataclass(slots=True)
+class Policy:
+    """The profile's choices, fields as in the policy record."""
+
+    mark_source: int
+    mark_period_ns: int
+    mark_samples: int
+    index_rule: int
+    index_outlier_ppm: int
+    index_stale_ns: int
+    index_feedback_ppm: int
+    funding_interval_ns: int
+    refill: int
+    refill_period_ns: int
+    mode: int
+    detection_delay_ns: int
+    order_delay_ns: int
+    assets: int
+    instruments: int
+    accounts: int
+
+
+@dataclass(slots=True)
+class Order:
+    """A live order. An EXTERNAL one is what is left of a recorded level."""
+
+    serial: int
+    order_id: int
+    account: int
+    instrument: int
+    side: int
+    ticks: int
+    order_lots: int
+    leaves_lots: int
+    flags: int
+    external: "ExternalLevel | None" = None
+
+
+@dataclass(slots=True)
+class ExternalLevel:
+    """Recorded size at one price, in lots."""
+
+    side: int
+    recorded_ticks: int
+    ticks: int
+    recorded_lots: int
+    lots: int
+    displaced_lots: int
+    printed_lots: int
+    extrapolated: int
+    order: Order
+
+
+@dataclass(slots=True)
+class Unit:
+    """A unit of margin: a wallet with its cross positions, or one isolated position."""
+
+    wallet: "Wallet"
+    position: "Position | None"
+    stage: int = codes.STAGE_NONE
+    liquidation_id: int = 0
+    leg_instrument: int = 0
+
+    @property
+    def timer_order(self) -> int:
+        """Place of the unit among those of its account."""
+        return self.wallet.asset if self.position is None else 1000 + self.position.instrument
+
+    @property
+    def label(self) -> int:
+        """Instrument of an isolated unit, -1 for a wallet."""
+        return -1 if self.position is None else self.position.instrument
+
+    @property
+    def positions(self) -> list["Position"]:
+        """The unit's positions in instrument order."""
+        if self.position is not None:
+            return [self.position]
+        return [position for position in self.wallet.positions.values() if position.mode == codes.CROSS]
+
+    @property
+    def pocket(self) -> int:
+        """Money that the unit's profits go to."""
+        return self.wallet.cash if self.position is None else self.position.isolated_margin
+
+
+@dataclass(slots=True)
+class Wallet:
+    """One account's cash (quanta) in one asset; `positions` by instrument, `orders` by id, oldest first."""
+
+    account: int
+    asset: int
+    cash: int = 0
+    is_open: bool = False
+    positions: dict[int, "Position"] = field(default_factory=dict)
+    orders: dict[int, Order] = field(default_factory=dict)
+    unit: Unit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unit = Unit(self, None)
+
+
+@dataclass(slots=True)
+class Position:
+    """Signed lots of one account in one instrument; entry value and isolated margin in quanta."""
+
+    wallet: Wallet
+    instrument: int
+    leverage_e2: int
+    lots: int = 0
+    entry_value: int = 0
+    isolated_margin: int = 0
+    bankruptcy_ticks: int = 0
+    mode: int = codes.CROSS
+    isolated_unit: Unit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.isolated_unit = Unit(self.wallet, self)
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of margin that holds the position."""
+        return self.isolated_unit if self.mode == codes.ISOLATED else self.wallet.unit
+
+
+@dataclass(slots=True)
+class Market:
+    """Prices and state of one instrument: index and mark in sub-ticks, last in ticks."""
+
+    recorded_index_sub: int = 0
+    index_sub: int = 0
+    recorded_mark_sub: int = 0
+    mark_sub: int = 0
+    mark_version: int = 0
+    last_ticks: int = 0
+    funding_rate_ppb: int = 0
+    next_funding_ns: int = 0
+    shift_ticks: int = 0
+    index_shift_sub: int = 0
+    depth_ppm: int = 1_000_000
+    halted: int = 0
+    crossed_levels: int = 0
+    has_mark_timer: bool = False
+    has_refill_timer: bool = False
+    basis_samples: list[int] = field(default_factory=list)
+    constituents: dict[int, tuple[int, int]] = field(default_factory=dict)

@@ -1,0 +1,109 @@
+"""The reference venue: plain Python, every rule spelled out, every unit recomputed after every event."""
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from exchange import codes, config
+from exchange.reference import accounts, liquidation, margin, orders, prices, recorded
+from exchange.reference.orders import Reply
+from exchange.reference.records import Event
+from exchange.reference.state import snapshot
+from exchange.reference.world import Refused, World, require
+
+COMMANDS: dict[int, Callable[[World, Event], Reply]] = {
+    codes.NEW: orders.apply_new,
+    codes.CANCEL: orders.apply_cancel,
+    codes.AMEND: orders.apply_amend,
+    codes.CANCEL_ALL: orders.apply_cancel_all,
+    codes.DEPOSIT: accounts.apply_deposit,
+    codes.WITHDRAW: accounts.apply_withdraw,
+    codes.SET_LEVERAGE: accounts.apply_set_leverage,
+    codes.SET_MARGIN_MODE: accounts.apply_set_margin_mode,
+    codes.TRANSFER: accounts.apply_transfer,
+    codes.OPEN_POSITION: accounts.apply_open_position,
+    codes.SET_FEES: accounts.apply_set_fees,
+    codes.HALT: accounts.apply_halt,
+    codes.RESUME: accounts.apply_resume,
+}
+RECORDED: dict[int, Callable[[World, Event], None]] = {
+    codes.LEVEL_SET: recorded.apply_level_set,
+    codes.TRADE_PRINT: recorded.apply_trade_print,
+    codes.BOOK_CLEAR: recorded.apply_book_clear,
+    codes.INDEX: prices.apply_index,
+    codes.MARK: prices.apply_mark,
+    codes.FUNDING_RATE: prices.apply_funding_rate,
+    codes.FUNDING_SETTLE: prices.apply_funding_settle,
+    codes.SHIFT: recorded.apply_shift,
+}
+
+
+class ReferenceVenue:
+    """The venue of a configuration, driven by rows of the event record.
+
+    Parameters
+    ----------
+    venue : config.Venue
+        The checked configuration.
+    """
+
+    def __init__(self, venue: config.Venue):
+        self.world = World(venue)
+
+    def process(self, events: Any) -> None:
+        """Process tape events (record array or rows of it), firing before each the timers due before its time."""
+        for event in _rows(events):
+            self.run(event.ts_ns)
+            self._apply(event)
+
+    def run(self, until: int) -> None:
+        """Fire all timers whose time (ns) is before `until`."""
+        world = self.world
+        while world.timers and world.timers[0].ts_ns < until:
+            timer = heapq.heappop(world.timers)
+            world.clock_ns = timer.ts_ns
+            world.event_seq += 1
+            if timer.kind == codes.MARK_TICK:
+                prices.fire_mark_tick(world, timer.target)
+            elif timer.kind == codes.REFILL_TICK:
+                recorded.fire_refill(world, timer.target)
+            else:
+                liquidation.fire(world, timer.target, timer.cause_seq)
+            margin.detect(world)
+
+    def outcomes(self) -> list[tuple[int, ...]]:
+        """Outcomes since the last call, fields in the order of the outcome record."""
+        drained, self.world.outcomes = self.world.outcomes, []
+        return drained
+
+    def state(self) -> dict[str, Any]:
+        """The whole state in canonical plain form."""
+        return snapshot(self.world)
+
+    def _apply(self, event: Event) -> None:
+        world = self.world
+        world.event_seq += 1
+        try:
+            require(event.ts_ns >= world.clock_ns, codes.OUT_OF_ORDER)
+            world.clock_ns = event.ts_ns
+            if event.kind in RECORDED:
+                RECORDED[event.kind](world, event)
+            else:
+                require(event.kind in COMMANDS, codes.UNSUPPORTED_KIND)
+                self._reply(event, COMMANDS[event.kind](world, event))
+        except Refused as refusal:
+            self._reply(event, Reply(refusal.code))
+        margin.detect(world)
+
+    def _reply(self, event: Event, reply: Reply) -> None:
+        self.world.emit(codes.RESULT, account=event.account, order_id=event.order_id,
+                        instrument=event.instrument if reply.instrument is None else reply.instrument,
+                        price=event.price if reply.price is None else reply.price,
+                        lots=event.qty if reply.lots is None else reply.lots,
+                        code=reply.code, flags=event.kind)
+
+
+def _rows(events: Any) -> Iterable[Event]:
+    """Rows of a record array, or single rows of one, as plain integers."""
+    rows = events.tolist() if hasattr(events, "tolist") else [tuple(map(int, row)) for row in events]
+    return [Event(*row) for row in rows]

@@ -1,0 +1,179 @@
+"""The whole state of the reference venue, its outbox and its timers."""
+
+import heapq
+from typing import Any, NamedTuple
+
+from sortedcontainers import SortedDict
+
+from exchange import codes, config
+from exchange.reference.book import Book
+from exchange.reference.records import Contract, Market, Order, Policy, Position, Tier, Unit, Wallet
+
+
+class Refused(Exception):
+    """A command that fails a check; carries the result code."""
+
+    def __init__(self, code: int):
+        super().__init__(codes.RESULT_TEXT[code])
+        self.code = code
+
+
+class Timer(NamedTuple):
+    """Something due at `ts_ns`; the fields up to `seq` are its order. `target` is a Unit or an instrument."""
+
+    ts_ns: int
+    priority: int
+    account: int
+    order: int
+    seq: int
+    kind: int
+    cause_seq: int
+    target: Any
+
+
+def require(condition: bool, code: int) -> None:
+    """Refuse the command with `code` unless the condition holds."""
+    if not condition:
+        raise Refused(code)
+
+
+class World:
+    """State of one venue. Wallets are keyed by (account, asset) and kept in that order."""
+
+    def __init__(self, venue: config.Venue):
+        compiled = config.compile_venue(venue)
+        row = compiled.policy[0]
+        self.policy = Policy(**{name: int(row[name]) for name in row.dtype.names})
+        self.capacity = venue.capacity
+        self.contracts = [_contract(compiled, k) for k in range(self.policy.instruments)]
+        self.books = [Book() for _ in self.contracts]
+        self.markets = [Market() for _ in self.contracts]
+        self.wallets: SortedDict = SortedDict()
+        self.orders: dict[int, Order] = {}
+        self.deposits = [0] * self.policy.assets
+        self.withdrawals = [0] * self.policy.assets
+        self.timers: list[Timer] = []
+        self.touched_funds: set[int] = set()
+        self.ranking: list[Position] = []
+        self.ranking_key: tuple[int, int, int] | None = None
+        self.outcomes: list[tuple[int, ...]] = []
+        self.clock_ns = 0
+        self.event_seq = 0
+        self.outcome_seq = 0
+        self.timer_seq = 0
+        self.liquidation_seq = 0
+        self.order_serial = 0
+        self.user_positions = 0
+
+    def contract_of(self, instrument: int) -> Contract:
+        """Terms of an instrument that an event names."""
+        require(0 <= instrument < len(self.contracts), codes.BAD_INSTRUMENT)
+        return self.contracts[instrument]
+
+    def wallet(self, account: int, asset: int) -> Wallet:
+        """The account's wallet, made on first use."""
+        if (account, asset) not in self.wallets:
+            self.wallets[account, asset] = Wallet(account, asset)
+        made: Wallet = self.wallets[account, asset]
+        return made
+
+    def fund(self, asset: int) -> Wallet:
+        """The insurance fund's wallet."""
+        return self.wallet(codes.INSURANCE, asset)
+
+    def open_wallet(self, account: int, asset: int) -> Wallet:
+        """Wallet of an open user; BAD_ACCOUNT otherwise."""
+        wallet: Wallet | None = self.wallets.get((account, asset))
+        if account < codes.FIRST_USER or wallet is None or not wallet.is_open:
+            raise Refused(codes.BAD_ACCOUNT)
+        return wallet
+
+    def find_position(self, account: int, instrument: int) -> Position | None:
+        """The account's position, None when it was never used."""
+        wallet = self.wallets.get((account, self.contracts[instrument].asset))
+        return None if wallet is None else wallet.positions.get(instrument)
+
+    def position(self, account: int, instrument: int) -> Position:
+        """The account's position, made on first use; POSITIONS_FULL when a user's finds no slot."""
+        contract = self.contracts[instrument]
+        wallet = self.wallet(account, contract.asset)
+        if instrument not in wallet.positions:
+            if account >= codes.FIRST_USER:
+                require(self.user_positions < self.capacity.positions, codes.POSITIONS_FULL)
+                self.user_positions += 1
+            made = Position(wallet, instrument, contract.tiers[0].leverage_max_e2)
+            wallet.positions = dict(sorted([*wallet.positions.items(), (instrument, made)]))
+        return wallet.positions[instrument]
+
+    def positions_in(self, instrument: int) -> list[Position]:
+        """All positions that exist in an instrument, in wallet order."""
+        return [w.positions[instrument] for w in self.wallets.values() if instrument in w.positions]
+
+    def open_interest(self, instrument: int) -> int:
+        """Lots held long by all accounts."""
+        return sum(position.lots for position in self.positions_in(instrument) if position.lots > 0)
+
+    def order_lots(self, instrument: int) -> int:
+        """Leaves of all live simulated orders of an instrument."""
+        return sum(order.leaves_lots for order in self.orders.values() if order.instrument == instrument)
+
+    def has_order_slot(self) -> bool:
+        """Whether one more order fits; an external level holds a slot as long as it exists."""
+        return len(self.orders) + self.external_levels() < self.capacity.orders
+
+    def external_levels(self) -> int:
+        """Count of external levels of all instruments."""
+        return sum(len(book.externals) for book in self.books)
+
+    def make_order(self, order_id: int, account: int, instrument: int, side: int, ticks: int, lots: int,
+                   flags: int) -> Order:
+        """A new order with the next serial, in no book yet."""
+        self.order_serial += 1
+        return Order(self.order_serial, order_id, account, instrument, side, ticks, lots, lots, flags)
+
+    def remove_order(self, order: Order) -> None:
+        """Take a simulated order out of the book and of its owner's list."""
+        self.books[order.instrument].leave(order)
+        del self.orders[order.order_id]
+        del self.wallets[order.account, self.contracts[order.instrument].asset].orders[order.order_id]
+
+    def touch(self, wallet: Wallet) -> None:
+        """Note a change of the insurance fund: its unit alone is checked only when touched."""
+        if wallet.account == codes.INSURANCE:
+            self.touched_funds.add(wallet.asset)
+
+    def set_timer(self, ts_ns: int, priority: int, kind: int, target: Unit | int) -> None:
+        """Put a timer on the heap; its cause is the event at work."""
+        if isinstance(target, Unit):
+            account, order = target.wallet.account, target.timer_order
+        else:
+            account, order = 0, target
+        self.timer_seq += 1
+        timer = Timer(ts_ns, priority, account, order, self.timer_seq, kind, self.event_seq, target)
+        heapq.heappush(self.timers, timer)
+
+    def emit(self, kind: int, *, account: int = 0, counterparty: int = 0, order_id: int = 0, instrument: int = 0,
+             price: int = 0, lots: int = 0, money: int = 0, code: int = 0, flags: int = 0, liquidation_id: int = 0,
+             cause_seq: int | None = None) -> None:
+        """Append an outcome, fields in the order of the outcome record."""
+        self.outcome_seq += 1
+        cause = self.event_seq if cause_seq is None else cause_seq
+        self.outcomes.append((self.clock_ns, self.outcome_seq, cause, order_id, price, lots, money, account,
+                              counterparty, liquidation_id, kind, code, instrument, flags))
+
+    def emit_cancelled(self, order: Order, code: int, liquidation_id: int = 0) -> None:
+        """Outcome of an order that leaves the book without the owner naming it."""
+        self.emit(codes.CANCELLED, account=order.account, order_id=order.order_id, instrument=order.instrument,
+                  price=order.ticks, lots=order.leaves_lots, code=code, liquidation_id=liquidation_id,
+                  flags=codes.SELL if order.side == codes.ASK else 0)
+
+
+def _contract(compiled: config.Compiled, k: int) -> Contract:
+    row = compiled.instruments[k]
+    first, count = int(row["tier_base"]), int(row["tier_count"])
+    tiers = [Tier(*map(int, tier)) for tier in compiled.tiers[first:first + count].tolist()]
+    base, sources = int(row["constituent_base"]), int(row["constituent_count"])
+    weights = [int(source["weight_ppm"]) for source in compiled.constituents[base:base + sources]]
+    names = ("unit_value", "mark_unit", "mark_per_tick", "ticks_max", "order_max_lots", "position_max_lots",
+             "open_interest_max_lots", "maker_ppm", "taker_ppm", "liquidation_ppm", "market_band_ppm", "asset")
+    return Contract(**{name: int(row[name]) for name in names}, tiers=tiers, weights_ppm=weights)

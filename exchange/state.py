@@ -1,0 +1,135 @@
+"""The venue's whole state: five small groups of record arrays, allocated once from the configuration.
+
+Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL and 0 means none everywhere. A ladder over
+every legal price costs only the pages that are touched.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from exchange import codes, config, schema
+
+
+class Book(NamedTuple):
+    books: np.ndarray  # BOOK[instrument]
+    ladders: np.ndarray  # LADDER[2 * instrument + side]
+    words: np.ndarray  # uint64[...], the ladders' bitmap trees
+    levels: np.ndarray  # LEVEL[ladder.level_base + ticks]
+    orders: np.ndarray  # ORDER[slot]
+    externals: np.ndarray  # EXTERNAL_LEVEL[slot]
+    ids: np.ndarray  # ID_SLOT[power of two], open addressing
+    pools: np.ndarray  # POOLS[1]
+
+
+class Ledger(NamedTuple):
+    wallets: np.ndarray  # WALLET[account * assets + asset]
+    positions: np.ndarray  # POSITION[slot]
+    totals: np.ndarray  # TOTAL[asset]
+
+
+class Guards(NamedTuple):
+    ladders: np.ndarray  # LADDER[2 * instrument + direction], 0 = down, 1 = up
+    words: np.ndarray  # uint64[...]
+    heads: np.ndarray  # int32[ladder.level_base + ticks], first guard of the bucket
+    guards: np.ndarray  # GUARD[2 * position + direction]
+
+
+class Prices(NamedTuple):
+    instruments: np.ndarray  # INSTRUMENT[instrument]
+    markets: np.ndarray  # MARKET[instrument]
+    tiers: np.ndarray  # TIER[...]
+    constituents: np.ndarray  # CONSTITUENT[...]
+    basis: np.ndarray  # int64[instrument * samples + k], ring of mid - index
+    policy: np.ndarray  # POLICY[1]
+
+
+class IO(NamedTuple):
+    outbox: np.ndarray  # OUTCOME[...]
+    control: np.ndarray  # CONTROL[1]
+    timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
+    dirty: np.ndarray  # int32[...], units touched by the event at work
+    ranks: np.ndarray  # RANK[...], the ADL ranking held
+    scratch: np.ndarray  # int64[...], work space of one function call
+
+
+class State(NamedTuple):
+    book: Book
+    ledger: Ledger
+    guards: Guards
+    prices: Prices
+    io: IO
+
+
+def _ladders(ticks_max: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Lay out two ladders an instrument; returns the records, the number of levels and of words."""
+    ladders = np.zeros(2 * len(ticks_max), schema.LADDER)
+    levels = words = 0
+    for k in range(len(ladders)):
+        size = int(ticks_max[k // 2]) + 1
+        ladder = ladders[k]
+        ladder["level_base"], ladder["ticks_max"] = levels, size - 1
+        levels += size
+        for depth in range(4):
+            size = (size >> 6) + 1
+            ladder[f"word_base{depth}"] = words
+            words += size
+        ladder["top_words"] = size
+    return ladders, levels, words
+
+
+def _hash_size(orders: int) -> int:
+    return 1 << (2 * orders - 1).bit_length()
+
+
+def allocate(venue: config.Venue) -> State:
+    """An empty venue. Memory is committed as it is touched."""
+    compiled, capacity = config.compile_venue(venue), venue.capacity
+    instruments = compiled.instruments
+    count, assets = len(instruments), len(venue.assets)
+    wallets = (codes.FIRST_USER + capacity.accounts) * assets
+    positions = capacity.positions + 2 * count + 1
+    ladders, levels, words = _ladders(instruments["ticks_max"])
+    zeros = np.zeros
+    book = Book(zeros(count, schema.BOOK), ladders, zeros(words, np.uint64), zeros(levels, schema.LEVEL),
+                zeros(capacity.orders + 1, schema.ORDER), zeros(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
+                zeros(_hash_size(capacity.orders + 1), schema.ID_SLOT), zeros(1, schema.POOLS))
+    guards = Guards(ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), zeros(2 * positions, schema.GUARD))
+    prices = Prices(instruments.copy(), zeros(count, schema.MARKET), compiled.tiers, compiled.constituents.copy(),
+                    zeros(count * venue.mark.samples, np.int64), compiled.policy)
+    units = wallets + positions
+    # a heap slot for each unit and each recurring timer, and the scratch slot
+    io = IO(zeros(capacity.outcomes, schema.OUTCOME), zeros(1, schema.CONTROL), zeros(units + 2 * count + 2, schema.TIMER),
+            zeros(units + 1, np.int32), zeros(wallets + 1, schema.RANK), zeros(max(64, 2 * count), np.int64))
+    state = State(book, Ledger(zeros(wallets, schema.WALLET), zeros(positions, schema.POSITION),
+                               zeros(assets, schema.TOTAL)), guards, prices, io)
+    prices.markets["depth_ppm"] = 1_000_000
+    _open_system_accounts(state, assets)
+    return state
+
+
+def _open_system_accounts(state: State, assets: int) -> None:
+    """Accounts 1-4 exist; EXTERNAL holds position slot 1 + instrument, INSURANCE the slots after them."""
+    wallets, positions = state.ledger.wallets, state.ledger.positions
+    for account in (codes.EXTERNAL, codes.INSURANCE, codes.FEES, codes.RESIDUE):
+        wallets["open"][account * assets:(account + 1) * assets] = 1
+    instruments = state.prices.instruments
+    slot = 1
+    for account in (codes.EXTERNAL, codes.INSURANCE):
+        tail = {}
+        for k in range(len(instruments)):
+            wallet = account * assets + int(instruments["asset"][k])
+            positions[slot]["wallet"], positions[slot]["instrument"] = wallet, k
+            positions[slot]["leverage_e2"] = state.prices.tiers[instruments["tier_base"][k]]["leverage_max_e2"]
+            if wallet in tail:
+                positions[tail[wallet]]["next"] = slot
+            else:
+                wallets[wallet]["first_position"] = slot
+            tail[wallet] = slot
+            slot += 1
+    state.io.control["position_high"] = slot - 1
+
+
+def nbytes(state: State) -> int:
+    """Bytes reserved by every array; what is committed is less."""
+    return sum(array.nbytes for group in state for array in group)

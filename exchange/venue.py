@@ -1,0 +1,202 @@
+"""`Exchange`: the venue as its users hold it. Commands go in as records, outcomes come out as records."""
+
+import copy
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from exchange import audit, codes, config, schema, state
+from exchange.core.loop import run as run_kernel
+from exchange.core.views import sum_levels, unit_equity
+from exchange.errors import InvariantError
+
+FOREVER_NS = 2**62
+
+
+class Exchange:
+    """A derivatives venue: book, ledger, prices, margin and liquidation behind one event loop.
+
+    Parameters
+    ----------
+    venue : config.Venue
+        Instruments, policies and capacities; validated here.
+
+    Examples
+    --------
+    >>> exchange = Exchange(build_venue(load_profile("binance_um")))  # doctest: +SKIP
+    >>> exchange.submit(events); exchange.run(); exchange.outcomes()  # doctest: +SKIP
+    """
+
+    def __init__(self, venue: config.Venue):
+        self.venue = venue
+        self.compiled = config.compile_venue(venue)
+        self.state = state.allocate(venue)
+        self._pending: list[np.ndarray] = []
+        self._drained: list[np.ndarray] = []
+        self._digest = hashlib.blake2b(digest_size=20)
+
+    def submit(self, events: np.ndarray) -> None:
+        """Queue events (schema.EVENT); they are copied. One whose ts_ns goes back is answered OUT_OF_ORDER.
+
+        Raises
+        ------
+        ValueError
+            When the dtype is another.
+        """
+        if events.dtype != schema.EVENT:
+            raise ValueError(f"events must have dtype exchange.schema.EVENT, got {events.dtype}")
+        if not len(events):
+            return
+        self._pending.append(events.copy())
+
+    def run(self, until: int | None = None) -> int:
+        """Process queued events with ts_ns < until and every timer due before it.
+
+        Without `until`: all queued events, and only the timers due before the last of them, so that what is
+        submitted later cannot come too late.
+
+        Returns
+        -------
+        int
+            codes.NEED_INPUT when the queue is used up, codes.DONE when events at or after `until` are left.
+
+        Raises
+        ------
+        InvariantError
+            When money or positions no longer add up. The state is then unusable.
+        """
+        until_ns = FOREVER_NS if until is None else until
+        code = codes.NEED_INPUT
+        while True:
+            events = self._pending[0] if self._pending else np.zeros(0, schema.EVENT)
+            last = len(self._pending) < 2
+            horizon_ns = (0 if until is None else until_ns) if last else min(int(self._pending[1]["ts_ns"][0]), until_ns)
+            code = self._run_array(events, until_ns, horizon_ns)
+            if code == codes.DONE or last:
+                break
+        return code
+
+    def _run_array(self, events: np.ndarray, until_ns: int, horizon_ns: int) -> int:
+        control, first = self.state.io.control[0], 0
+        while True:
+            code = int(run_kernel(self.state, events, first, until_ns, horizon_ns))
+            first = int(control["next_event"])
+            self._drain()
+            if code == codes.BROKEN:
+                raise InvariantError(f"money or positions do not add up after event {int(control['event_seq'])}")
+            if code != codes.OUTBOX_FULL:
+                break
+        if self._pending:
+            if first >= len(events):
+                self._pending.pop(0)
+            else:
+                self._pending[0] = events[first:]
+        return code
+
+    def _drain(self) -> None:
+        control = self.state.io.control[0]
+        count = int(control["outbox_count"])
+        if count:
+            chunk = self.state.io.outbox[:count].copy()
+            control["outbox_count"] = 0
+            self._digest.update(memoryview(chunk).cast("B"))
+            self._drained.append(chunk)
+
+    def outcomes(self) -> np.ndarray:
+        """Outcomes since the last call (schema.OUTCOME), in order."""
+        drained, self._drained = self._drained, []
+        return np.concatenate(drained) if drained else np.zeros(0, schema.OUTCOME)
+
+    def digest(self) -> str:
+        """Digest of every outcome so far: equal configuration and events give an equal digest."""
+        return self._digest.hexdigest()
+
+    def state_digest(self) -> str:
+        """Digest of the live content of the state, guards left out because they are derived."""
+        return hashlib.blake2b(repr(audit.dump(self.state)).encode(), digest_size=20).hexdigest()
+
+    def audit(self, full: bool = True) -> None:
+        """Check the invariants of DESIGN §5; `full` also recomputes every unit, queue and guard.
+
+        Raises
+        ------
+        InvariantError
+            Naming the rule and the place.
+        """
+        audit.check(self.state, full)
+
+    def copy(self) -> "Exchange":
+        """An independent copy: what happens to it does not happen here."""
+        twin = copy.copy(self)
+        twin.state = state.State(*(type(group)(*(array.copy() for array in group)) for group in self.state))
+        twin._pending = list(self._pending)
+        twin._drained = list(self._drained)
+        twin._digest = self._digest.copy()
+        return twin
+
+    @property
+    def clock_ns(self) -> int:
+        return int(self.state.io.control[0]["clock_ns"])
+
+    @property
+    def events_processed(self) -> int:
+        """Events so far, timers included."""
+        return int(self.state.io.control[0]["event_seq"])
+
+    @property
+    def markets(self) -> np.ndarray:
+        """schema.MARKET records by instrument (live, read only)."""
+        return self.state.prices.markets
+
+    @property
+    def books(self) -> np.ndarray:
+        """schema.BOOK records by instrument (live, read only)."""
+        return self.state.book.books
+
+    def best(self, instrument: int) -> tuple[int, int]:
+        """Best bid and ask in ticks; 0 = none."""
+        bid, ask = self.books[instrument]["best_ticks"]
+        return int(bid), int(ask)
+
+    def levels(self, instrument: int, side: int, count: int) -> np.ndarray:
+        """The best `count` levels of a side as an (n, 2) int64 array of ticks and lots."""
+        return np.array(audit.walk_levels(self.state.book, instrument, side, count), np.int64).reshape(-1, 2)
+
+    def depth_lots(self, instrument: int, side: int, ppm: int) -> int:
+        """Lots of a side within `ppm` of the mid; 0 when a side is empty."""
+        bid, ask = self.best(instrument)
+        if not bid or not ask:
+            return 0
+        reach = (bid + ask) * ppm // 2_000_000
+        limit = (bid + ask) // 2 - reach if side == codes.BID else -(-(bid + ask) // 2) + reach
+        return int(sum_levels(self.state.book, instrument, side, limit))
+
+    def wallet(self, account: int, asset: int = 0) -> Any:
+        """schema.WALLET record of an account in an asset."""
+        return self.state.ledger.wallets[account * len(self.venue.assets) + asset]
+
+    def position(self, account: int, instrument: int) -> Any:
+        """schema.POSITION record, or None."""
+        asset = int(self.compiled.instruments[instrument]["asset"])
+        positions = self.state.ledger.positions
+        p = int(self.wallet(account, asset)["first_position"])
+        while p and positions[p]["instrument"] != instrument:
+            p = int(positions[p]["next"])
+        return positions[p] if p else None
+
+    def equity(self, account: int, asset: int = 0) -> int:
+        """Cash, isolated margins and profit at the mark of one account, in quanta."""
+        wallet = account * len(self.venue.assets) + asset
+        ledger, prices = self.state.ledger, self.state.prices
+        equity = int(unit_equity(ledger, prices, wallet))
+        p = int(ledger.wallets[wallet]["first_position"])
+        while p:
+            if ledger.positions[p]["mode"] == codes.ISOLATED:
+                equity += int(unit_equity(ledger, prices, -p))
+            p = int(ledger.positions[p]["next"])
+        return equity
+
+    def fund_equity(self, asset: int = 0) -> int:
+        """Equity of the insurance fund, its inherited positions at the mark, in quanta."""
+        return self.equity(codes.INSURANCE, asset)

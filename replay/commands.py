@@ -1,0 +1,216 @@
+"""The commands. Only the command-line parser is imported here; each command imports what it needs when it runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from replay import __version__
+from replay.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from replay.scenario import Scenario
+
+app = App(name="deleverage", version=__version__, suppress_keyboard_interrupt=False,
+          help="A deterministic simulator of a derivatives exchange: replay liquidation cascades tick by tick. Every command takes --debug.")
+
+Out = Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder or file to write; must not exist yet.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document instead of tables.")]
+Force = Annotated[bool, Parameter(name="--force", negative="", help="Replace what is at -o.")]
+Sets = Annotated[list[str], Parameter(name="--set", negative="", help="Override a field: PATH=VALUE, as in venue.fees.taker_ppm=500.")]
+Files = Annotated[list[Path], Parameter(help="Capture or tape files, in time order.", negative="")]
+Profile = Annotated[str, Parameter(name="--profile", help="Venue rules: a shipped profile or a TOML file.")]
+
+
+@app.command
+def demo(*, out: Out = None, force: Force = False, json: Json = False, set_: Sets = []) -> int:  # noqa: B006
+    """Run the shipped single-asset cascade: no download, a few seconds."""
+    return run("cascade", out=out, force=force, json=json, set_=set_)
+
+
+@app.command
+def run(scenario: str, /, *, out: Out = None, force: Force = False, json: Json = False, set_: Sets = []) -> int:  # noqa: B006
+    """Run a scenario.
+
+    Parameters
+    ----------
+    scenario
+        A TOML file, or the name of a shipped scenario: calm, cascade.
+    """
+    from replay.scenario import load_scenario, scenario_path
+
+    return _execute(load_scenario(scenario_path(scenario), tuple(set_)), out, force, json)
+
+
+@app.command
+def replay(
+    files: Files,
+    /,
+    *,
+    out: Out = None,
+    profile: Profile = "binance_um",
+    accounts: Annotated[int, Parameter(help="Accounts to seed; 0 replays the feed alone.")] = 100_000,
+    seed: Annotated[int, Parameter(help="Seed of every random draw.")] = 1,
+    shock: Annotated[list[str], Parameter(negative="", help="KIND:FIELD=VALUE,…; kinds sell, buy, move, index.")] = [],  # noqa: B006
+    refill: Annotated[list[Literal["none", "decay"]], Parameter(negative="", help="Refill models to run; both by default.")] = [],  # noqa: B006
+    half_life: Annotated[str | None, Parameter(help="Half-life of eaten depth for decay: 10s, 500ms.")] = None,
+    index_feedback_ppm: Annotated[int | None, Parameter(help="This venue's share of the index.")] = None,
+    extrapolate_ppm: Annotated[int, Parameter(help="Extend recorded depth to this distance from the touch.")] = 0,
+    interval_ms: Annotated[int, Parameter(help="Spacing of the recorded series.")] = 1_000,
+    force: Force = False,
+    json: Json = False,
+    set_: Sets = [],  # noqa: B006
+) -> int:
+    """Replay captures with leveraged accounts on them: each refill model in overlay and in shadow."""
+    from replay.scenario import build_scenario, parse_duration
+    from replay.shock import parse_shock
+
+    table: dict[str, Any] = {
+        "profile": profile,
+        "feed": {"files": [str(file) for file in files], "extrapolate_ppm": extrapolate_ppm},
+        "shocks": [parse_shock(text) for text in shock],
+        "run": {"seed": seed, "interval_ms": interval_ms, "refills": refill or ["none", "decay"]},
+        "venue": {},
+    }
+    if accounts:
+        table["population"] = {"accounts": accounts}
+    if half_life is not None:
+        table["venue"]["depth"] = {"half_life_ns": parse_duration("--half-life", half_life)}
+    if index_feedback_ppm is not None:
+        table["venue"]["index"] = {"feedback_ppm": index_feedback_ppm}
+    return _execute(build_scenario(table, tuple(set_)), out, force, json)
+
+
+def _execute(scenario: "Scenario", out: Path | None, force: bool, json: bool) -> int:
+    """Run a scenario, record it where asked, print it."""
+    from contextlib import nullcontext
+
+    from replay import present
+    from replay.recorder import Recorder
+    from replay.session import run_id, run_scenario
+    from replay.source import open_feed
+
+    recording = Recorder(out, force) if out is not None else None  # refuses early what it could not write at the end
+    with ProgressLine() as progress, recording or nullcontext() as recorder:
+        progress(0.0, "reading the feed")
+        tape = open_feed(scenario)
+        identity = run_id(scenario, tape.digest())
+        if not json:
+            print(f"run {identity}", flush=True)
+        _load_kernels(progress)
+        results = run_scenario(scenario, tape, recorder, progress)
+        if recorder is not None:
+            recorder.close(present.run_record(scenario, tape, results))
+    if json:
+        present.print_json(present.results_document(scenario, results))
+    else:
+        present.print_results(scenario, results, out)
+        print(f"run {identity}")
+    return 0
+
+
+def _load_kernels(progress: ProgressLine) -> None:
+    """Say what the first run waits for."""
+    from exchange.core import kernel
+
+    if not any(kernel.cache_folder().glob("*")):
+        print("compiling kernels (once)…", file=sys.stderr, flush=True)
+    progress(0.0, "loading kernels")
+
+
+@app.command
+def validate(files: Files, /, *, profile: Profile = "binance_um", json: Json = False, set_: Sets = []) -> int:  # noqa: B006
+    """Read feed files and report what is in them: gaps, unknown keys, crossed books, clocks. Exit code 3 if not good."""
+    from exchange.errors import FeedError
+    from replay import present
+    from replay.source import read_files, tapes_among
+
+    if tapes_among(files):
+        present.print_tape(read_files(files, ()), json)  # reading a tape checks all of it
+        return 0
+    from replay.validate import validate as check
+
+    with ProgressLine() as progress:
+        progress(0.0, "reading")
+        report = check(files, _specs(profile, set_))
+    print(report.json() if json else report.text())
+    return 0 if report.ok else FeedError.exit_code
+
+
+@app.command
+def convert(files: Files, /, *, out: Annotated[Path, Parameter(name=["--out", "-o"], help="Tape to write.")],
+            profile: Profile = "binance_um", force: Force = False, json: Json = False, set_: Sets = []) -> int:  # noqa: B006
+    """Convert captures to one tape file, which replays the same and loads faster."""
+    from exchange.errors import ConfigError
+    from replay import feeds, present
+    from replay.source import read_files, tapes_among
+
+    if out.exists() and not force:
+        raise ConfigError(str(out), "already exists; give another -o, or --force to replace it")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(str(out), "its folder does not exist; make it first, or give another -o")
+    with ProgressLine() as progress:
+        progress(0.0, "reading")
+        specs = () if tapes_among(files) else feeds.infer(files, _specs(profile, set_))
+        tape = read_files(files, specs)
+        progress(0.8, "writing")
+        tape.write(out)
+    present.print_tape(tape, json)
+    return 0
+
+
+@app.command
+def inspect(path: Path, /, *, json: Json = False) -> int:
+    """Show a run folder or a tape file.
+
+    Parameters
+    ----------
+    path
+        What `-o` of replay, run, demo or convert wrote.
+    """
+    from exchange.errors import FeedError
+    from replay import present
+
+    if path.is_dir():
+        from replay.recorder import read_run
+
+        present.print_run(read_run(path), json)
+    elif path.is_file():
+        from replay.tape import Tape
+
+        present.print_tape(Tape.read(path), json)
+    else:
+        raise FeedError(str(path), "no such run folder or tape file")
+    return 0
+
+
+@app.command
+def warmup() -> int:
+    """Compile every kernel now, so that no later command waits for it."""
+    from exchange.core.kernel import warmup as compile_all
+
+    print("compiling kernels (once)…", file=sys.stderr, flush=True)
+    with ProgressLine() as progress:
+        compile_all(progress)
+    print("kernels are ready")
+    return 0
+
+
+@app.command
+def profiles(*, json: Json = False) -> int:
+    """List the shipped venue rules."""
+    from exchange import config
+    from replay import present
+
+    tables = {path.stem: config.load_profile(path.stem) for path in sorted(config.profiles_folder().glob("*.toml"))}
+    present.print_profiles({name: config.build_venue(table) for name, table in tables.items()}, json)
+    return 0
+
+
+def _specs(profile: str, overrides: list[str]) -> tuple[Any, ...]:
+    """What a reader needs to know of the profile's instruments."""
+    from replay.scenario import build_venue
+    from replay.tape import spec_of
+
+    return tuple(spec_of(instrument) for instrument in build_venue(profile, tuple(overrides)).instruments)

@@ -1,0 +1,237 @@
+"""What commands print: tables for people, one JSON document for programs. Results go to stdout."""
+
+import platform
+import sys
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from exchange import codes, units
+from exchange.config import Venue
+from replay import __version__
+from replay.figures import Figures
+from replay.scenario import Scenario
+from replay.session import Results
+from replay.tape import Tape
+
+PPM = 1_000_000
+
+
+class Formats(msgspec.Struct, frozen=True):
+    """Integers of one instrument back to text in the venue's units."""
+
+    quantum: Decimal
+    asset: str
+    tick: Decimal
+    lot: Decimal
+    mark_per_tick: int
+
+    @classmethod
+    def of(cls, venue: Venue) -> "Formats":
+        """Formats of the first instrument."""
+        first = venue.instruments[0]
+        asset = next(asset for asset in venue.assets if asset.name == first.settle)
+        return cls(units.decimal(asset.quantum), asset.name, units.decimal(first.tick), units.decimal(first.lot), first.mark_per_tick)
+
+    def money(self, quanta: int) -> str:
+        """Whole units of the asset, thousands set apart."""
+        return f"{(quanta * self.quantum).quantize(Decimal(1)):,}"
+
+    def size(self, lots: int) -> str:
+        """Units of the contract."""
+        return f"{(lots * self.lot).normalize():,f}"
+
+    def mark(self, sub: int) -> str:
+        """A mark or index price."""
+        return f"{(sub * self.tick / self.mark_per_tick).quantize(self.tick):,f}"
+
+
+def percent(ppm: int) -> str:
+    """Ppm as a signed percentage."""
+    return f"{ppm / 10_000:+.3f} %"
+
+
+def print_json(document: Any) -> None:
+    """One indented JSON document."""
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def results_document(scenario: Scenario, results: Results) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {"name": scenario.name} | msgspec.to_builtins(results)
+
+
+def run_record(scenario: Scenario, tape: Tape, results: Results) -> dict[str, Any]:
+    """The content of `run.json`; only `timing` and `platform` may differ between equal runs."""
+    document = msgspec.to_builtins(results)
+    elapsed = document.pop("elapsed_s")
+    return {
+        "run_id": document.pop("run_id"),
+        "version": __version__,
+        "config": scenario.table(),
+        "tape": {"digest": document.pop("tape_digest"), "events": len(tape)} | msgspec.to_builtins(tape.meta),
+        "variants": [{"number": k, "refill": f.refill, "mode": f.mode} for k, f in enumerate(results.figures)],
+        "results": document,
+        "platform": {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()},
+        "timing": {"elapsed_s": round(elapsed, 3)},
+    }
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # A pipe has no width of its own: 120 keeps every table whole there.
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def _table(title: str, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, name in enumerate(header):
+        table.add_column(name, justify="left" if k == 0 else "right")
+    for row in rows:
+        table.add_row(*[str(cell) for cell in row])
+    return table
+
+
+def print_results(scenario: Scenario, results: Results, out: Path | None) -> None:
+    """Population, one column a variant, and what the feedback made of it."""
+    document = msgspec.to_builtins(results)
+    _print_tables(document, Formats.of(scenario.venue), [shock.label for shock in scenario.shocks], scenario.table())
+    if out is not None:
+        print(f"recorded in {out}")
+    print(f"{sum(f.events for f in results.figures):,} events in {results.elapsed_s:.1f} s")
+
+
+def print_run(record: dict[str, Any], json: bool) -> None:
+    """A recorded run, as it was printed when it ran."""
+    if json:
+        print_json(record)
+        return
+    from exchange import config
+    from replay.shock import Shock
+
+    venue = config.build_venue(record["config"]["venue"])
+    shocks = [msgspec.convert(shock, Shock).label for shock in record["config"]["shocks"]]
+    print(f"run {record['run_id']}, version {record['version']}, {record['tape']['events']:,} tape events")
+    _print_tables(record["results"], Formats.of(venue), shocks, record["config"])
+    print(f"run {record['run_id']}")
+
+
+def _print_tables(document: dict[str, Any], formats: Formats, shocks: list[str], config: dict[str, Any]) -> None:
+    console = _console()
+    venue = config["venue"]
+    feed = ", ".join(config["feed"]["files"]) or "synthetic market"
+    console.print(f"{feed} · venue {venue['name']} · mark {venue['mark']['source']} · index feedback {venue['index']['feedback_ppm'] / 10_000:g} % · "
+                  f"forced volume in the recording {document['recorded_forced_share']:.2%}")
+    for label in shocks or ["no shock"]:
+        console.print(f"shock: {label}")
+    if document["population"]:
+        console.print(_population_table(document["population"], formats))
+    figures = [msgspec.convert(row, Figures) for row in document["figures"]]
+    console.print(_figures_table(figures, formats))
+    for row in document["amplification"]:
+        console.print(_amplification_line(row, formats))
+
+
+def _population_table(summary: dict[str, Any], formats: Formats) -> Any:
+    def leverage(side: str) -> str:
+        p = summary[f"leverage_{side}"]
+        return f"p50 {p['p50']:g}x, p80 {p['p80']:g}x, p99 {p['p99']:g}x, by notional {p['weighted']:g}x"
+
+    return _table("population", ("figure", "value"), [
+        ("accounts", f"{summary['accounts']:,} ({summary['longs']:,} long, {summary['isolated']:,} isolated)"),
+        ("open interest", f"{formats.size(summary['open_interest_lots'])} units, {formats.money(summary['open_interest_money'])} {formats.asset}, "
+                          f"{summary['open_interest_depth']:g} x the 1 % depth"),
+        ("leverage of longs", leverage("long")),
+        ("leverage of shorts", leverage("short")),
+        ("ten largest / hedgers", f"{summary['top_ten_share']:.2%} of all positions / {summary['hedgers']} with {summary['hedger_share']:.2%} of open interest"),
+        ("distance to liquidation", ", ".join(f"{name} {ppm / 10_000:.2f} %" for name, ppm in summary["distance_ppm"].items())),
+        ("entries redrawn / opened now", f"{summary['redraws']:,} / {summary['opened_now']:,}"),
+        ("deposits / insurance fund", f"{formats.money(summary['deposits_money'])} / {formats.money(summary['fund_money'])} {formats.asset}"),
+    ])
+
+
+def _figures_table(figures: list[Figures], formats: Formats) -> Any:
+    rows: list[tuple[str, Any]] = [
+        ("liquidated accounts", lambda f: f"{f.liquidated_accounts:,}"),
+        ("  of them through the book", lambda f: f"{f.liquidated_through_book:,}"),
+        (f"liquidated notional {formats.asset}", lambda f: formats.money(f.liquidated_notional)),
+        ("forced fills units", lambda f: formats.size(f.forced_lots)),
+        (f"forced fills {formats.asset}", lambda f: formats.money(f.forced_notional)),
+        ("  slippage against the mark", lambda f: percent(f.forced_slippage_ppm)),
+        ("  in extrapolated depth", lambda f: f"{f.extrapolated_share:.2%}"),
+        (f"liquidation fees {formats.asset}", lambda f: formats.money(f.liquidation_fees)),
+        (f"takeovers {formats.asset}", lambda f: formats.money(f.takeover_notional)),
+        ("ADL closes", lambda f: f"{f.adl_closes:,}"),
+        (f"ADL {formats.asset}", lambda f: formats.money(f.adl_notional)),
+        ("deficits paid by the fund", lambda f: f"{f.deficits:,} ({formats.money(f.deficit_money)})"),
+        (f"fund start {formats.asset}", lambda f: formats.money(f.fund_start)),
+        (f"fund end {formats.asset}", lambda f: formats.money(f.fund_end)),
+        ("mark start", lambda f: formats.mark(f.mark_start)),
+        ("mark lowest", lambda f: formats.mark(f.mark_min)),
+        ("mark end", lambda f: formats.mark(f.mark_end)),
+        ("largest move", lambda f: percent(f.price_move_ppm)),
+        (f"hedger PnL {formats.asset}", lambda f: formats.money(f.hedger_pnl)),
+        ("open interest end units", lambda f: formats.size(f.open_interest_end)),
+        ("recorded levels crossed", lambda f: f"{f.crossed_levels:,}"),
+        ("events refused", lambda f: f"{sum(f.rejected.values()):,}"),
+        ("outcome digest", lambda f: f.digest[:12]),
+    ]
+    header = ["figure", *(f"{f.refill} {f.mode}" for f in figures)]
+    return _table("what happened (refill model and mode)", header, [[name, *(show(f) for f in figures)] for name, show in rows])
+
+
+def _amplification_line(row: dict[str, Any], formats: Formats) -> str:
+    def ratio(value: float | None) -> str:
+        return "none in shadow" if value is None else f"x {value:.2f}"
+
+    return (f"amplification, refill {row['refill']}: {row['accounts_overlay']:,} accounts in overlay, {row['accounts_shadow']:,} in shadow, "
+            f"{ratio(row['accounts_ratio'])}; notional {formats.money(row['notional_overlay'])} against {formats.money(row['notional_shadow'])} "
+            f"{formats.asset}, {ratio(row['notional_ratio'])}")
+
+
+def tape_document(tape: Tape) -> dict[str, Any]:
+    """A tape's own description."""
+    kinds, counts = np.unique(tape.rows["kind"], return_counts=True)
+    return {
+        "digest": tape.digest(),
+        "events": len(tape),
+        "first_ns": int(tape.rows["ts_ns"][0]) if len(tape) else 0,
+        "last_ns": int(tape.rows["ts_ns"][-1]) if len(tape) else 0,
+        "kinds": {codes.EVENT_NAME[int(kind)]: int(count) for kind, count in zip(kinds, counts, strict=True)},
+    } | msgspec.to_builtins(tape.meta)
+
+
+def print_tape(tape: Tape, json: bool) -> None:
+    """A tape: span, instruments, sources, events by kind."""
+    document = tape_document(tape)
+    if json:
+        print_json(document)
+        return
+    console = _console()
+    span = (document["last_ns"] - document["first_ns"]) / 1e9
+    console.print(f"tape {document['digest'][:16]}: {document['events']:,} events over {span:,.1f} s from {document['first_ns']} ns")
+    console.print(_table("instruments", ("symbol", "tick", "lot", "mark per tick"),
+                         [(spec.symbol, spec.tick, spec.lot, spec.mark_per_tick) for spec in tape.instruments]))
+    console.print(_table("events", ("kind", "count"), [(kind, f"{count:,}") for kind, count in document["kinds"].items()]))
+    if tape.sources:
+        console.print(_table("sources", ("file", "bytes", "sha256"), [(s.name, f"{s.size:,}", s.sha256[:16]) for s in tape.sources]))
+
+
+def print_profiles(venues: dict[str, Venue], json: bool) -> None:
+    """The shipped venue rules, with source and date."""
+    if json:
+        print_json({name: msgspec.to_builtins(venue) for name, venue in venues.items()})
+        return
+    console = _console()
+    for name, venue in venues.items():
+        console.print(f"{name} ({venue.date}): {', '.join(i.symbol for i in venue.instruments)}; mark {venue.mark.source}, index {venue.index.rule}, "
+                      f"maker {venue.fees.maker_ppm} / taker {venue.fees.taker_ppm} / liquidation {venue.fees.liquidation_ppm} ppm")
+        console.print(f"  {venue.source}")

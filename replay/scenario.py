@@ -1,0 +1,246 @@
+"""Scenarios: TOML text and `--set` overrides to frozen Structs. Unknown fields are refused, errors carry a path."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from exchange import config
+from exchange.errors import ConfigError
+from replay.population import Population, check_population
+from replay.shock import Shock, check_shocks
+from replay.synthetic.market import Synthetic
+
+Mode = Literal["overlay", "shadow"]
+Refill = Literal["none", "decay"]
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Feed(_Struct):
+    """What is replayed: capture or tape files in order, or a synthetic market.
+
+    `extrapolate_ppm` adds recorded-like depth beyond the recorded levels up to that distance from the touch; forced
+    volume that trades there is printed as a share. 0 = off.
+    """
+
+    files: tuple[str, ...] = ()
+    synthetic: Synthetic | None = None
+    extrapolate_ppm: Annotated[int, msgspec.Meta(ge=0, le=900_000)] = 0
+
+
+class Run(_Struct):
+    """How it is replayed: the cross product of refill models and modes, each from the same start."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 1
+    interval_ms: Annotated[int, msgspec.Meta(ge=1, le=86_400_000)] = 1_000
+    seed_after_ms: Annotated[int, msgspec.Meta(ge=0, le=10**11)] = 30_000  # earliest seeding, from the tape's start
+    modes: tuple[Mode, ...] = ("overlay", "shadow")
+    refills: tuple[Refill, ...] = ("none", "decay")
+    audit: bool = False  # full audit at every interval, and a digest of the final state
+    allow_recorded_forced: bool = False  # replay in overlay although the recording is a cascade itself
+
+
+class Scenario(_Struct):
+    """A whole experiment. `population = None` replays the feed alone."""
+
+    venue: config.Venue
+    feed: Feed
+    name: str = ""
+    note: str = ""
+    population: Population | None = None
+    shocks: tuple[Shock, ...] = ()
+    run: Run = Run()
+
+    def table(self) -> dict[str, Any]:
+        """Plain builtins in field order. Files go by name: the tape's digest says what was in them."""
+        table = msgspec.to_builtins(self)
+        table["feed"]["files"] = [Path(file).name for file in self.feed.files]
+        return table
+
+
+def data_folder() -> Path:
+    """Shipped scenarios: inside the installed package, or the checkout's `data/`."""
+    packaged = Path(__file__).parent / "_data"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "data"
+
+
+def scenario_path(name: str) -> Path:
+    """A path as given, or the name of a shipped scenario."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        return path
+    shipped = data_folder() / f"{name}.toml"
+    if not shipped.is_file():
+        known = ", ".join(sorted(p.stem for p in data_folder().glob("*.toml")))
+        raise ConfigError(name, f"no such scenario; shipped are {known}, or give a path ending in .toml")
+    return shipped
+
+
+def load_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
+    """Read a scenario file; relative feed files are looked for beside it."""
+    table = config.load_toml(path)
+    feed = table.get("feed")
+    if isinstance(feed, dict) and isinstance(feed.get("files"), list):
+        feed["files"] = [str(path.parent / file) for file in feed["files"]]
+    return build_scenario(table, overrides)
+
+
+def build_scenario(table: dict[str, Any], overrides: tuple[str, ...] = ()) -> Scenario:
+    """Profile, inline tables and overrides, merged in this order, checked.
+
+    Raises
+    ------
+    ConfigError
+        With the path of the field and what was expected there.
+    """
+    table = dict(table)
+    profile = table.pop("profile", None)
+    if profile is not None and not isinstance(profile, str):
+        raise ConfigError("$.profile", f"expected the name of a profile or a path, got {profile!r}")
+    base = config.load_profile(profile) if profile is not None else {}
+    table["venue"] = merge(base, table.get("venue", {}), "$.venue")
+    for text in overrides:
+        apply_override(table, text)
+    if not table["venue"]:
+        raise ConfigError("$.profile", 'missing; name one, as in profile = "binance_um", or write a [venue] table')
+    venue = config.build_venue(table.pop("venue"))
+    try:
+        # The venue is checked by its own builder; the rest is converted with paths that start at `$`.
+        rest = msgspec.convert(table, _Rest)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$")
+        raise ConfigError(f"${where.rstrip('`')}", message) from None
+    scenario = Scenario(venue=venue, **msgspec.structs.asdict(rest))
+    _check(scenario)
+    return _with_seeds(scenario)
+
+
+class _Rest(_Struct):
+    feed: Feed
+    name: str = ""
+    note: str = ""
+    population: Population | None = None
+    shocks: tuple[Shock, ...] = ()
+    run: Run = Run()
+
+
+def _check(scenario: Scenario) -> None:
+    feed, run = scenario.feed, scenario.run
+    if bool(feed.files) == (feed.synthetic is not None):
+        raise ConfigError("$.feed", "expected either files or a [feed.synthetic] table")
+    for field in ("modes", "refills"):
+        values = getattr(run, field)
+        if not values or len(set(values)) != len(values):
+            raise ConfigError(f"$.run.{field}", f"expected one or more different values, got {list(values)}")
+    check_shocks(scenario.shocks)
+    if scenario.population is not None:
+        check_population(scenario.population)
+
+
+def _with_seeds(scenario: Scenario) -> Scenario:
+    """Fill in the run's seed where a part has none of its own."""
+    seed, replace = scenario.run.seed, msgspec.structs.replace
+    population, feed = scenario.population, scenario.feed
+    if population is not None and population.seed is None:
+        population = replace(population, seed=seed)
+    if feed.synthetic is not None and feed.synthetic.seed is None:
+        feed = replace(feed, synthetic=replace(feed.synthetic, seed=seed))
+    return replace(scenario, population=population, feed=feed)
+
+
+_DURATION_NS = {"ms": 1_000_000, "s": 1_000_000_000, "min": 60 * 1_000_000_000, "h": 3600 * 1_000_000_000}
+
+
+def parse_duration(where: str, text: str) -> int:
+    """Read `10s`, `500ms`, `2min`, `1h` to nanoseconds."""
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = _DURATION_NS.get(text[len(digits):])
+    if unit is None or not digits.isdecimal():
+        raise ConfigError(where, f"{text!r}; expected a whole number with ms, s, min or h, as in 10s")
+    return int(digits) * unit
+
+
+def build_venue(profile: str, overrides: tuple[str, ...] = ()) -> config.Venue:
+    """A profile with overrides and nothing else: what a reader of feeds needs."""
+    table: dict[str, Any] = {"venue": config.load_profile(profile)}
+    for text in overrides:
+        apply_override(table, text)
+    return config.build_venue(table["venue"])
+
+
+def merge(base: Any, over: Any, where: str = "$") -> Any:
+    """`over` on top of `base`: tables by field, `instruments` by symbol and `assets` by name, anything else replaced."""
+    if not isinstance(over, dict):
+        raise ConfigError(where, f"expected a table, got {over!r}")
+    merged = dict(base)
+    for field, value in over.items():
+        key = {"instruments": "symbol", "assets": "name"}.get(field)
+        if key and isinstance(value, list) and isinstance(merged.get(field), list):
+            merged[field] = _merge_rows(merged[field], value, key, f"{where}.{field}")
+        elif isinstance(value, dict) and isinstance(merged.get(field), dict):
+            merged[field] = merge(merged[field], value, f"{where}.{field}")
+        else:
+            merged[field] = value
+    return merged
+
+
+def _merge_rows(base: list[Any], over: list[Any], key: str, where: str) -> list[Any]:
+    merged = list(base)
+    for k, row in enumerate(over):
+        if not isinstance(row, dict) or key not in row:
+            raise ConfigError(f"{where}[{k}]", f"expected a table with {key}")
+        same = [i for i, other in enumerate(merged) if other.get(key) == row[key]]
+        if same:
+            merged[same[0]] = merge(merged[same[0]], row, f"{where}[{k}]")
+        else:
+            merged.append(row)
+    return merged
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value; text that is not one is taken as a string, so that `population.fund=5000` needs no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+
+
+def apply_override(table: dict[str, Any], text: str) -> None:
+    """Apply `path=value`, for example `venue.fees.taker_ppm=500` or `venue.instruments.BTCUSDT.order_max="50"`.
+
+    Rows of an array are named by position, symbol or name. Decimal fields are text: a bare number is turned into it
+    where the table holds text already.
+    """
+    path, equals, value = text.partition("=")
+    steps = path.strip().removeprefix("$.").split(".")
+    if not equals or not all(steps):
+        raise ConfigError(f"--set {text}", "expected path=value, as in venue.fees.taker_ppm=500")
+    node: Any = table
+    for depth, step in enumerate(steps[:-1]):
+        where = "$." + ".".join(steps[: depth + 1])
+        if isinstance(node, list):
+            node = _row(node, step, where)
+        else:
+            node = node.setdefault(step, {})
+        if not isinstance(node, dict | list):
+            raise ConfigError(where, f"is {node!r}, not a table; --set {text} cannot go below it")
+    if isinstance(node, list):
+        raise ConfigError("$." + path, f"names a whole row; --set changes one field, as in {path}.field=value")
+    parsed = parse_value(value.strip())
+    if isinstance(node.get(steps[-1]), str) and not isinstance(parsed, str):
+        parsed = value.strip()
+    node[steps[-1]] = parsed
+
+
+def _row(rows: list[Any], step: str, where: str) -> Any:
+    if step.isdecimal() and int(step) < len(rows):
+        return rows[int(step)]
+    for row in rows:
+        if isinstance(row, dict) and step in (row.get("symbol"), row.get("name")):
+            return row
+    names = [str(row.get("symbol", row.get("name", k))) for k, row in enumerate(rows) if isinstance(row, dict)]
+    raise ConfigError(where, f"no such row; there are {', '.join(names) or 'none'}")

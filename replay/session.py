@@ -1,0 +1,282 @@
+"""Runs a scenario: the tape up to the seeding moment, then population and shocks on it, interval by interval."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from exchange import codes, schema
+from exchange.config import Venue
+from exchange.errors import ConfigError, FeedError, InvariantError
+from replay import __version__, figures, population, seeding, shock
+from replay.figures import Figures, Units
+from replay.population import Site
+from replay.recorder import NullRecorder, Recorder
+from replay.scenario import Scenario
+from replay.seeding import Seeded
+from replay.tape import Tape
+
+NS_PER_MS = 1_000_000
+DEPTH_PPM = 10_000  # the 1 % depth that open interest is stated against
+RECORDED_FORCED_MAX = 0.05  # above this share the recording is itself a cascade
+
+Progress = Callable[[float, str], None]
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One run of several: the refill model of eaten depth, and whether forced flow touches the book."""
+
+    refill: str
+    mode: str
+
+    @property
+    def label(self) -> str:
+        """A name for tables and progress."""
+        return f"{self.refill} {self.mode}"
+
+
+class Results(msgspec.Struct, frozen=True):
+    """A whole experiment. `elapsed_s` is wall time and no part of what is compared."""
+
+    run_id: str
+    tape_digest: str
+    recorded_forced_share: float
+    population: seeding.Summary | None
+    figures: tuple[Figures, ...]
+    amplification: list[dict[str, Any]]
+    elapsed_s: float
+
+
+def run_id(scenario: Scenario, tape_digest: str) -> str:
+    """Hash of the configuration, the tape and the package version: equal ids mean equal results."""
+    table = scenario.table()
+    del table["feed"]["files"]  # the digest stands for them
+    text = msgspec.json.encode([table, tape_digest, __version__])
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def variants_of(scenario: Scenario) -> tuple[Variant, ...]:
+    """The cross product, refill models outside."""
+    return tuple(Variant(refill, mode) for refill in scenario.run.refills for mode in scenario.run.modes)
+
+
+def venue_for(scenario: Scenario, variant: Variant) -> Venue:
+    """The scenario's venue with the variant's policies, and pools that hold the population."""
+    venue, replace = scenario.venue, msgspec.structs.replace
+    accounts = shock.accounts_needed(scenario.shocks)
+    accounts += population.accounts_needed(scenario.population) if scenario.population is not None else 0
+    capacity = replace(venue.capacity, accounts=max(venue.capacity.accounts, accounts),
+                       positions=max(venue.capacity.positions, accounts + 64))
+    return replace(venue, capacity=capacity, depth=replace(venue.depth, refill=variant.refill),
+                   liquidation=replace(venue.liquidation, mode=variant.mode))
+
+
+def recorded_forced_share(rows: np.ndarray) -> float:
+    """Share of printed lots that the recording marks as not traded in the market: its own liquidations."""
+    prints = rows[rows["kind"] == codes.TRADE_PRINT]
+    total = int(prints["qty"].sum())
+    return round(int(prints["qty"][(prints["flags"] & codes.EVIDENCE) != 0].sum()) / total, 6) if total else 0.0
+
+
+def run_scenario(scenario: Scenario, tape: Tape, recorder: Recorder | NullRecorder | None = None,
+                 progress: Progress = lambda share, text: None, make_exchange: Callable[[Venue], Any] | None = None) -> Results:
+    """Run every variant of a scenario on one tape.
+
+    Raises
+    ------
+    ConfigError, FeedError
+        When population or shocks do not fit the venue, or the tape never shows a two-sided book and a mark.
+    InvariantError
+        When the venue refuses a seeding event or fails its own audit.
+    """
+    if make_exchange is None:
+        from exchange.venue import Exchange as make_exchange
+    recorder = recorder or NullRecorder()
+    started = time.perf_counter()
+    forced = recorded_forced_share(tape.rows)
+    if forced > RECORDED_FORCED_MAX and "overlay" in scenario.run.modes and not scenario.run.allow_recorded_forced:
+        raise ConfigError("$.run.allow_recorded_forced", f"{forced:.1%} of the recorded volume is forced: the recording is a cascade "
+                          "itself, and accounts on top of it are counted twice; set it to true to run all the same")
+    variants = variants_of(scenario)
+    done: list[Figures] = []
+    summary = None
+    for k, variant in enumerate(variants):
+        def step(share: float, k: int = k, label: str = variant.label) -> None:
+            progress((k + share) / len(variants), label)
+
+        session = Session(scenario, tape, variant, k, make_exchange, recorder, step)
+        done.append(session.run())
+        summary = session.seeded.summary if session.seeded else None
+    digest = tape.digest()
+    return Results(run_id(scenario, digest), digest, forced, summary, tuple(done), figures.amplification(tuple(done)),
+                   time.perf_counter() - started)
+
+
+class Session:
+    """One variant from the tape's start to its end."""
+
+    def __init__(self, scenario: Scenario, tape: Tape, variant: Variant, number: int, make_exchange: Callable[[Venue], Any],
+                 recorder: Recorder | NullRecorder, step: Callable[[float], None]):
+        self.scenario, self.variant, self.number = scenario, variant, number
+        self.rows, self.recorder, self.step = tape.rows, recorder, step
+        self.venue = venue_for(scenario, variant)
+        self.exchange = make_exchange(self.venue)
+        self.units = Units.of(self.exchange.compiled.instruments)
+        self.assets = range(len(self.venue.assets))
+        self.interval_ns = scenario.run.interval_ms * NS_PER_MS
+        self.seeded: Seeded | None = None
+        self.shock_rows = np.zeros(0, schema.EVENT)
+        self.next_row = self.next_shock = 0
+        self.kept: list[np.ndarray] = []
+        self.rejected: dict[str, int] = {}
+        self.outcome_count = 0
+        self.start: dict[str, Any] = {}
+
+    def run(self) -> Figures:
+        """Play the whole tape and compute the figures."""
+        if not len(self.rows):
+            raise FeedError("tape", "no events; nothing to replay")
+        stamps = self.rows["ts_ns"]
+        first, last = int(stamps[0]), int(stamps[-1])
+        at = first // self.interval_ns * self.interval_ns
+        earliest = first + self.scenario.run.seed_after_ms * NS_PER_MS
+        while at <= last:
+            if not self.start and at >= earliest and self._is_ready():
+                self._begin(at, last)
+            at += self.interval_ns
+            self._advance(at)
+            self.step((at - first) / (last + 1 - first))
+        if not self.start:
+            raise FeedError("tape", "no moment with bids, asks and a mark price after seed_after_ms; expected a book snapshot "
+                            "and index events, see `deleverage validate`")
+        return self._figures()
+
+    def _is_ready(self) -> bool:
+        """Bids, asks and a mark in the first instrument: the population can be seeded."""
+        bid, ask = self.exchange.best(0)
+        return bid > 0 and ask > 0 and int(self.exchange.markets[0]["mark_sub"]) > 0
+
+    def _begin(self, at: int, last: int) -> None:
+        """Seed population and shocks at `at`, and note what the figures start from."""
+        exchange, scenario = self.exchange, self.scenario
+        self.kept.clear()  # figures begin here
+        depth = sum(int(exchange.depth_lots(0, side, DEPTH_PPM)) for side in (codes.BID, codes.ASK)) // 2
+        site = Site(0, at, int(exchange.markets[0]["mark_sub"]), depth)
+        blocks = []
+        if scenario.population is not None:
+            self.seeded = seeding.seed_population(scenario.population, self.venue, exchange.compiled, site)
+            blocks.append(self.seeded.events)
+            site = msgspec.structs.replace(site, first_account=self.seeded.next_account)
+        rows = shock.shock_events(scenario.shocks, self.venue, exchange.compiled, site)
+        if len(rows) and int(rows["ts_ns"][-1]) > last:
+            late = (int(rows["ts_ns"][-1]) - last) / 1e9
+            raise ConfigError("$.shocks", f"the last shock event comes {late:.1f} s after the end of the tape, which plays {(last - at) / 1e9:.1f} s "
+                              "after seeding; lower start_ms or over_ms, or seed earlier")
+        funding = rows["ts_ns"] == at  # external traders are funded with the population
+        blocks.append(rows[funding])
+        self.shock_rows = rows[~funding]
+        exchange.submit(np.concatenate(blocks))
+        # Without `until` no timer of this moment fires before the tape's own rows of it.
+        exchange.run()
+        self._check_seeding(self._take())
+        markets = exchange.markets
+        self.start = {
+            "fund_start": self._fund(),
+            "hedger_equity": self._hedger_equity(),
+            "open_interest_start": int(markets["open_interest_lots"].sum()),
+            "mark_sub": markets["mark_sub"].astype(np.int64),
+        }
+
+    def _check_seeding(self, outcomes: np.ndarray) -> None:
+        results = figures.of_kind(outcomes, codes.RESULT)
+        bad = results[results["code"] >= codes.UNSUPPORTED_KIND]
+        started = figures.liquidations(outcomes)
+        if len(bad):
+            raise InvariantError(f"seeding: {len(bad)} of {len(results)} events refused, the first for account {int(bad['account'][0])}: "
+                                 f"{codes.RESULT_TEXT[int(bad['code'][0])]}")
+        if started:
+            raise InvariantError(f"seeding: {started} accounts were liquidated at once; every account must start healthy")
+
+    def _advance(self, until: int) -> None:
+        """Submit tape and shock rows before `until`, tape first at equal stamps, and run to it."""
+        end = self.next_row + int(np.searchsorted(self.rows["ts_ns"][self.next_row :], until))
+        shock_end = self.next_shock + int(np.searchsorted(self.shock_rows["ts_ns"][self.next_shock :], until))
+        rows = self.rows[self.next_row : end]
+        if shock_end > self.next_shock:
+            rows = np.concatenate((rows, self.shock_rows[self.next_shock : shock_end]))
+            rows = rows[np.argsort(rows["ts_ns"], kind="stable")]
+        self.next_row, self.next_shock = end, shock_end
+        if len(rows):
+            self.exchange.submit(rows)
+        before = int(self.exchange.events_processed)
+        self.exchange.run(until)
+        outcomes = self._take()
+        if self.scenario.run.audit:
+            self.exchange.audit(full=True)
+        self._record(until, outcomes, int(self.exchange.events_processed) - before)
+
+    def _take(self) -> np.ndarray:
+        """Drain the outcomes to the recorder, and keep those that figures need."""
+        outcomes = self.exchange.outcomes()
+        self.outcome_count += len(outcomes)
+        figures.count_rejected(outcomes, self.rejected)
+        self.recorder.outcomes(self.number, outcomes)
+        self.kept.append(figures.keep(outcomes))
+        return outcomes
+
+    def _record(self, at: int, outcomes: np.ndarray, events: int) -> None:
+        """One series row an instrument."""
+        exchange = self.exchange
+        for k in range(len(self.venue.instruments)):
+            own = outcomes[outcomes["instrument"] == k]
+            starts = figures.of_kind(outcomes, codes.LIQUIDATION_START)
+            bid, ask = (int(x) for x in exchange.best(k))
+            market = exchange.markets[k]
+            self.recorder.series({
+                "variant": self.number,
+                "ts_ns": at,
+                "instrument": k,
+                "last_ticks": int(market["last_ticks"]),
+                "mark_sub": int(market["mark_sub"]),
+                "index_sub": int(market["index_sub"]),
+                "bid_ticks": bid,
+                "ask_ticks": ask,
+                "spread_ticks": ask - bid if bid and ask else 0,
+                "bid_depth_lots": int(exchange.depth_lots(k, codes.BID, DEPTH_PPM)),
+                "ask_depth_lots": int(exchange.depth_lots(k, codes.ASK, DEPTH_PPM)),
+                "open_interest_lots": int(market["open_interest_lots"]),
+                "fund_equity": int(exchange.fund_equity(int(exchange.compiled.instruments[k]["asset"]))),
+                "liquidated_notional": figures.liquidated_notional(own, self.units),
+                "liquidations": len(starts) if k == 0 else 0,  # a cross account belongs to no single instrument
+                "events": events if k == 0 else 0,
+            })
+
+    def _fund(self) -> int:
+        return sum(int(self.exchange.fund_equity(asset)) for asset in self.assets)
+
+    def _hedger_equity(self) -> int:
+        return sum(int(self.exchange.equity(account)) for account in self.seeded.hedgers) if self.seeded else 0
+
+    def _figures(self) -> Figures:
+        exchange, start = self.exchange, self.start
+        audited = self.scenario.run.audit
+        exchange.audit(full=audited)
+        rest = {
+            "refill": self.variant.refill,
+            "mode": self.variant.mode,
+            "fund_start": start["fund_start"],
+            "fund_end": self._fund(),
+            "hedger_pnl": self._hedger_equity() - start["hedger_equity"],
+            "open_interest_start": start["open_interest_start"],
+            "open_interest_end": int(exchange.markets["open_interest_lots"].sum()),
+            "crossed_levels": int(exchange.books["crossed_levels"].sum()),
+            "events": int(exchange.events_processed),
+            "outcomes": self.outcome_count,
+            "rejected": self.rejected,
+            "digest": exchange.digest(),
+            "state_digest": exchange.state_digest() if audited else "",
+        }
+        return figures.compute_figures(figures.concatenate(self.kept), self.units, start["mark_sub"], rest)

@@ -1,0 +1,12 @@
+"""Random streams: one counter-based Philox generator for each (seed, purpose), so that no draw shifts another."""
+
+import numpy as np
+
+# Each purpose has its own stream. Numbers are part of the result of a seed: never renumber, only add.
+PATH, SIDE, SIZE, LEVERAGE, MARGIN_MODE, ENTRY, SHUFFLE = range(1, 8)
+MID, REGIME, LEVEL_LOTS, REFRESH, PRINTS, BASIS = range(32, 38)
+
+
+def stream(seed: int, purpose: int) -> np.random.Generator:
+    """Return the generator of `purpose` under `seed`."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, purpose], dtype=np.uint64)))
