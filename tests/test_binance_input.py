@@ -91,6 +91,7 @@ def test_other_files_are_not_taken_for_captures(tmp_path):
         (event("trade", s="XRPUSDT", T=1, t=1, p="1", q="1", m=True), "unknown symbol 'XRPUSDT'"),
         (mark("0.0001", 5, price="-3"), "not positive"),
         (mark("abc", 5), "not a decimal number"),
+        (mark("0.0001", 5, price="1e999999"), "more than 9 digits"),
         (force(S="HOLD"), "expected BUY or SELL"),
         (force(z="0.0001"), "not a multiple"),
         (force(ap="-1"), "both must be positive"),

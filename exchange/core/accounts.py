@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exchange.codes import (BAD_ACCOUNT, BAD_AMOUNT, BAD_FLAGS, BAD_INSTRUMENT, BAD_LEVERAGE, BAD_LOTS, BAD_PRICE, BID,
+from exchange.codes import (ASK, BAD_ACCOUNT, BAD_AMOUNT, BAD_FLAGS, BAD_INSTRUMENT, BAD_LEVERAGE, BAD_LOTS, BAD_PRICE, BID,
                             CROSS, FIRST_USER, FUNDING, IN_LIQUIDATION, INSUFFICIENT_BALANCE, INSUFFICIENT_MARGIN,
                             INSURANCE, ISOLATED, LEVERAGE_TIER, NOT_ISOLATED, OK, OPEN_INTEREST_CAP, POSITION_LIMIT,
                             POSITION_OPEN, POSITIONS_FULL, STAGE_NONE)
@@ -12,7 +12,7 @@ from exchange.core.ledger import deposit, initial_margin, pay_residue, shift_mar
 from exchange.core.margin import (account_of, exposure_of, find_position, in_liquidation, make_position, mark_value,
                                   tier_limit, unit_of, wallet_equity, wallet_margin)
 from exchange.core.match import book_trade
-from exchange.core.orders import instrument_exists, open_user, wallet_for, wallet_of
+from exchange.core.orders import instrument_exists, open_user, reachable_lots, wallet_for, wallet_of
 from exchange.core.outbox import answer, emit, refuse
 
 MONEY_MOVE_MAX = 1 << 52
@@ -243,9 +243,9 @@ def check_pair(state, event, instrument, buyer, seller):
 @leaf
 def check_pair_limits(state, instrument, buyer_p, seller_p, lots):
     """Position limits of both sides and the open interest cap of OPEN_POSITION. Returns a code."""
-    positions, record = state.ledger.positions, state.prices.instruments[instrument]
-    cap = np.int64(record["position_max_lots"])
-    if abs(np.int64(positions[buyer_p]["lots"]) + lots) > cap or abs(np.int64(positions[seller_p]["lots"]) - lots) > cap:
+    record = state.prices.instruments[instrument]
+    reached = max(reachable_lots(state.ledger, buyer_p, BID), reachable_lots(state.ledger, seller_p, ASK))
+    if reached + lots > record["position_max_lots"]:
         return POSITION_LIMIT
     open_lots = np.int64(state.prices.markets[instrument]["open_interest_lots"])
     if open_lots + np.int64(state.book.books[instrument]["order_lots"]) + lots > record["open_interest_max_lots"]:

@@ -94,13 +94,21 @@ def reducible_lots(ledger, p, side):
 
 
 @leaf
+def reachable_lots(ledger, p, side):
+    """Lots position `p` could hold on one side if its open orders there fill; an opposite position does not offset."""
+    position = ledger.positions[p]
+    if side == BID:
+        return max(np.int64(0), np.int64(position["lots"])) + np.int64(position["bid_lots"])
+    return max(np.int64(0), -np.int64(position["lots"])) + np.int64(position["ask_lots"])
+
+
+@leaf
 def check_admission(state, instrument, p, side, limit_ticks, lots):
     """Position limit, open interest cap, leverage tier and initial margin of one more open order. Mutates nothing."""
     ledger, prices = state.ledger, state.prices
     position, record, market = ledger.positions[p], prices.instruments[instrument], prices.markets[instrument]
     held, wallet = np.int64(position["lots"]), np.int64(position["wallet"])
-    reached = held + np.int64(position["bid_lots"]) if side == BID else np.int64(position["ask_lots"]) - held
-    if reached + lots > record["position_max_lots"]:
+    if reachable_lots(ledger, p, side) + lots > record["position_max_lots"]:
         return POSITION_LIMIT
     committed = np.int64(market["open_interest_lots"]) + np.int64(state.book.books[instrument]["order_lots"])
     if committed + lots > record["open_interest_max_lots"]:

@@ -115,8 +115,8 @@ def apply_open_position(world: World, event: Event) -> Reply:
 
 def _check_seed_limits(world: World, event: Event, buyer: Position, seller: Position) -> None:
     contract = world.contracts[event.instrument]
-    largest = max(abs(buyer.lots + event.qty), abs(seller.lots - event.qty))
-    require(largest <= contract.position_max_lots, codes.POSITION_LIMIT)
+    reached = max(margin.reachable_lots(buyer, codes.BID), margin.reachable_lots(seller, codes.ASK))
+    require(reached + event.qty <= contract.position_max_lots, codes.POSITION_LIMIT)
     interest = world.open_interest(event.instrument) + world.order_lots(event.instrument) + event.qty
     require(interest <= contract.open_interest_max_lots, codes.OPEN_INTEREST_CAP)
 

@@ -108,11 +108,16 @@ def available(world: World, wallet: Wallet) -> int:
     return min(wallet.cash, equity(world, wallet.unit) - wallet_margin(world, wallet))
 
 
+def reachable_lots(position: Position, side: int) -> int:
+    """Lots the position could hold on one side if its open orders there fill; an opposite position does not offset."""
+    held = position.lots if side == codes.BID else -position.lots
+    return max(0, held) + order_lots(position, side)
+
+
 def check_admission(world: World, position: Position, side: int, limit_ticks: int, lots: int) -> None:
     """Refuse an order that is not reduce-only and would pass a limit or its wallet's equity."""
     contract = world.contracts[position.instrument]
-    held = position.lots if side == codes.BID else -position.lots
-    require(held + order_lots(position, side) + lots <= contract.position_max_lots, codes.POSITION_LIMIT)
+    require(reachable_lots(position, side) + lots <= contract.position_max_lots, codes.POSITION_LIMIT)
     interest = world.open_interest(position.instrument) + world.order_lots(position.instrument) + lots
     require(interest <= contract.open_interest_max_lots, codes.OPEN_INTEREST_CAP)
     value = contract.trade_value(limit_ticks, lots)

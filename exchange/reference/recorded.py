@@ -15,6 +15,7 @@ def _check_level_event(world: World, event: Event, lots_min: int) -> int:
     contract = world.contract_of(event.instrument)
     require(event.side in (codes.BID, codes.ASK), codes.BAD_SIDE)
     require(lots_min <= event.qty <= LOTS_MAX, codes.BAD_LOTS)
+    require(1 <= event.price <= LOTS_MAX, codes.BAD_PRICE)
     ticks = event.price + world.markets[event.instrument].shift_ticks
     require(1 <= ticks <= contract.ticks_max, codes.BAD_PRICE)
     return ticks
@@ -55,7 +56,8 @@ def _update(world: World, event: Event, level: ExternalLevel) -> None:
 
 def _scale(world: World, instrument: int, level: ExternalLevel) -> None:
     """Lots of a level after the depth factor; no more of them can be displaced."""
-    level.lots = max(1, level.recorded_lots * world.markets[instrument].depth_ppm // PPM)
+    scaled = level.recorded_lots * world.markets[instrument].depth_ppm // PPM
+    level.lots = max(1, min(scaled, LOTS_MAX))
     level.displaced_lots = min(level.displaced_lots, level.lots)
 
 

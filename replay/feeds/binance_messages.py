@@ -97,8 +97,8 @@ class SpotBookTicker(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     B: str
     a: str
     A: str
-    E: int = 0
-    T: int = 0
+    E: Millis = 0
+    T: Millis = 0
 
 
 class Snapshot(msgspec.Struct, forbid_unknown_fields=True):

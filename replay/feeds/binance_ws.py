@@ -31,6 +31,7 @@ NAME = "binance_ws"
 STAMP_UNITS = {13: 1_000_000, 16: 1_000, 19: 1}  # digits of the stamp: ms, us, ns
 MS = 1_000_000
 PPB = Decimal("1e-9")
+NUMBER_DIGITS_MAX = 9  # of marks, rates and forced orders before the point: steps down to 1e-8 stay below 2**63
 GAPS_MAX = 1_000  # kept in the report; all are counted
 _HEAD = re.compile(rb'\s*\d{13,19} \{.*("(stream|lastUpdateId)"\s*:|"e"\s*:\s*"\w+")')
 
@@ -353,6 +354,9 @@ class _Session:
 
     def _number(self, text: str, row: int) -> Decimal:
         try:
-            return units.decimal(text)
+            number = units.decimal(text)
         except ValueError as error:
             raise FeedError(f"{self._name}:{row}", str(error)) from None
+        if number.adjusted() >= NUMBER_DIGITS_MAX:
+            raise FeedError(f"{self._name}:{row}", f"{text} has more than {NUMBER_DIGITS_MAX} digits before the point")
+        return number
