@@ -12,6 +12,8 @@ from replay.progress import ProgressLine
 if TYPE_CHECKING:
     from replay.scenario import Scenario
 
+COMPILING_AFTER_S = 2.0  # loading compiled kernels takes well under this
+
 app = App(name="deleverage", version=__version__, suppress_keyboard_interrupt=False,
           help="A deterministic simulator of a derivatives exchange: replay liquidation cascades tick by tick. Every command takes --debug.")
 
@@ -111,12 +113,20 @@ def _execute(scenario: "Scenario", out: Path | None, force: bool, json: bool) ->
 
 
 def _load_kernels(progress: ProgressLine) -> None:
-    """Say what the first run waits for."""
-    from exchange.core import kernel
+    """Load the compiled venue, and say so where the first run has to wait for the compiler."""
+    from threading import Timer
 
-    if not any(kernel.cache_folder().glob("*")):
-        print("compiling kernels (once)…", file=sys.stderr, flush=True)
+    notice = Timer(COMPILING_AFTER_S, print, ("compiling kernels (once)…",), {"file": sys.stderr, "flush": True})
+    notice.daemon = True
+    notice.start()
     progress(0.0, "loading kernels")
+    try:
+        from exchange import config
+        from exchange.venue import Exchange
+
+        Exchange(config.build_venue(config.load_profile("binance_um"))).run()
+    finally:
+        notice.cancel()
 
 
 @app.command

@@ -136,8 +136,8 @@ def _print_tables(document: dict[str, Any], formats: Formats, shocks: list[str],
         console.print(_population_table(document["population"], formats))
     figures = [msgspec.convert(row, Figures) for row in document["figures"]]
     console.print(_figures_table(figures, formats))
-    for row in document["amplification"]:
-        console.print(_amplification_line(row, formats))
+    if document["amplification"]:
+        console.print(_amplification_table(document["amplification"], formats))
 
 
 def _population_table(summary: dict[str, Any], formats: Formats) -> Any:
@@ -188,13 +188,14 @@ def _figures_table(figures: list[Figures], formats: Formats) -> Any:
     return _table("what happened (refill model and mode)", header, [[name, *(show(f) for f in figures)] for name, show in rows])
 
 
-def _amplification_line(row: dict[str, Any], formats: Formats) -> str:
+def _amplification_table(rows: list[dict[str, Any]], formats: Formats) -> Any:
     def ratio(value: float | None) -> str:
-        return "none in shadow" if value is None else f"x {value:.2f}"
+        return "none in shadow" if value is None else f"x {value:.3f}"
 
-    return (f"amplification, refill {row['refill']}: {row['accounts_overlay']:,} accounts in overlay, {row['accounts_shadow']:,} in shadow, "
-            f"{ratio(row['accounts_ratio'])}; notional {formats.money(row['notional_overlay'])} against {formats.money(row['notional_shadow'])} "
-            f"{formats.asset}, {ratio(row['notional_ratio'])}")
+    header = ("refill model", "accounts overlay", "shadow", "amplification", f"{formats.asset} overlay", "shadow", "amplification")
+    return _table("liquidated with feedback (overlay) against without (shadow)", header, [
+        (row["refill"], f"{row['accounts_overlay']:,}", f"{row['accounts_shadow']:,}", ratio(row["accounts_ratio"]),
+         formats.money(row["notional_overlay"]), formats.money(row["notional_shadow"]), ratio(row["notional_ratio"])) for row in rows])
 
 
 def tape_document(tape: Tape) -> dict[str, Any]:

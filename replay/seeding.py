@@ -73,7 +73,7 @@ def seed_population(population: Population, venue: Venue, compiled: Compiled, si
     history = drawing.draw_history(population, record, site, seed)
     drawn = drawing.add_hedgers(population, drawing.draw_entries(population, record, tiers, seed, lots, history))
     predecessors = drawing.predecessors(drawn, record)
-    trades = _pair(drawn, predecessors)
+    trades = _pair(drawn, predecessors, int(record["order_max_lots"]))
     margin = _entry_margin(drawn, record, history.ticks, trades)
     _check_seeded(drawn, record, tiers, site, history.ticks, margin, trades)
     fund = units.floor_count(Decimal(population.fund or "0"), Decimal(venue.assets[int(record["asset"])].quantum))
@@ -85,7 +85,7 @@ def seed_population(population: Population, venue: Venue, compiled: Compiled, si
     return Seeded(events, summary, range(first, hedgers), range(hedgers, end), end + len(predecessors))
 
 
-def _pair(drawn: Drawn, predecessors: np.ndarray) -> _Trades:
+def _pair(drawn: Drawn, predecessors: np.ndarray, lots_max: int) -> _Trades:
     """Match buyers with sellers of the same bucket, oldest bucket first, in row order.
 
     Per bucket both sides add up to the same, so laying all buys and all sells end to end, by bucket, makes the edges
@@ -98,7 +98,12 @@ def _pair(drawn: Drawn, predecessors: np.ndarray) -> _Trades:
     order = np.argsort(-bucket, kind="stable")
     buys, sells = order[lots[order] > 0], order[lots[order] < 0]
     buy_end, sell_end = np.cumsum(lots[buys]), np.cumsum(-lots[sells])
-    edges = np.union1d(buy_end, sell_end)
+    whole = np.union1d(buy_end, sell_end)
+    # No event may carry more than `lots_max`: longer pieces get edges of their own in between.
+    gaps = np.diff(whole, prepend=0)
+    pieces = -(-gaps // lots_max)
+    nth = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 1
+    edges = np.repeat(whole - gaps, pieces) + np.minimum(nth * lots_max, np.repeat(gaps, pieces))
     start = np.concatenate(([0], edges[:-1]))
     buy = buys[np.searchsorted(buy_end, start, side="right")]
     sell = sells[np.searchsorted(sell_end, start, side="right")]

@@ -129,7 +129,7 @@ class Session:
         self.interval_ns = scenario.run.interval_ms * NS_PER_MS
         self.seeded: Seeded | None = None
         self.shock_rows = np.zeros(0, schema.EVENT)
-        self.next_row = self.next_shock = 0
+        self.next_row = self.next_shock = self.processed = 0
         self.kept: list[np.ndarray] = []
         self.rejected: dict[str, int] = {}
         self.outcome_count = 0
@@ -211,12 +211,13 @@ class Session:
         self.next_row, self.next_shock = end, shock_end
         if len(rows):
             self.exchange.submit(rows)
-        before = int(self.exchange.events_processed)
         self.exchange.run(until)
         outcomes = self._take()
         if self.scenario.run.audit:
             self.exchange.audit(full=True)
-        self._record(until, outcomes, int(self.exchange.events_processed) - before)
+        processed = int(self.exchange.events_processed)
+        self._record(until, outcomes, processed - self.processed)
+        self.processed = processed
 
     def _take(self) -> np.ndarray:
         """Drain the outcomes to the recorder, and keep those that figures need."""

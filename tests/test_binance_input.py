@@ -92,6 +92,7 @@ def test_other_files_are_not_taken_for_captures(tmp_path):
         (mark("0.0001", 5, price="-3"), "not positive"),
         (mark("abc", 5), "not a decimal number"),
         (mark("0.0001", 5, price="1e999999"), "more than 9 digits"),
+        (mark("-1.5", 5), "expected within -1 .. 1"),
         (force(S="HOLD"), "expected BUY or SELL"),
         (force(z="0.0001"), "not a multiple"),
         (force(ap="-1"), "both must be positive"),
@@ -104,7 +105,7 @@ def test_bad_lines_name_file_and_row(capture, bad, message):
     assert error.value.exit_code == 3
 
 
-@pytest.mark.parametrize("stamp", ["", "12345", "16806527000000x0", "1680652700.5000001"])
+@pytest.mark.parametrize("stamp", ["", "12345", "9" * 19, "16806527000000x0", "1680652700.5000001"])
 def test_bad_stamps(capture, stamp):
     with pytest.raises(FeedError, match="one.dat:2: expected a local stamp|one.dat:2: malformed"):
         read_capture([capture(trade(), trade(), stamps=[START, stamp])], [BTC])

@@ -110,24 +110,46 @@ class _Cache(FunctionCache):
 
 def _compile(function, **options):
     try:
-        return njit(_nrt=False, **options)(function)
+        compiled = njit(_nrt=False, **options)(function)
     except (KeyError, TypeError, NameError) as error:  # an unknown target option, by numba version
         warnings.warn(f"numba refused _nrt=False ({error}); kernels run with reference counting, several times slower",
                       RuntimeWarning, stacklevel=3)
-        return njit(**options)(function)
+        compiled = njit(**options)(function)
+    if not numba_config.DISABLE_JIT:
+        _forget_literals(compiled)
+    return compiled
 
 
-def kernel(function):
-    """Compile a function that is called: cached on disk, no reference counting."""
-    compiled = _compile(function, forceinline=False)  # said outright, or a leaf that calls it would pass its own on
+def _forget_literals(compiled):
+    """Type a constant argument as its integer type: one compiled version a function instead of one a constant."""
+    typed = compiled.get_call_template
+
+    def widened(args, kws):
+        return typed(tuple(map(types.unliteral, args)), {name: types.unliteral(kind) for name, kind in kws.items()})
+
+    compiled.get_call_template = widened
+
+
+def _cached(function, **options):
+    compiled = _compile(function, forceinline=False, **options)  # said outright: a leaf that calls it would pass its own on
     if not numba_config.DISABLE_JIT:
         compiled._cache = _Cache(function)
     return compiled
 
 
+def entry(function):
+    """Compile a function that Python calls: cached on disk, no reference counting."""
+    return _cached(function)
+
+
+def kernel(function):
+    """Compile a function that other kernels call: like `entry`, without the wrapper that makes it callable from Python."""
+    return _cached(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
 def leaf(function):
-    """Compile a small function into its callers. A leaf calls only leaves."""
-    return _compile(function, forceinline=True)
+    """Compile a small function into its callers. A leaf calls leaves, and a kernel where a real call is wanted."""
+    return _compile(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def _llvm_count(name):

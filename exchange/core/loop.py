@@ -16,7 +16,7 @@ from exchange.codes import (AMEND, BAD_AMOUNT, BAD_CONSTITUENT, BAD_INSTRUMENT, 
 from exchange.core.accounts import (BILLION, deposit_money, done, funding_sweep, open_position, set_leverage, set_margin_mode,
                                     transfer_margin, withdraw_money)
 from exchange.core.guards import close_step
-from exchange.core.kernel import kernel, leaf
+from exchange.core.kernel import entry, kernel, leaf
 from exchange.core.liquidation import liquidate
 from exchange.core.orders import amend_order, cancel_all, cancel_order, instrument_exists, new_order
 from exchange.core.outbox import refuse
@@ -27,7 +27,7 @@ from exchange.core.timers import pop_timer
 FEE_PPM_MAX = 100_000
 
 
-@kernel
+@entry
 def run(state, events, first, until_ns, horizon_ns):
     """Process events[first:] with ts < until_ns and the timers due, and with no event left timers before horizon_ns.
 

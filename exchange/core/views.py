@@ -4,25 +4,25 @@ import numpy as np
 
 from exchange.codes import BID
 from exchange.core.book import level_of, next_level
-from exchange.core.kernel import kernel
+from exchange.core.kernel import entry
 from exchange.core.margin import unit_numbers
 
 
-@kernel
+@entry
 def unit_equity(ledger, prices, unit):
     """Equity of a margin unit at the mark."""
     equity, required, legs = unit_numbers(ledger, prices, unit)
     return equity
 
 
-@kernel
+@entry
 def unit_health(ledger, prices, unit):
     """Equity minus maintenance of a margin unit at the mark."""
     equity, required, legs = unit_numbers(ledger, prices, unit)
     return equity - required
 
 
-@kernel
+@entry
 def sum_levels(book, instrument, side, limit_ticks):
     """Lots of a side at `limit_ticks` or better."""
     ticks, lots = np.int64(book.books[instrument]["best_ticks"][side]), np.int64(0)

@@ -29,8 +29,10 @@ __all__ = ["NAME", "Capture", "infer", "matches", "read_capture", "read_with_ora
 
 NAME = "binance_ws"
 STAMP_UNITS = {13: 1_000_000, 16: 1_000, 19: 1}  # digits of the stamp: ms, us, ns
+STAMP_MAX_NS = 4_102_444_800 * 10**9
 MS = 1_000_000
 PPB = Decimal("1e-9")
+RATE_MAX_PPB = 10**9
 NUMBER_DIGITS_MAX = 9  # of marks, rates and forced orders before the point: steps down to 1e-8 stay below 2**63
 GAPS_MAX = 1_000  # kept in the report; all are counted
 _HEAD = re.compile(rb'\s*\d{13,19} \{.*("(stream|lastUpdateId)"\s*:|"e"\s*:\s*"\w+")')
@@ -172,12 +174,12 @@ class _Session:
     def _stamp(self, stamp: bytes, line: bytes, row: int) -> int:
         """Local time in ns; -1 for an empty line."""
         unit = STAMP_UNITS.get(len(stamp))
-        if unit is None or not stamp.isdigit():
+        if unit is None or not stamp.isdigit() or int(stamp) * unit > STAMP_MAX_NS:
             if not line.strip():
                 return -1
             raise FeedError(
                 f"{self._name}:{row}",
-                f"expected a local stamp of 13, 16 or 19 digits (ms, us, ns) and a space, "
+                f"expected a local stamp of 13, 16 or 19 digits (ms, us, ns; to the year 2100), "
                 f"got {stamp[:40].decode(errors='replace')!r}",
             )
         return int(stamp) * unit
@@ -335,7 +337,10 @@ class _Session:
                 raise FeedError(f"{self._name}:{row}", f"{codes.EVENT_NAME[kind]} price {text} is not positive")
             self.builder.row(kind, local, time, place, price)
         if message.r and message.T:
-            self._fund(place, units.nearest(self._number(message.r, row), PPB), message, local)
+            rate_ppb = units.nearest(self._number(message.r, row), PPB)
+            if abs(rate_ppb) > RATE_MAX_PPB:
+                raise FeedError(f"{self._name}:{row}", f"funding rate {message.r}; expected within -1 .. 1")
+            self._fund(place, rate_ppb, message, local)
 
     def _fund(self, place: int, rate_ppb: int, message: messages.MarkPrice, local: int) -> None:
         """A FUNDING_RATE when rate or next settlement change; before it the settlement that was passed, if one was."""
