@@ -44,7 +44,7 @@ def _check_nil(state: State) -> None:
 
 
 def _check_positions(state: State) -> None:
-    wallets, positions, totals = state.ledger
+    wallets, positions, totals = state.ledger.wallets, state.ledger.positions, state.ledger.totals
     high = int(state.io.control[0]["position_high"])
     held = positions[1:high + 1]
     assets = len(totals)
@@ -101,10 +101,12 @@ def _check_book(state: State, instrument: int) -> None:
             slots = queue(book, instrument, side, ticks)
             where = f"instrument {instrument} side {side} ticks {ticks}"
             _require(level["tail"] == slots[-1] and level["count"] == len(slots), "BK-2", where + ": chain")
-            before = 0
+            before = joined = 0
             for slot in slots:
                 order = book.orders[slot]
                 _require(order["prev"] == before and order["side"] == side and order["ticks"] == ticks, "BK-2", where + f": slot {slot}")
+                _require(order["priority_seq"] > joined, "BK-3", where + f": slot {slot}")
+                joined = order["priority_seq"]
                 _require(0 < order["leaves_lots"] <= order["order_lots"], "BK-4", where + f": slot {slot}")
                 simulated += int(order["leaves_lots"]) if order["account"] != codes.EXTERNAL else 0
                 before = slot
@@ -177,7 +179,7 @@ def unit_health(state: State, pocket: int, legs: list[Any], moved: dict[int, int
 
 def _units(state: State) -> list[tuple[int, int, list[int]]]:
     """(unit, pocket, position slots) of every unit that is subject to margin."""
-    wallets, positions, totals = state.ledger
+    wallets, positions, totals = state.ledger.wallets, state.ledger.positions, state.ledger.totals
     cross: dict[int, list[int]] = {}
     units = []
     for p in range(1, int(state.io.control[0]["position_high"]) + 1):
@@ -237,7 +239,7 @@ def _check_guards(state: State, unit: int, pocket: int, slots: list[int], mainta
 
 def dump(state: State) -> dict[str, Any]:
     """The live content of a state as plain values, in canonical order; derived guards left out."""
-    wallets, positions, totals = state.ledger
+    wallets, positions, totals = state.ledger.wallets, state.ledger.positions, state.ledger.totals
     assets, book = len(totals), state.book
     keep_wallets = np.flatnonzero((wallets["open"] != 0) & ((np.arange(len(wallets)) >= codes.FIRST_USER * assets) | (wallets["cash"] != 0)))
     names = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots", "leverage_e2", "mode", "stage")

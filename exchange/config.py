@@ -41,7 +41,7 @@ class Tier(_Struct):
 
     floor: str
     maintenance_ppm: Ppm
-    leverage_max: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+    leverage_max: Annotated[int, msgspec.Meta(ge=1, le=650)]
 
 
 class Fees(_Struct):

@@ -45,8 +45,9 @@ OUTCOME = _record(
 )
 
 # --- book --------------------------------------------------------------------------------------------------
-ORDER = _record(
+ORDER = _record(  # one cache line
     ("order_id", "i8"),
+    ("priority_seq", "i8"),  # when it joined its queue; rises along it
     ("account", "i4"),  # EXTERNAL for recorded size
     ("position", "i4"),  # POSITION slot; for EXTERNAL the EXTERNAL_LEVEL slot
     ("ticks", "i4"),
@@ -56,6 +57,7 @@ ORDER = _record(
     ("prev", "i4"),
     ("account_next", "i4"),  # in the account's list of live orders, oldest first
     ("account_prev", "i4"),
+    ("liquidation_id", "i4"),
     ("instrument", "i2"),
     ("flags", "i2"),
     ("side", "i4"),
@@ -106,6 +108,7 @@ POOLS = _record(  # one record: what is free and live in the order and external-
     ("order_free", "i8"),
     ("order_high", "i8"),
     ("order_live", "i8"),
+    ("priority_seq", "i8"),
     ("external_free", "i8"),
     ("external_high", "i8"),
 )
@@ -113,16 +116,16 @@ POOLS = _record(  # one record: what is free and live in the order and external-
 ID_SLOT = _record(("order_id", "i8"), ("slot", "i8"))
 
 # --- risk --------------------------------------------------------------------------------------------------
-WALLET = _record(  # one account's cash in one settlement asset: the unit of cross margin
+WALLET = _record(  # one account's cash in one settlement asset: the unit of cross margin; half a cache line
     ("cash", "i8"),
-    ("open", "i4"),  # 1 once the account was funded
     ("first_position", "i4"),  # positions settled in this asset, by instrument
-    ("first_order", "i4"),
+    ("first_order", "i4"),  # live orders, oldest first
     ("last_order", "i4"),
-    ("stage", "i2"),
-    ("dirty", "i2"),
     ("liquidation_id", "i4"),
-    ("leg_instrument", "i4"),
+    ("leg_instrument", "i2"),  # where its liquidation stands
+    ("open", "i1"),  # 1 once the account was funded
+    ("stage", "i1"),
+    ("dirty", "i1"),
 )
 
 TOTAL = _record(  # one settlement asset; balance = cash + isolated margin - entry values of all wallets
@@ -131,23 +134,26 @@ TOTAL = _record(  # one settlement asset; balance = cash + isolated margin - ent
     ("balance", "i8"),
 )
 
-POSITION = _record(
+POSITION = _record(  # one cache line
     ("lots", "i8"),  # signed
     ("entry_value", "i8"),  # signed sum of trade values since flat
     ("isolated_margin", "i8"),
     ("bid_value", "i8"),  # value of live bids at their limits, reduce-only ones left out
     ("ask_value", "i8"),
-    ("bid_lots", "i8"),
-    ("ask_lots", "i8"),
-    ("bankruptcy_ticks", "i8"),
+    ("bid_lots", "i4"),
+    ("ask_lots", "i4"),
     ("wallet", "i4"),
     ("next", "i4"),
-    ("leverage_e2", "i4"),  # hundredths
-    ("liquidation_id", "i4"),
+    ("leverage_e2", "u2"),  # hundredths
     ("instrument", "i2"),
-    ("mode", "i2"),
-    ("stage", "i2"),
-    ("dirty", "i2"),
+    ("mode", "i1"),
+    ("stage", "i1"),
+    ("dirty", "i1"),
+)
+
+LEG = _record(  # what only a liquidation needs of a position
+    ("bankruptcy_ticks", "i4"),
+    ("liquidation_id", "i4"),
 )
 
 GUARD = _record(  # two per position: [2 p] fires when the mark falls to it, [2 p + 1] when it rises to it

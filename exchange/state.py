@@ -4,11 +4,13 @@ Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL 
 every legal price costs only the pages that are touched.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from exchange import codes, config, schema
+
+CACHE_LINE = 64
 
 
 class Book(NamedTuple):
@@ -25,6 +27,7 @@ class Book(NamedTuple):
 class Ledger(NamedTuple):
     wallets: np.ndarray  # WALLET[account * assets + asset]
     positions: np.ndarray  # POSITION[slot]
+    legs: np.ndarray  # LEG[position]
     totals: np.ndarray  # TOTAL[asset]
 
 
@@ -78,6 +81,21 @@ def _ladders(ticks_max: np.ndarray) -> tuple[np.ndarray, int, int]:
     return ladders, levels, words
 
 
+def aligned_zeros(shape: int, dtype: Any) -> np.ndarray:
+    """Zeroed memory that starts on a cache line, so that a 64-byte record never straddles two."""
+    size = shape * np.dtype(dtype).itemsize
+    raw = np.zeros(size + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start:start + size].view(dtype)
+
+
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """A copy that starts on a cache line."""
+    twin = aligned_zeros(array.size, array.dtype)
+    twin[:] = array
+    return twin
+
+
 def _hash_size(orders: int) -> int:
     return 1 << (2 * orders - 1).bit_length()
 
@@ -90,7 +108,7 @@ def allocate(venue: config.Venue) -> State:
     wallets = (codes.FIRST_USER + capacity.accounts) * assets
     positions = capacity.positions + 2 * count + 1
     ladders, levels, words = _ladders(instruments["ticks_max"])
-    zeros = np.zeros
+    zeros = aligned_zeros
     book = Book(zeros(count, schema.BOOK), ladders, zeros(words, np.uint64), zeros(levels, schema.LEVEL),
                 zeros(capacity.orders + 1, schema.ORDER), zeros(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
                 zeros(_hash_size(capacity.orders + 1), schema.ID_SLOT), zeros(1, schema.POOLS))
@@ -102,7 +120,7 @@ def allocate(venue: config.Venue) -> State:
     io = IO(zeros(capacity.outcomes, schema.OUTCOME), zeros(1, schema.CONTROL), zeros(units + 2 * count + 2, schema.TIMER),
             zeros(units + 1, np.int32), zeros(wallets + 1, schema.RANK), zeros(max(64, 2 * count), np.int64))
     state = State(book, Ledger(zeros(wallets, schema.WALLET), zeros(positions, schema.POSITION),
-                               zeros(assets, schema.TOTAL)), guards, prices, io)
+                               zeros(positions, schema.LEG), zeros(assets, schema.TOTAL)), guards, prices, io)
     prices.markets["depth_ppm"] = 1_000_000
     _open_system_accounts(state, assets)
     return state

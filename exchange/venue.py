@@ -12,6 +12,7 @@ from exchange.core.views import sum_levels, unit_equity
 from exchange.errors import InvariantError
 
 FOREVER_NS = 2**62
+EVENTS_PER_CALL = 8_192  # outcomes of that many events stay in the processor's cache until they are drained
 
 
 class Exchange:
@@ -80,9 +81,14 @@ class Exchange:
     def _run_array(self, events: np.ndarray, until_ns: int, horizon_ns: int) -> int:
         control, first = self.state.io.control[0], 0
         while True:
-            code = int(run_kernel(self.state, events, first, until_ns, horizon_ns))
+            part = events[:first + EVENTS_PER_CALL]
+            ends = len(part) == len(events)
+            stop_ns = horizon_ns if ends else min(int(events[len(part)]["ts_ns"]), until_ns)
+            code = int(run_kernel(self.state, part, first, until_ns, stop_ns))
             first = int(control["next_event"])
             self._drain()
+            if code == codes.NEED_INPUT and not ends:
+                continue
             if code == codes.BROKEN:
                 raise InvariantError(f"money or positions do not add up after event {int(control['event_seq'])}")
             if code != codes.OUTBOX_FULL:
@@ -129,7 +135,7 @@ class Exchange:
     def copy(self) -> "Exchange":
         """An independent copy: what happens to it does not happen here."""
         twin = copy.copy(self)
-        twin.state = state.State(*(type(group)(*(array.copy() for array in group)) for group in self.state))
+        twin.state = state.State(*(type(group)(*(state.aligned_copy(array) for array in group)) for group in self.state))
         twin._pending = list(self._pending)
         twin._drained = list(self._drained)
         twin._digest = self._digest.copy()

@@ -53,7 +53,10 @@ def _report(error: Exception) -> int:
     if isinstance(error, DeleverageError):
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"error: {type(error).__name__}: {error}\nThis is a bug. Run the same command with --debug for the traceback.", file=sys.stderr)
+    print(
+        f"error: {type(error).__name__}: {error}\nThis is a bug. Run the same command with --debug for the traceback.",
+        file=sys.stderr,
+    )
     return 1
 
 

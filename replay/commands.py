@@ -14,25 +14,33 @@ if TYPE_CHECKING:
 
 COMPILING_AFTER_S = 2.0  # loading compiled kernels takes well under this
 
-app = App(name="deleverage", version=__version__, suppress_keyboard_interrupt=False,
-          help="A deterministic simulator of a derivatives exchange: replay liquidation cascades tick by tick. Every command takes --debug.")
+app = App(
+    name="deleverage",
+    version=__version__,
+    suppress_keyboard_interrupt=False,
+    help="A deterministic simulator of a derivatives exchange: replay liquidation cascades tick by tick.",
+    help_epilogue="Every command takes --debug, which shows the traceback of an error.",
+)
 
 Out = Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder or file to write; must not exist yet.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document instead of tables.")]
 Force = Annotated[bool, Parameter(name="--force", negative="", help="Replace what is at -o.")]
-Sets = Annotated[list[str], Parameter(name="--set", negative="", help="Override a field: PATH=VALUE, as in venue.fees.taker_ppm=500.")]
+Sets = Annotated[
+    tuple[str, ...],
+    Parameter(name="--set", negative="", help="Override a field: PATH=VALUE, as in venue.fees.taker_ppm=500."),
+]
 Files = Annotated[list[Path], Parameter(help="Capture or tape files, in time order.", negative="")]
 Profile = Annotated[str, Parameter(name="--profile", help="Venue rules: a shipped profile or a TOML file.")]
 
 
 @app.command
-def demo(*, out: Out = None, force: Force = False, json: Json = False, set_: Sets = []) -> int:  # noqa: B006
+def demo(*, out: Out = None, force: Force = False, json: Json = False, set_: Sets = ()) -> int:
     """Run the shipped single-asset cascade: no download, a few seconds."""
     return run("cascade", out=out, force=force, json=json, set_=set_)
 
 
 @app.command
-def run(scenario: str, /, *, out: Out = None, force: Force = False, json: Json = False, set_: Sets = []) -> int:  # noqa: B006
+def run(scenario: str, /, *, out: Out = None, force: Force = False, json: Json = False, set_: Sets = ()) -> int:
     """Run a scenario.
 
     Parameters
@@ -42,7 +50,7 @@ def run(scenario: str, /, *, out: Out = None, force: Force = False, json: Json =
     """
     from replay.scenario import load_scenario, scenario_path
 
-    return _execute(load_scenario(scenario_path(scenario), tuple(set_)), out, force, json)
+    return _execute(load_scenario(scenario_path(scenario), set_), out, force, json)
 
 
 @app.command
@@ -54,15 +62,19 @@ def replay(
     profile: Profile = "binance_um",
     accounts: Annotated[int, Parameter(help="Accounts to seed; 0 replays the feed alone.")] = 100_000,
     seed: Annotated[int, Parameter(help="Seed of every random draw.")] = 1,
-    shock: Annotated[list[str], Parameter(negative="", help="KIND:FIELD=VALUE,…; kinds sell, buy, move, index.")] = [],  # noqa: B006
-    refill: Annotated[list[Literal["none", "decay"]], Parameter(negative="", help="Refill models to run; both by default.")] = [],  # noqa: B006
+    shock: Annotated[
+        tuple[str, ...], Parameter(negative="", help="KIND:FIELD=VALUE,…; kinds sell, buy, move, index.")
+    ] = (),
+    refill: Annotated[
+        tuple[Literal["none", "decay"], ...], Parameter(negative="", help="Refill models to run; both by default.")
+    ] = (),
     half_life: Annotated[str | None, Parameter(help="Half-life of eaten depth for decay: 10s, 500ms.")] = None,
     index_feedback_ppm: Annotated[int | None, Parameter(help="This venue's share of the index.")] = None,
     extrapolate_ppm: Annotated[int, Parameter(help="Extend recorded depth to this distance from the touch.")] = 0,
     interval_ms: Annotated[int, Parameter(help="Spacing of the recorded series.")] = 1_000,
     force: Force = False,
     json: Json = False,
-    set_: Sets = [],  # noqa: B006
+    set_: Sets = (),
 ) -> int:
     """Replay captures with leveraged accounts on them: each refill model in overlay and in shadow."""
     from replay.scenario import build_scenario, parse_duration
@@ -72,7 +84,7 @@ def replay(
         "profile": profile,
         "feed": {"files": [str(file) for file in files], "extrapolate_ppm": extrapolate_ppm},
         "shocks": [parse_shock(text) for text in shock],
-        "run": {"seed": seed, "interval_ms": interval_ms, "refills": refill or ["none", "decay"]},
+        "run": {"seed": seed, "interval_ms": interval_ms, "refills": list(refill) or ["none", "decay"]},
         "venue": {},
     }
     if accounts:
@@ -81,7 +93,7 @@ def replay(
         table["venue"]["depth"] = {"half_life_ns": parse_duration("--half-life", half_life)}
     if index_feedback_ppm is not None:
         table["venue"]["index"] = {"feedback_ppm": index_feedback_ppm}
-    return _execute(build_scenario(table, tuple(set_)), out, force, json)
+    return _execute(build_scenario(table, set_), out, force, json)
 
 
 def _execute(scenario: "Scenario", out: Path | None, force: bool, json: bool) -> int:
@@ -130,8 +142,8 @@ def _load_kernels(progress: ProgressLine) -> None:
 
 
 @app.command
-def validate(files: Files, /, *, profile: Profile = "binance_um", json: Json = False, set_: Sets = []) -> int:  # noqa: B006
-    """Read feed files and report what is in them: gaps, unknown keys, crossed books, clocks. Exit code 3 if not good."""
+def validate(files: Files, /, *, profile: Profile = "binance_um", json: Json = False, set_: Sets = ()) -> int:
+    """Read feed files and report gaps, unknown keys, crossed books, clocks. Exit code 3 if not good."""
     from exchange.errors import FeedError
     from replay import present
     from replay.source import read_files, tapes_among
@@ -149,8 +161,16 @@ def validate(files: Files, /, *, profile: Profile = "binance_um", json: Json = F
 
 
 @app.command
-def convert(files: Files, /, *, out: Annotated[Path, Parameter(name=["--out", "-o"], help="Tape to write.")],
-            profile: Profile = "binance_um", force: Force = False, json: Json = False, set_: Sets = []) -> int:  # noqa: B006
+def convert(
+    files: Files,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Tape to write.")],
+    profile: Profile = "binance_um",
+    force: Force = False,
+    json: Json = False,
+    set_: Sets = (),
+) -> int:
     """Convert captures to one tape file, which replays the same and loads faster."""
     from exchange.errors import ConfigError
     from replay import feeds, present
@@ -218,9 +238,9 @@ def profiles(*, json: Json = False) -> int:
     return 0
 
 
-def _specs(profile: str, overrides: list[str]) -> tuple[Any, ...]:
+def _specs(profile: str, overrides: tuple[str, ...]) -> tuple[Any, ...]:
     """What a reader needs to know of the profile's instruments."""
     from replay.scenario import build_venue
     from replay.tape import spec_of
 
-    return tuple(spec_of(instrument) for instrument in build_venue(profile, tuple(overrides)).instruments)
+    return tuple(spec_of(instrument) for instrument in build_venue(profile, overrides).instruments)

@@ -8,8 +8,16 @@ import numpy as np
 from exchange import codes, schema
 
 PPM = 1_000_000
-_KEPT = (codes.FILL, codes.MARK_PRICE, codes.LIQUIDATION_START, codes.LIQUIDATION_FEE, codes.TAKEOVER, codes.ADL,
-         codes.DEFICIT, codes.LIQUIDATION_END)
+_KEPT = (
+    codes.FILL,
+    codes.MARK_PRICE,
+    codes.LIQUIDATION_START,
+    codes.LIQUIDATION_FEE,
+    codes.TAKEOVER,
+    codes.ADL,
+    codes.DEFICIT,
+    codes.LIQUIDATION_END,
+)
 
 
 class Units(msgspec.Struct, frozen=True):
@@ -144,7 +152,9 @@ def forced_slippage(outcomes: np.ndarray, units: Units, first_sub: np.ndarray) -
     loss = value = 0
     for instrument in range(len(units.value)):
         own = fills[fills["instrument"] == instrument]
-        mark = mark_at(outcomes, own["seq"], instrument, int(first_sub[instrument])) * units.mark[instrument] * own["lots"]
+        mark = (
+            mark_at(outcomes, own["seq"], instrument, int(first_sub[instrument])) * units.mark[instrument] * own["lots"]
+        )
         traded = own["price"] * units.value[instrument] * own["lots"]
         loss += int(np.where(own["flags"] & codes.SELL, mark - traded, traded - mark).sum())
         value += int(mark.sum())
@@ -208,15 +218,17 @@ def amplification(figures: tuple[Figures, ...]) -> list[dict[str, Any]]:
         modes = {f.mode: f for f in figures if f.refill == refill}
         if {"overlay", "shadow"} <= modes.keys():
             overlay, shadow = modes["overlay"], modes["shadow"]
-            rows.append({
-                "refill": refill,
-                "accounts_overlay": overlay.liquidated_accounts,
-                "accounts_shadow": shadow.liquidated_accounts,
-                "accounts_ratio": _ratio(overlay.liquidated_accounts, shadow.liquidated_accounts),
-                "notional_overlay": overlay.liquidated_notional,
-                "notional_shadow": shadow.liquidated_notional,
-                "notional_ratio": _ratio(overlay.liquidated_notional, shadow.liquidated_notional),
-            })
+            rows.append(
+                {
+                    "refill": refill,
+                    "accounts_overlay": overlay.liquidated_accounts,
+                    "accounts_shadow": shadow.liquidated_accounts,
+                    "accounts_ratio": _ratio(overlay.liquidated_accounts, shadow.liquidated_accounts),
+                    "notional_overlay": overlay.liquidated_notional,
+                    "notional_shadow": shadow.liquidated_notional,
+                    "notional_ratio": _ratio(overlay.liquidated_notional, shadow.liquidated_notional),
+                }
+            )
     return rows
 
 

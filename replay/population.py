@@ -6,7 +6,7 @@ price path that ends at the current mark, at a moment from which its margin woul
 
 OPEN_POSITION pairs a buyer with a seller at one price, but longs and shorts that survived did not open at the same
 moments: the other half of their trades has been closed since. *Predecessors* stand for those closed accounts. They take
-the residual of each entry bucket, oldest first, pass it on in later buckets, end flat, and withdraw what they have left.
+the residual of each entry bucket, oldest first, pass it on in later buckets, end flat, and withdraw what is left.
 So every account gets exactly its drawn lots at its drawn price, and nobody but the hedgers holds a residual.
 `replay/seeding.py` turns what is drawn here into events.
 """
@@ -47,7 +47,7 @@ class Leverage(_Struct):
 
 
 class Population(_Struct):
-    """Who trades. Open interest is `open_interest_depth` times the 1 % depth (mean of both sides), or `open_interest` units."""
+    """Who trades. Open interest is `open_interest` units, or `open_interest_depth` times the 1 % depth."""
 
     accounts: Annotated[int, msgspec.Meta(ge=2, le=2_000_000)] = 10_000
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None  # None: the run's
@@ -74,7 +74,7 @@ class Site(msgspec.Struct, frozen=True):
     instrument: int
     ts_ns: int
     mark_sub: int
-    depth_lots: int  # within 1 % of mid, mean of both sides
+    depth_lots: int  # the 1 % depth: lots within 1 % of mid, mean of both sides
     first_account: int = codes.FIRST_USER
 
 
@@ -107,15 +107,17 @@ def check_population(population: Population) -> None:
     for side in ("leverage_long", "leverage_short"):
         leverage = getattr(population, side)
         if len(leverage.ladder) != len(leverage.weights):
-            raise ConfigError(f"$.population.{side}.weights", f"expected one weight for each of the {len(leverage.ladder)} "
-                              f"ladder rungs, got {len(leverage.weights)}")
+            raise ConfigError(
+                f"$.population.{side}.weights",
+                f"expected one weight for each of the {len(leverage.ladder)} ladder rungs, got {len(leverage.weights)}",
+            )
     for field in ("fund", "open_interest"):
         text = getattr(population, field)
         try:
             if text and units.decimal(text) < 0:
                 raise ValueError(f"{text} is negative")
         except ValueError as error:
-            raise ConfigError(f"$.population.{field}", f"{error}; expected decimal text such as \"1000000\"") from None
+            raise ConfigError(f"$.population.{field}", f'{error}; expected decimal text such as "1000000"') from None
 
 
 def target_lots(population: Population, venue: Venue, record: np.void, site: Site) -> int:
@@ -126,11 +128,17 @@ def target_lots(population: Population, venue: Venue, record: np.void, site: Sit
     else:
         target = int(site.depth_lots * population.open_interest_depth)
     if target < population.accounts:
-        raise ConfigError("$.population.open_interest", f"{target} lots are fewer than the {population.accounts} accounts; raise "
-                          "open_interest or open_interest_depth, or lower accounts")
+        raise ConfigError(
+            "$.population.open_interest",
+            f"{target} lots are fewer than the {population.accounts} accounts; raise "
+            "open_interest or open_interest_depth, or lower accounts",
+        )
     if 2 * target > int(record["open_interest_max_lots"]):
-        raise ConfigError("$.population.open_interest", f"{target} lots; seeding needs twice that below open_interest_max "
-                          f"({int(record['open_interest_max_lots'])} lots)")
+        raise ConfigError(
+            "$.population.open_interest",
+            f"{target} lots; seeding needs twice that below open_interest_max "
+            f"({int(record['open_interest_max_lots'])} lots)",
+        )
     return target
 
 
@@ -150,8 +158,11 @@ def draw_lots(population: Population, record: np.void, target: int, seed: int) -
     lots = np.zeros(count, np.int64)
     for goal, chosen in zip(goals, (is_long, ~is_long), strict=True):
         if cap * int(chosen.sum()) < goal:
-            raise ConfigError("$.population.size_share_max", f"{int(chosen.sum())} accounts of at most {cap} lots cannot hold "
-                              f"{int(goal)}; raise size_share_max, or lower the open interest")
+            raise ConfigError(
+                "$.population.size_share_max",
+                f"{int(chosen.sum())} accounts of at most {cap} lots cannot hold "
+                f"{int(goal)}; raise size_share_max, or lower the open interest",
+            )
         lots[chosen] = _apportion(weights[chosen], int(goal), cap)
     return np.where(is_long, lots, -lots), scaled_up
 
@@ -215,13 +226,16 @@ def _leverage_cap(tiers: np.ndarray, notional: np.ndarray) -> np.ndarray:
     return tiers["leverage_max_e2"][np.searchsorted(tiers["floor"], notional, side="right") - 1] // 100
 
 
-def draw_entries(population: Population, record: np.void, tiers: np.ndarray, seed: int, lots: np.ndarray,
-                 history: History) -> Drawn:
+def draw_entries(
+    population: Population, record: np.void, tiers: np.ndarray, seed: int, lots: np.ndarray, history: History
+) -> Drawn:
     """Leverage, margin mode and the entry bucket of each account, redrawn until it survived."""
     size, unit_value, mark_unit = np.abs(lots), int(record["unit_value"]), int(record["mark_unit"])
     side = np.sign(lots)
     # The cap looks at the dearest price since, so that every bucket is allowed at the same leverage.
-    drawn = np.minimum(_draw_leverage(population, seed, lots), _leverage_cap(tiers, size * int(history.ticks.max()) * unit_value))
+    drawn = np.minimum(
+        _draw_leverage(population, seed, lots), _leverage_cap(tiers, size * int(history.ticks.max()) * unit_value)
+    )
     isolated = streams.stream(seed, streams.MARGIN_MODE).random(len(lots)) < population.isolated_share
     generator = streams.stream(seed, streams.ENTRY)
     bucket = np.zeros(len(lots), np.int64)
@@ -249,9 +263,14 @@ def add_hedgers(population: Population, book: Drawn) -> Drawn:
     residual = -int(book.lots.sum())
     share = (residual + np.arange(population.hedgers)) // population.hedgers
     ones = np.ones(population.hedgers, np.int64)
-    return Drawn(np.concatenate((book.lots, share)), np.concatenate((book.leverage, ones * population.hedger_leverage)),
-                 np.concatenate((book.isolated, ones < 0)), np.concatenate((book.bucket, ones * 0)), book.redraws,
-                 book.opened_now)
+    return Drawn(
+        np.concatenate((book.lots, share)),
+        np.concatenate((book.leverage, ones * population.hedger_leverage)),
+        np.concatenate((book.isolated, ones < 0)),
+        np.concatenate((book.bucket, ones * 0)),
+        book.redraws,
+        book.opened_now,
+    )
 
 
 def predecessors(book: Drawn, record: np.void) -> np.ndarray:

@@ -35,7 +35,13 @@ class Formats(msgspec.Struct, frozen=True):
         """Formats of the first instrument."""
         first = venue.instruments[0]
         asset = next(asset for asset in venue.assets if asset.name == first.settle)
-        return cls(units.decimal(asset.quantum), asset.name, units.decimal(first.tick), units.decimal(first.lot), first.mark_per_tick)
+        return cls(
+            units.decimal(asset.quantum),
+            asset.name,
+            units.decimal(first.tick),
+            units.decimal(first.lot),
+            first.mark_per_tick,
+        )
 
     def money(self, quanta: int) -> str:
         """Whole units of the asset, thousands set apart."""
@@ -62,12 +68,13 @@ def print_json(document: Any) -> None:
 
 def results_document(scenario: Scenario, results: Results) -> dict[str, Any]:
     """What `--json` prints."""
-    return {"name": scenario.name} | msgspec.to_builtins(results)
+    document: dict[str, Any] = {"name": scenario.name} | msgspec.to_builtins(results)
+    return document
 
 
 def run_record(scenario: Scenario, tape: Tape, results: Results) -> dict[str, Any]:
     """The content of `run.json`; only `timing` and `platform` may differ between equal runs."""
-    document = msgspec.to_builtins(results)
+    document: dict[str, Any] = msgspec.to_builtins(results)
     elapsed = document.pop("elapsed_s")
     return {
         "run_id": document.pop("run_id"),
@@ -128,8 +135,11 @@ def _print_tables(document: dict[str, Any], formats: Formats, shocks: list[str],
     console = _console()
     venue = config["venue"]
     feed = ", ".join(config["feed"]["files"]) or "synthetic market"
-    console.print(f"{feed} · venue {venue['name']} · mark {venue['mark']['source']} · index feedback {venue['index']['feedback_ppm'] / 10_000:g} % · "
-                  f"forced volume in the recording {document['recorded_forced_share']:.2%}")
+    console.print(
+        f"{feed} · venue {venue['name']} · mark {venue['mark']['source']} · "
+        f"index feedback {venue['index']['feedback_ppm'] / 10_000:g} % · "
+        f"forced volume in the recording {document['recorded_forced_share']:.2%}"
+    )
     for label in shocks or ["no shock"]:
         console.print(f"shock: {label}")
     if document["population"]:
@@ -145,17 +155,39 @@ def _population_table(summary: dict[str, Any], formats: Formats) -> Any:
         p = summary[f"leverage_{side}"]
         return f"p50 {p['p50']:g}x, p80 {p['p80']:g}x, p99 {p['p99']:g}x, by notional {p['weighted']:g}x"
 
-    return _table("population", ("figure", "value"), [
-        ("accounts", f"{summary['accounts']:,} ({summary['longs']:,} long, {summary['isolated']:,} isolated)"),
-        ("open interest", f"{formats.size(summary['open_interest_lots'])} units, {formats.money(summary['open_interest_money'])} {formats.asset}, "
-                          f"{summary['open_interest_depth']:g} x the 1 % depth"),
-        ("leverage of longs", leverage("long")),
-        ("leverage of shorts", leverage("short")),
-        ("ten largest / hedgers", f"{summary['top_ten_share']:.2%} of all positions / {summary['hedgers']} with {summary['hedger_share']:.2%} of open interest"),
-        ("distance to liquidation", ", ".join(f"{name} {ppm / 10_000:.2f} %" for name, ppm in summary["distance_ppm"].items())),
-        ("entries redrawn / opened now", f"{summary['redraws']:,} / {summary['opened_now']:,}"),
-        ("deposits / insurance fund", f"{formats.money(summary['deposits_money'])} / {formats.money(summary['fund_money'])} {formats.asset}"),
-    ])
+    return _table(
+        "population",
+        ("figure", "value"),
+        [
+            ("accounts", f"{summary['accounts']:,} ({summary['longs']:,} long, {summary['isolated']:,} isolated)"),
+            (
+                "open interest",
+                (
+                    f"{formats.size(summary['open_interest_lots'])} units, "
+                    f"{formats.money(summary['open_interest_money'])} {formats.asset}, "
+                    f"{summary['open_interest_depth']:g} x the 1 % depth"
+                ),
+            ),
+            ("leverage of longs", leverage("long")),
+            ("leverage of shorts", leverage("short")),
+            (
+                "ten largest / hedgers",
+                (
+                    f"{summary['top_ten_share']:.2%} of all positions / "
+                    f"{summary['hedgers']} with {summary['hedger_share']:.2%} of open interest"
+                ),
+            ),
+            (
+                "distance to liquidation",
+                ", ".join(f"{name} {ppm / 10_000:.2f} %" for name, ppm in summary["distance_ppm"].items()),
+            ),
+            ("entries redrawn / opened now", f"{summary['redraws']:,} / {summary['opened_now']:,}"),
+            (
+                "deposits / insurance fund",
+                f"{formats.money(summary['deposits_money'])} / {formats.money(summary['fund_money'])} {formats.asset}",
+            ),
+        ],
+    )
 
 
 def _figures_table(figures: list[Figures], formats: Formats) -> Any:
@@ -181,33 +213,57 @@ def _figures_table(figures: list[Figures], formats: Formats) -> Any:
         (f"hedger PnL {formats.asset}", lambda f: formats.money(f.hedger_pnl)),
         ("open interest end units", lambda f: formats.size(f.open_interest_end)),
         ("recorded levels crossed", lambda f: f"{f.crossed_levels:,}"),
-        ("events refused", lambda f: f"{sum(f.rejected.values()):,}"),
+        ("events refused", lambda f: "\n".join(f"{name} {count:,}" for name, count in f.rejected.items()) or "0"),
         ("outcome digest", lambda f: f.digest[:12]),
     ]
     header = ["figure", *(f"{f.refill} {f.mode}" for f in figures)]
-    return _table("what happened (refill model and mode)", header, [[name, *(show(f) for f in figures)] for name, show in rows])
+    return _table(
+        "what happened (refill model and mode)", header, [[name, *(show(f) for f in figures)] for name, show in rows]
+    )
 
 
 def _amplification_table(rows: list[dict[str, Any]], formats: Formats) -> Any:
     def ratio(value: float | None) -> str:
         return "none in shadow" if value is None else f"x {value:.3f}"
 
-    header = ("refill model", "accounts overlay", "shadow", "amplification", f"{formats.asset} overlay", "shadow", "amplification")
-    return _table("liquidated with feedback (overlay) against without (shadow)", header, [
-        (row["refill"], f"{row['accounts_overlay']:,}", f"{row['accounts_shadow']:,}", ratio(row["accounts_ratio"]),
-         formats.money(row["notional_overlay"]), formats.money(row["notional_shadow"]), ratio(row["notional_ratio"])) for row in rows])
+    header = (
+        "refill model",
+        "accounts overlay",
+        "shadow",
+        "amplification",
+        f"{formats.asset} overlay",
+        "shadow",
+        "amplification",
+    )
+    return _table(
+        "liquidated with feedback (overlay) against without (shadow)",
+        header,
+        [
+            (
+                row["refill"],
+                f"{row['accounts_overlay']:,}",
+                f"{row['accounts_shadow']:,}",
+                ratio(row["accounts_ratio"]),
+                formats.money(row["notional_overlay"]),
+                formats.money(row["notional_shadow"]),
+                ratio(row["notional_ratio"]),
+            )
+            for row in rows
+        ],
+    )
 
 
 def tape_document(tape: Tape) -> dict[str, Any]:
     """A tape's own description."""
     kinds, counts = np.unique(tape.rows["kind"], return_counts=True)
-    return {
+    document: dict[str, Any] = {
         "digest": tape.digest(),
         "events": len(tape),
         "first_ns": int(tape.rows["ts_ns"][0]) if len(tape) else 0,
         "last_ns": int(tape.rows["ts_ns"][-1]) if len(tape) else 0,
         "kinds": {codes.EVENT_NAME[int(kind)]: int(count) for kind, count in zip(kinds, counts, strict=True)},
     } | msgspec.to_builtins(tape.meta)
+    return document
 
 
 def print_tape(tape: Tape, json: bool) -> None:
@@ -218,12 +274,26 @@ def print_tape(tape: Tape, json: bool) -> None:
         return
     console = _console()
     span = (document["last_ns"] - document["first_ns"]) / 1e9
-    console.print(f"tape {document['digest'][:16]}: {document['events']:,} events over {span:,.1f} s from {document['first_ns']} ns")
-    console.print(_table("instruments", ("symbol", "tick", "lot", "mark per tick"),
-                         [(spec.symbol, spec.tick, spec.lot, spec.mark_per_tick) for spec in tape.instruments]))
-    console.print(_table("events", ("kind", "count"), [(kind, f"{count:,}") for kind, count in document["kinds"].items()]))
+    console.print(
+        f"tape {document['digest'][:16]}: {document['events']:,} events "
+        f"over {span:,.1f} s from {document['first_ns']} ns"
+    )
+    console.print(
+        _table(
+            "instruments",
+            ("symbol", "tick", "lot", "mark per tick"),
+            [(spec.symbol, spec.tick, spec.lot, spec.mark_per_tick) for spec in tape.instruments],
+        )
+    )
+    console.print(
+        _table("events", ("kind", "count"), [(kind, f"{count:,}") for kind, count in document["kinds"].items()])
+    )
     if tape.sources:
-        console.print(_table("sources", ("file", "bytes", "sha256"), [(s.name, f"{s.size:,}", s.sha256[:16]) for s in tape.sources]))
+        console.print(
+            _table(
+                "sources", ("file", "bytes", "sha256"), [(s.name, f"{s.size:,}", s.sha256[:16]) for s in tape.sources]
+            )
+        )
 
 
 def print_profiles(venues: dict[str, Venue], json: bool) -> None:
@@ -233,6 +303,9 @@ def print_profiles(venues: dict[str, Venue], json: bool) -> None:
         return
     console = _console()
     for name, venue in venues.items():
-        console.print(f"{name} ({venue.date}): {', '.join(i.symbol for i in venue.instruments)}; mark {venue.mark.source}, index {venue.index.rule}, "
-                      f"maker {venue.fees.maker_ppm} / taker {venue.fees.taker_ppm} / liquidation {venue.fees.liquidation_ppm} ppm")
+        console.print(
+            f"{name} ({venue.date}): {', '.join(i.symbol for i in venue.instruments)}; "
+            f"mark {venue.mark.source}, index {venue.index.rule}, maker {venue.fees.maker_ppm} / "
+            f"taker {venue.fees.taker_ppm} / liquidation {venue.fees.liquidation_ppm} ppm"
+        )
         console.print(f"  {venue.source}")

@@ -2,6 +2,7 @@
 
 import sys
 from types import TracebackType
+from typing import Self
 
 
 class ProgressLine:
@@ -18,10 +19,12 @@ class ProgressLine:
             sys.stderr.flush()
             self._last = line
 
-    def __enter__(self) -> "ProgressLine":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._shown and self._last:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

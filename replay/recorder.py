@@ -1,15 +1,15 @@
-"""The run folder: outcomes, a series row an interval, and what was run. Written aside, then renamed: it is whole or absent.
+"""The run folder: outcomes, a series, and what was run. Written aside, then renamed, so it is whole or absent.
 
-    outcomes.parquet  every outcome, with the number of its variant
-    series.parquet    one row a variant, interval and instrument
-    run.json          run id, configuration, versions, tape, population, figures; wall time apart from them
+outcomes.parquet  every outcome, with the number of its variant
+series.parquet    one row a variant, interval and instrument
+run.json          run id, configuration, versions, tape, population, figures; wall time apart from them
 """
 
 import os
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -52,7 +52,7 @@ class Recorder:
         self.pending_rows = 0
         self.series_rows: dict[str, list[int]] = {}
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> Self:
         shutil.rmtree(self.aside, ignore_errors=True)
         try:
             self.aside.mkdir(parents=True)
@@ -60,7 +60,9 @@ class Recorder:
             raise ConfigError(str(self.folder), f"cannot write here: {error.strerror}; choose another -o") from None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         shutil.rmtree(self.aside, ignore_errors=True)
 
     def _check_target(self) -> None:
@@ -91,7 +93,9 @@ class Recorder:
             return
         variant = np.concatenate([np.full(len(rows), number, np.int8) for number, rows in self.pending])
         rows = np.concatenate([rows for _, rows in self.pending])
-        frame = polars.DataFrame({"variant": variant} | {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()})
+        frame = polars.DataFrame(
+            {"variant": variant} | {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
+        )
         part = self.aside / f"outcomes.{len(self.parts):05d}.part"
         frame.write_parquet(part, compression="zstd")
         self.parts.append(part)
@@ -148,11 +152,16 @@ def read_run(folder: Path) -> dict[str, Any]:
     folder = Path(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        raise FeedError(str(folder), f"not a run folder: {', '.join(missing)} missing; expected what `deleverage replay -o` writes")
+        raise FeedError(
+            str(folder), f"not a run folder: {', '.join(missing)} missing; expected what `deleverage replay -o` writes"
+        )
     try:
         record = msgspec.json.decode((folder / "run.json").read_bytes(), type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise FeedError(f"{folder}/run.json", f"not valid JSON: {error}") from None
     if record.get("format_version") != FORMAT_VERSION:
-        raise FeedError(f"{folder}/run.json", f"run format {record.get('format_version')!r}, this version reads {FORMAT_VERSION}; run again")
+        raise FeedError(
+            f"{folder}/run.json",
+            f"run format {record.get('format_version')!r}, this version reads {FORMAT_VERSION}; run again",
+        )
     return record

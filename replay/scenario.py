@@ -158,7 +158,7 @@ _DURATION_NS = {"ms": 1_000_000, "s": 1_000_000_000, "min": 60 * 1_000_000_000, 
 def parse_duration(where: str, text: str) -> int:
     """Read `10s`, `500ms`, `2min`, `1h` to nanoseconds."""
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = _DURATION_NS.get(text[len(digits):])
+    unit = _DURATION_NS.get(text[len(digits) :])
     if unit is None or not digits.isdecimal():
         raise ConfigError(where, f"{text!r}; expected a whole number with ms, s, min or h, as in 10s")
     return int(digits) * unit
@@ -173,7 +173,7 @@ def build_venue(profile: str, overrides: tuple[str, ...] = ()) -> config.Venue:
 
 
 def merge(base: Any, over: Any, where: str = "$") -> Any:
-    """`over` on top of `base`: tables by field, `instruments` by symbol and `assets` by name, anything else replaced."""
+    """`over` on top of `base`: tables by field, `instruments` by symbol, `assets` by name, all else replaced."""
     if not isinstance(over, dict):
         raise ConfigError(where, f"expected a table, got {over!r}")
     merged = dict(base)

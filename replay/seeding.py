@@ -120,35 +120,47 @@ def _entry_margin(drawn: Drawn, record: np.void, ticks: np.ndarray, trades: _Tra
     return np.maximum(1, margin)  # a hedger without a position is funded too, so that it exists
 
 
-def _health(drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray, margin: np.ndarray) -> np.ndarray:
+def _health(
+    drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray, margin: np.ndarray
+) -> np.ndarray:
     """Margin + unrealised PnL - maintenance of each account at the current mark."""
     value = drawn.lots * site.mark_sub * int(record["mark_unit"])
     entry = drawn.lots * ticks[drawn.bucket] * int(record["unit_value"])
     return margin + value - entry - maintenance(tiers, np.abs(value))
 
 
-def _check_seeded(drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray, margin: np.ndarray,
-                  trades: _Trades) -> None:
+def _check_seeded(
+    drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray, margin: np.ndarray, trades: _Trades
+) -> None:
     """Every account healthy, within its limits, and holding exactly what was drawn."""
     bought = np.bincount(trades.buyers, trades.lots, minlength=len(drawn.lots))[: len(drawn.lots)]
     sold = np.bincount(trades.sellers, trades.lots, minlength=len(drawn.lots))[: len(drawn.lots)]
     assert np.array_equal((bought - sold).astype(np.int64), drawn.lots), "an account does not hold its drawn lots"
     largest = int(np.abs(drawn.lots).max())
     if largest > int(record["position_max_lots"]):
-        raise ConfigError("$.population.hedgers", f"a position of {largest} lots passes position_max "
-                          f"({int(record['position_max_lots'])}); raise hedgers or lower the open interest")
+        raise ConfigError(
+            "$.population.hedgers",
+            f"a position of {largest} lots passes position_max "
+            f"({int(record['position_max_lots'])}); raise hedgers or lower the open interest",
+        )
     health = _health(drawn, record, tiers, site, ticks, margin)
     held = drawn.lots != 0
     if (health[held] <= 0).any():
         k = int(np.flatnonzero(held & (health <= 0))[0])
-        raise ConfigError("$.population", f"account {site.first_account + k} would start at or below maintenance: {int(drawn.lots[k])} lots at "
-                          f"{int(drawn.leverage[k])}x leave {int(health[k])} quanta; lower the leverage or the tier's leverage_max")
+        raise ConfigError(
+            "$.population",
+            f"account {site.first_account + k} would start at or below maintenance: {int(drawn.lots[k])} lots at "
+            f"{int(drawn.leverage[k])}x leave {int(health[k])} quanta; lower the leverage or the tier's leverage_max",
+        )
     if int(margin.max()) > DEPOSIT_MAX:
-        raise ConfigError("$.population", f"a deposit of {int(margin.max())} quanta passes 2**52; choose a coarser quantum")
+        raise ConfigError(
+            "$.population", f"a deposit of {int(margin.max())} quanta passes 2**52; choose a coarser quantum"
+        )
 
 
-def _predecessor_cash(predecessors: np.ndarray, record: np.void, tiers: np.ndarray, site: Site,
-                      ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _predecessor_cash(
+    predecessors: np.ndarray, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """What each predecessor deposits to stay healthy throughout, and what it has left when flat."""
     lots = predecessors[:, ::-1]  # oldest first
     paid = np.cumsum(lots * ticks[::-1] * int(record["unit_value"]), axis=1)
@@ -158,8 +170,17 @@ def _predecessor_cash(predecessors: np.ndarray, record: np.void, tiers: np.ndarr
     return need, need - paid[:, -1]
 
 
-def _events(drawn: Drawn, predecessors: np.ndarray, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray,
-            margin: np.ndarray, trades: _Trades, fund: int) -> np.ndarray:
+def _events(
+    drawn: Drawn,
+    predecessors: np.ndarray,
+    record: np.void,
+    tiers: np.ndarray,
+    site: Site,
+    ticks: np.ndarray,
+    margin: np.ndarray,
+    trades: _Trades,
+    fund: int,
+) -> np.ndarray:
     """The seeding events in the order in which they are applied."""
     accounts = site.first_account + np.arange(len(drawn.lots))
     isolated = accounts[drawn.isolated]
@@ -199,8 +220,9 @@ def money_rows(kind: int, accounts: np.ndarray, amounts: np.ndarray, asset: int,
     return events
 
 
-def liquidation_distance(drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray,
-                         margin: np.ndarray) -> np.ndarray:
+def liquidation_distance(
+    drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray, margin: np.ndarray
+) -> np.ndarray:
     """How far the mark may move against each account, ppm of the mark, in the tier it holds now."""
     size, side = np.abs(drawn.lots), np.sign(drawn.lots)
     notional = np.maximum(1, size * site.mark_sub * int(record["mark_unit"]))
@@ -209,8 +231,17 @@ def liquidation_distance(drawn: Drawn, record: np.void, tiers: np.ndarray, site:
     return (health / (notional * (1 - side * rate / PPM)) * PPM).astype(np.int64)
 
 
-def _summarise(population: Population, drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray,
-               margin: np.ndarray, scaled_up: float, fund: int) -> Summary:
+def _summarise(
+    population: Population,
+    drawn: Drawn,
+    record: np.void,
+    tiers: np.ndarray,
+    site: Site,
+    ticks: np.ndarray,
+    margin: np.ndarray,
+    scaled_up: float,
+    fund: int,
+) -> Summary:
     count = population.accounts
     lots, size = drawn.lots[:count], np.abs(drawn.lots)
     open_interest = int(drawn.lots[drawn.lots > 0].sum())

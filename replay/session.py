@@ -63,15 +63,34 @@ def variants_of(scenario: Scenario) -> tuple[Variant, ...]:
     return tuple(Variant(refill, mode) for refill in scenario.run.refills for mode in scenario.run.modes)
 
 
-def venue_for(scenario: Scenario, variant: Variant) -> Venue:
-    """The scenario's venue with the variant's policies, and pools that hold the population."""
+def level_slots(rows: np.ndarray) -> int:
+    """Most external levels that a tape can hold at once: its different prices, sides and instruments."""
+    rows = rows[(rows["kind"] == codes.LEVEL_SET) & (rows["qty"] > 0)]
+    # Prices fit 32 bits by the venue's limits, so one integer holds all three.
+    return len(
+        np.unique((rows["instrument"].astype(np.int64) << 34) + (rows["side"].astype(np.int64) << 33) + rows["price"])
+    )
+
+
+def venue_for(scenario: Scenario, variant: Variant, levels: int) -> Venue:
+    """The scenario's venue with the variant's policies, and pools that hold the population and `levels` of the tape."""
     venue, replace = scenario.venue, msgspec.structs.replace
     accounts = shock.accounts_needed(scenario.shocks)
     accounts += population.accounts_needed(scenario.population) if scenario.population is not None else 0
-    capacity = replace(venue.capacity, accounts=max(venue.capacity.accounts, accounts),
-                       positions=max(venue.capacity.positions, accounts + 64))
-    return replace(venue, capacity=capacity, depth=replace(venue.depth, refill=variant.refill),
-                   liquidation=replace(venue.liquidation, mode=variant.mode))
+    # An external level holds an order slot too.
+    capacity = replace(
+        venue.capacity,
+        accounts=max(venue.capacity.accounts, accounts),
+        positions=max(venue.capacity.positions, accounts + 64),
+        orders=venue.capacity.orders + levels,
+        external_levels=max(venue.capacity.external_levels, levels + 1),
+    )
+    return replace(
+        venue,
+        capacity=capacity,
+        depth=replace(venue.depth, refill=variant.refill),
+        liquidation=replace(venue.liquidation, mode=variant.mode),
+    )
 
 
 def recorded_forced_share(rows: np.ndarray) -> float:
@@ -81,8 +100,13 @@ def recorded_forced_share(rows: np.ndarray) -> float:
     return round(int(prints["qty"][(prints["flags"] & codes.EVIDENCE) != 0].sum()) / total, 6) if total else 0.0
 
 
-def run_scenario(scenario: Scenario, tape: Tape, recorder: Recorder | NullRecorder | None = None,
-                 progress: Progress = lambda share, text: None, make_exchange: Callable[[Venue], Any] | None = None) -> Results:
+def run_scenario(
+    scenario: Scenario,
+    tape: Tape,
+    recorder: Recorder | NullRecorder | None = None,
+    progress: Progress = lambda share, text: None,
+    make_exchange: Callable[[Venue], Any] | None = None,
+) -> Results:
     """Run every variant of a scenario on one tape.
 
     Raises
@@ -93,37 +117,59 @@ def run_scenario(scenario: Scenario, tape: Tape, recorder: Recorder | NullRecord
         When the venue refuses a seeding event or fails its own audit.
     """
     if make_exchange is None:
-        from exchange.venue import Exchange as make_exchange
+        from exchange.venue import Exchange
+
+        make_exchange = Exchange
     recorder = recorder or NullRecorder()
     started = time.perf_counter()
     forced = recorded_forced_share(tape.rows)
     if forced > RECORDED_FORCED_MAX and "overlay" in scenario.run.modes and not scenario.run.allow_recorded_forced:
-        raise ConfigError("$.run.allow_recorded_forced", f"{forced:.1%} of the recorded volume is forced: the recording is a cascade "
-                          "itself, and accounts on top of it are counted twice; set it to true to run all the same")
-    variants = variants_of(scenario)
+        raise ConfigError(
+            "$.run.allow_recorded_forced",
+            f"{forced:.1%} of the recorded volume is forced: the recording is a cascade "
+            "itself, and accounts on top of it are counted twice; set it to true to run all the same",
+        )
+    variants, levels = variants_of(scenario), level_slots(tape.rows)
     done: list[Figures] = []
     summary = None
     for k, variant in enumerate(variants):
+
         def step(share: float, k: int = k, label: str = variant.label) -> None:
             progress((k + share) / len(variants), label)
 
-        session = Session(scenario, tape, variant, k, make_exchange, recorder, step)
+        session = Session(
+            scenario, tape, variant, k, make_exchange(venue_for(scenario, variant, levels)), recorder, step
+        )
         done.append(session.run())
         summary = session.seeded.summary if session.seeded else None
     digest = tape.digest()
-    return Results(run_id(scenario, digest), digest, forced, summary, tuple(done), figures.amplification(tuple(done)),
-                   time.perf_counter() - started)
+    return Results(
+        run_id(scenario, digest),
+        digest,
+        forced,
+        summary,
+        tuple(done),
+        figures.amplification(tuple(done)),
+        time.perf_counter() - started,
+    )
 
 
 class Session:
     """One variant from the tape's start to its end."""
 
-    def __init__(self, scenario: Scenario, tape: Tape, variant: Variant, number: int, make_exchange: Callable[[Venue], Any],
-                 recorder: Recorder | NullRecorder, step: Callable[[float], None]):
+    def __init__(
+        self,
+        scenario: Scenario,
+        tape: Tape,
+        variant: Variant,
+        number: int,
+        exchange: Any,
+        recorder: Recorder | NullRecorder,
+        step: Callable[[float], None],
+    ):
         self.scenario, self.variant, self.number = scenario, variant, number
         self.rows, self.recorder, self.step = tape.rows, recorder, step
-        self.venue = venue_for(scenario, variant)
-        self.exchange = make_exchange(self.venue)
+        self.venue, self.exchange = scenario.venue, exchange
         self.units = Units.of(self.exchange.compiled.instruments)
         self.assets = range(len(self.venue.assets))
         self.interval_ns = scenario.run.interval_ms * NS_PER_MS
@@ -150,8 +196,11 @@ class Session:
             self._advance(at)
             self.step((at - first) / (last + 1 - first))
         if not self.start:
-            raise FeedError("tape", "no moment with bids, asks and a mark price after seed_after_ms; expected a book snapshot "
-                            "and index events, see `deleverage validate`")
+            raise FeedError(
+                "tape",
+                "no moment with bids, asks and a mark price after seed_after_ms; expected a book snapshot "
+                "and index events, see `deleverage validate`",
+            )
         return self._figures()
 
     def _is_ready(self) -> bool:
@@ -173,8 +222,12 @@ class Session:
         rows = shock.shock_events(scenario.shocks, self.venue, exchange.compiled, site)
         if len(rows) and int(rows["ts_ns"][-1]) > last:
             late = (int(rows["ts_ns"][-1]) - last) / 1e9
-            raise ConfigError("$.shocks", f"the last shock event comes {late:.1f} s after the end of the tape, which plays {(last - at) / 1e9:.1f} s "
-                              "after seeding; lower start_ms or over_ms, or seed earlier")
+            raise ConfigError(
+                "$.shocks",
+                f"the last shock event comes {late:.1f} s after the end of the tape, which plays "
+                f"{(last - at) / 1e9:.1f} s "
+                "after seeding; lower start_ms or over_ms, or seed earlier",
+            )
         funding = rows["ts_ns"] == at  # external traders are funded with the population
         blocks.append(rows[funding])
         self.shock_rows = rows[~funding]
@@ -195,10 +248,15 @@ class Session:
         bad = results[results["code"] >= codes.UNSUPPORTED_KIND]
         started = figures.liquidations(outcomes)
         if len(bad):
-            raise InvariantError(f"seeding: {len(bad)} of {len(results)} events refused, the first for account {int(bad['account'][0])}: "
-                                 f"{codes.RESULT_TEXT[int(bad['code'][0])]}")
+            raise InvariantError(
+                f"seeding: {len(bad)} of {len(results)} events refused, "
+                f"the first for account {int(bad['account'][0])}: "
+                f"{codes.RESULT_TEXT[int(bad['code'][0])]}"
+            )
         if started:
-            raise InvariantError(f"seeding: {started} accounts were liquidated at once; every account must start healthy")
+            raise InvariantError(
+                f"seeding: {started} accounts were liquidated at once; every account must start healthy"
+            )
 
     def _advance(self, until: int) -> None:
         """Submit tape and shock rows before `until`, tape first at equal stamps, and run to it."""
@@ -221,7 +279,7 @@ class Session:
 
     def _take(self) -> np.ndarray:
         """Drain the outcomes to the recorder, and keep those that figures need."""
-        outcomes = self.exchange.outcomes()
+        outcomes: np.ndarray = self.exchange.outcomes()
         self.outcome_count += len(outcomes)
         figures.count_rejected(outcomes, self.rejected)
         self.recorder.outcomes(self.number, outcomes)
@@ -236,24 +294,26 @@ class Session:
             starts = figures.of_kind(outcomes, codes.LIQUIDATION_START)
             bid, ask = (int(x) for x in exchange.best(k))
             market = exchange.markets[k]
-            self.recorder.series({
-                "variant": self.number,
-                "ts_ns": at,
-                "instrument": k,
-                "last_ticks": int(market["last_ticks"]),
-                "mark_sub": int(market["mark_sub"]),
-                "index_sub": int(market["index_sub"]),
-                "bid_ticks": bid,
-                "ask_ticks": ask,
-                "spread_ticks": ask - bid if bid and ask else 0,
-                "bid_depth_lots": int(exchange.depth_lots(k, codes.BID, DEPTH_PPM)),
-                "ask_depth_lots": int(exchange.depth_lots(k, codes.ASK, DEPTH_PPM)),
-                "open_interest_lots": int(market["open_interest_lots"]),
-                "fund_equity": int(exchange.fund_equity(int(exchange.compiled.instruments[k]["asset"]))),
-                "liquidated_notional": figures.liquidated_notional(own, self.units),
-                "liquidations": len(starts) if k == 0 else 0,  # a cross account belongs to no single instrument
-                "events": events if k == 0 else 0,
-            })
+            self.recorder.series(
+                {
+                    "variant": self.number,
+                    "ts_ns": at,
+                    "instrument": k,
+                    "last_ticks": int(market["last_ticks"]),
+                    "mark_sub": int(market["mark_sub"]),
+                    "index_sub": int(market["index_sub"]),
+                    "bid_ticks": bid,
+                    "ask_ticks": ask,
+                    "spread_ticks": ask - bid if bid and ask else 0,
+                    "bid_depth_lots": int(exchange.depth_lots(k, codes.BID, DEPTH_PPM)),
+                    "ask_depth_lots": int(exchange.depth_lots(k, codes.ASK, DEPTH_PPM)),
+                    "open_interest_lots": int(market["open_interest_lots"]),
+                    "fund_equity": int(exchange.fund_equity(int(exchange.compiled.instruments[k]["asset"]))),
+                    "liquidated_notional": figures.liquidated_notional(own, self.units),
+                    "liquidations": len(starts) if k == 0 else 0,  # a cross account belongs to no single instrument
+                    "events": events if k == 0 else 0,
+                }
+            )
 
     def _fund(self) -> int:
         return sum(int(self.exchange.fund_equity(asset)) for asset in self.assets)

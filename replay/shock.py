@@ -24,7 +24,7 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """One shock; times in ms, `start_ms` after seeding.
 
     sell, buy: `units` (decimal text) as market orders every `step_ms` over `over_ms`, from an account of its own.
-    move: `ppm` of the price at seeding, index (`lag_ms` later), recorded ladder and prints together, ramped over `over_ms`;
+    move: `ppm` of the price at seeding: index (`lag_ms` later), recorded ladder and prints, ramped over `over_ms`;
     the recorded sizes are scaled by `depth_ppm` from its start on.
     index: the index alone. No market does this: it is the oracle-attack case, and is printed as such.
     """
@@ -56,7 +56,9 @@ def parse_shock(text: str) -> Shock:
     for part in filter(None, rest.split(",")):
         field, equals, value = part.partition("=")
         if not equals:
-            raise ConfigError("--shock", f"{part!r} in {text!r}; expected field=value, as in move:ppm=-80000,over_ms=60000")
+            raise ConfigError(
+                "--shock", f"{part!r} in {text!r}; expected field=value, as in move:ppm=-80000,over_ms=60000"
+            )
         try:
             table[field] = value if field == "units" else int(value.replace("_", ""))
         except ValueError:
@@ -77,12 +79,16 @@ def check_shocks(shocks: tuple[Shock, ...]) -> None:
             except ValueError:
                 good = False
             if not good:
-                raise ConfigError(f"{where}.units", f"{shock.units!r}; a {shock.kind} needs a positive quantity such as \"500\"")
+                raise ConfigError(
+                    f"{where}.units", f'{shock.units!r}; a {shock.kind} needs a positive quantity such as "500"'
+                )
             if shock.ppm or shock.lag_ms or shock.depth_ppm != PPM:
                 raise ConfigError(where, f"ppm, lag_ms and depth_ppm do nothing in a {shock.kind}; add a move for them")
         else:
             if shock.units:
-                raise ConfigError(f"{where}.units", f"a {shock.kind} has no units; use kind = \"sell\" or \"buy\", or both shocks")
+                raise ConfigError(
+                    f"{where}.units", f'a {shock.kind} has no units; use kind = "sell" or "buy", or both shocks'
+                )
             if shock.ppm == 0 and shock.depth_ppm == PPM:
                 raise ConfigError(f"{where}.ppm", f"a {shock.kind} needs ppm, for example -80000 for 8 % down")
             if shock.kind == "index" and (shock.lag_ms or shock.depth_ppm != PPM):
@@ -115,11 +121,17 @@ def _orders(shock: Shock, where: str, record: np.void, site: Site, place: int, l
     total = units.floor_count(Decimal(shock.units), lot)
     count = max(1, shock.over_ms // shock.step_ms)
     if total < 1 or total > int(record["position_max_lots"]):
-        raise ConfigError(where, f"{shock.units} units are {total} lots; expected 1..{int(record['position_max_lots'])} (position_max)")
+        raise ConfigError(
+            where,
+            f"{shock.units} units are {total} lots; expected 1..{int(record['position_max_lots'])} (position_max)",
+        )
     count = min(count, total)
     if -(-total // count) > int(record["order_max_lots"]):
-        raise ConfigError(where, f"{count} orders of {-(-total // count)} lots pass order_max ({int(record['order_max_lots'])} lots); "
-                          "lower step_ms or raise over_ms")
+        raise ConfigError(
+            where,
+            f"{count} orders of {-(-total // count)} lots pass order_max ({int(record['order_max_lots'])} lots); "
+            "lower step_ms or raise over_ms",
+        )
     account = np.array([site.first_account + place])
     cash = FUNDED_VALUE * total * site.mark_sub * int(record["mark_unit"])
     # At 1x no tier limits the exposure, and the cash covers any loss that the run can bring.
@@ -130,7 +142,9 @@ def _orders(shock: Shock, where: str, record: np.void, site: Site, place: int, l
     orders["order_id"] = ORDER_ID_BASE + (place << 32) + k
     orders["side"] = codes.ASK if shock.kind == "sell" else codes.BID
     orders["flags"], orders["time_in_force"] = codes.MARKET, codes.IOC
-    return np.concatenate((money_rows(codes.DEPOSIT, account, np.array([cash]), int(record["asset"]), site.ts_ns), setting, orders))
+    return np.concatenate(
+        (money_rows(codes.DEPOSIT, account, np.array([cash]), int(record["asset"]), site.ts_ns), setting, orders)
+    )
 
 
 def _ramp_times(shock: Shock, lag_ms: int) -> np.ndarray:
@@ -160,12 +174,19 @@ def _book_shifts(moves: list[Shock], record: np.void, site: Site) -> np.ndarray:
     moves = [shock for shock in moves if shock.kind == "move"]
     if not moves:
         return np.zeros(0, schema.EVENT)
-    at_ms = np.unique(np.concatenate([_ramp_times(shock, 0) for shock in moves] + [[shock.start_ms] for shock in moves]))
-    events = _shifts(at_ms, site, sum(_ramp(shock, at_ms, 0, base) for shock in moves), codes.SHIFT_BOOK)
+    at_ms = np.unique(
+        np.concatenate([_ramp_times(shock, 0) for shock in moves] + [[shock.start_ms] for shock in moves])
+    )
+    events = _shifts(at_ms, site, np.sum([_ramp(shock, at_ms, 0, base) for shock in moves], axis=0), codes.SHIFT_BOOK)
     depth = np.full(len(at_ms), PPM)
     for shock in moves:
-        depth = np.where(at_ms >= shock.start_ms, np.minimum(depth, shock.depth_ppm) if shock.depth_ppm < PPM
-                         else np.where(depth == PPM, shock.depth_ppm, depth), depth)
+        depth = np.where(
+            at_ms >= shock.start_ms,
+            np.minimum(depth, shock.depth_ppm)
+            if shock.depth_ppm < PPM
+            else np.where(depth == PPM, shock.depth_ppm, depth),
+            depth,
+        )
     events["qty"] = depth
     return events
 
@@ -173,4 +194,6 @@ def _book_shifts(moves: list[Shock], record: np.void, site: Site) -> np.ndarray:
 def _index_shifts(moves: list[Shock], record: np.void, site: Site) -> np.ndarray:
     base = site.mark_sub // int(record["mark_per_tick"])
     at_ms = np.unique(np.concatenate([_ramp_times(shock, shock.lag_ms) for shock in moves]))
-    return _shifts(at_ms, site, sum(_ramp(shock, at_ms, shock.lag_ms, base) for shock in moves), codes.SHIFT_INDEX)
+    return _shifts(
+        at_ms, site, np.sum([_ramp(shock, at_ms, shock.lag_ms, base) for shock in moves], axis=0), codes.SHIFT_INDEX
+    )

@@ -53,7 +53,9 @@ def tapes_among(paths: Sequence[Path]) -> bool:
         with open(path, "rb") as file:
             found.append(file.read(4) == b"PAR1")
     if any(found) and not all(found):
-        raise FeedError(str(paths[found.index(True)]), "is a tape among captures; convert the captures first, then replay the tapes")
+        raise FeedError(
+            str(paths[found.index(True)]), "is a tape among captures; convert the captures first, then replay the tapes"
+        )
     return any(found)
 
 
@@ -63,15 +65,21 @@ def in_venue_order(tape: Tape, venue: Venue) -> Tape:
     places = []
     for spec in tape.instruments:
         if spec.symbol not in symbols:
-            raise ConfigError("$.venue.instruments", f"the feed has {spec.symbol}, the venue only {', '.join(symbols)}; add it, or "
-                              "choose another profile")
+            raise ConfigError(
+                "$.venue.instruments",
+                f"the feed has {spec.symbol}, the venue only {', '.join(symbols)}; add it, or choose another profile",
+            )
         k = symbols.index(spec.symbol)
         if spec_of(venue.instruments[k]) != spec:
-            raise ConfigError(f"$.venue.instruments[{k}]", f"the tape was made with {msgspec.to_builtins(spec)}; set tick, lot and "
-                              "mark_per_tick to that, or convert the capture again")
+            raise ConfigError(
+                f"$.venue.instruments[{k}]",
+                f"the tape was made with {msgspec.to_builtins(spec)}; set tick, lot and "
+                "mark_per_tick to that, or convert the capture again",
+            )
         places.append(k)
     if places == list(range(len(symbols))):
         return tape
-    tape.rows["instrument"] = np.where(tape.rows["instrument"] < 0, tape.rows["instrument"],
-                                       np.array(places, np.int16)[tape.rows["instrument"]])
+    tape.rows["instrument"] = np.where(
+        tape.rows["instrument"] < 0, tape.rows["instrument"], np.array(places, np.int16)[tape.rows["instrument"]]
+    )
     return Tape(tape.rows, msgspec.structs.replace(tape.meta, instruments=tuple(spec_of(i) for i in venue.instruments)))

@@ -24,7 +24,7 @@ class StandIn:
 
     def run(self, until=None):
         due = [event for event in self._queue if until is None or event["ts_ns"] < until]
-        self._queue = self._queue[len(due):]
+        self._queue = self._queue[len(due) :]
         if due:
             self.reference.process(np.array(due, schema.EVENT))
         if until is not None:
@@ -44,7 +44,10 @@ class StandIn:
 
     def audit(self, full=True):
         world = self.world
-        total = sum(w.cash + sum(p.isolated_margin - p.entry_value for p in w.positions.values()) for w in world.wallets.values())
+        total = sum(
+            w.cash + sum(p.isolated_margin - p.entry_value for p in w.positions.values())
+            for w in world.wallets.values()
+        )
         assert total == sum(world.deposits) - sum(world.withdrawals)
         assert all(sum(p.lots for p in world.positions_in(k)) == 0 for k in range(len(world.contracts)))
 
@@ -68,7 +71,11 @@ class StandIn:
         return records
 
     def _levels(self, instrument, side):
-        return [(ticks, sum(o.leaves_lots for o in orders)) for ticks, orders in self.world.books[instrument].levels(side) if orders]
+        return [
+            (ticks, sum(o.leaves_lots for o in orders))
+            for ticks, orders in self.world.books[instrument].levels(side)
+            if orders
+        ]
 
     def best(self, instrument):
         sides = (self._levels(instrument, side) for side in (codes.BID, codes.ASK))

@@ -15,23 +15,44 @@ from replay.cli import main
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("numba", "numpy", "polars", "msgspec", "scipy", "llvmlite")
-SMALL = ["--set", "population.accounts=300", "--set", "population.size_share_max=0.05", "--set", "feed.synthetic.duration_ms=130000"]
+SMALL = [
+    "--set",
+    "population.accounts=300",
+    "--set",
+    "population.size_share_max=0.05",
+    "--set",
+    "feed.synthetic.duration_ms=130000",
+]
 
 
-def command(*arguments, **options):
+def command(*arguments):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=900, **options)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=900,
+    )
 
 
 def imported_by(*arguments):
     done = command("-X", "importtime", "-m", "replay", *arguments)
     assert done.returncode == 0, done.stderr
-    return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if line.startswith("import time:")}
+    return {
+        line.rsplit("|", 1)[1].strip().split(".")[0]
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }
 
 
 def test_version_imports_next_to_nothing():
     loaded = imported_by("--version")
-    assert not loaded & {*HEAVY, "cyclopts", "rich", "exchange", "importlib_metadata"}, "only sys, and the package itself"
+    assert not loaded & {*HEAVY, "cyclopts", "rich", "exchange", "importlib_metadata"}, (
+        "only sys, and the package itself"
+    )
     assert "replay" in loaded
 
 
@@ -46,22 +67,25 @@ def test_the_version_is_the_package_version():
     assert command("-m", "replay", "--version").stdout == f"deleverage {__version__}\n"
 
 
-@pytest.mark.parametrize(("arguments", "code", "said"), [
-    (["fly"], 2, "fly"),
-    (["demo", "--nonsense"], 2, "nonsense"),
-    (["run"], 2, ""),
-    (["run", "nothing"], 2, "shipped are calm, cascade"),
-    (["run", "missing.toml"], 2, "no such file"),
-    (["demo", "--set", "populaton.accounts=3"], 2, "populaton"),
-    (["demo", "--set", "venue.fees.taker_ppm=many"], 2, "$.venue.fees.taker_ppm"),
-    (["replay", "x.dat", "--shock", "move"], 2, "$.shocks[0].ppm"),
-    (["replay", "x.dat", "--half-life", "soon"], 2, "--half-life"),
-    (["replay", "x.dat", "--profile", "none_such"], 2, "$.profile"),
-    (["replay", "x.dat"], 3, "x.dat"),
-    (["validate", "x.dat"], 3, "x.dat"),
-    (["inspect", "x.dat"], 3, "x.dat"),
-    (["convert", "x.dat", "-o", "no/such/folder/tape.parquet"], 2, "folder"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["fly"], 2, "fly"),
+        (["demo", "--nonsense"], 2, "nonsense"),
+        (["run"], 2, ""),
+        (["run", "nothing"], 2, "shipped are calm, cascade"),
+        (["run", "missing.toml"], 2, "no such file"),
+        (["demo", "--set", "populaton.accounts=3"], 2, "populaton"),
+        (["demo", "--set", "venue.fees.taker_ppm=many"], 2, "$.venue.fees.taker_ppm"),
+        (["replay", "x.dat", "--shock", "move"], 2, "$.shocks[0].ppm"),
+        (["replay", "x.dat", "--half-life", "soon"], 2, "--half-life"),
+        (["replay", "x.dat", "--profile", "none_such"], 2, "$.profile"),
+        (["replay", "x.dat"], 3, "x.dat"),
+        (["validate", "x.dat"], 3, "x.dat"),
+        (["inspect", "x.dat"], 3, "x.dat"),
+        (["convert", "x.dat", "-o", "no/such/folder/tape.parquet"], 2, "folder"),
+    ],
+)
 def test_exit_codes_and_messages(arguments, code, said, capsys):
     assert main(arguments) == code
     shown = capsys.readouterr()
@@ -128,7 +152,9 @@ def test_json_is_one_document_and_the_same_run(recorded, capsys):
     document = json.loads(capsys.readouterr().out)
     assert f"run {document['run_id']}" == done.stdout.splitlines()[0]
     assert [row["refill"] for row in document["amplification"]] == ["none", "decay"]
-    assert document["figures"] == json.loads((folder / "run.json").read_text())["results"]["figures"], "another process, equal figures"
+    assert document["figures"] == json.loads((folder / "run.json").read_text())["results"]["figures"], (
+        "another process, equal figures"
+    )
 
 
 def test_inspect_shows_a_run(recorded, capsys):
@@ -152,8 +178,21 @@ def test_a_tape_replays_and_is_inspected(tmp_path, capsys):
     assert described["kinds"]["LEVEL_SET"] > 1000 and described["instruments"][0]["symbol"] == "BTCUSDT"
     assert main(["validate", str(tape)]) == 0
     capsys.readouterr()
-    arguments = ["replay", str(tape), "--accounts", "200", "--shock", "move:ppm=-30000,start_ms=5000,over_ms=10000", "--refill", "none",
-                 "--set", "population.size_share_max=0.05", "--set", "run.audit=true", "--json"]
+    arguments = [
+        "replay",
+        str(tape),
+        "--accounts",
+        "200",
+        "--shock",
+        "move:ppm=-30000,start_ms=5000,over_ms=10000",
+        "--refill",
+        "none",
+        "--set",
+        "population.size_share_max=0.05",
+        "--set",
+        "run.audit=true",
+        "--json",
+    ]
     assert main(arguments) == 0
     document = json.loads(capsys.readouterr().out)
     assert [(f["refill"], f["mode"]) for f in document["figures"]] == [("none", "overlay"), ("none", "shadow")]

@@ -22,7 +22,9 @@ def venue():
 
 
 def seeded(venue, site=SITE, **fields):
-    return seed_population(Population(**({"seed": 5, "accounts": 2_000} | fields)), venue, config.compile_venue(venue), site)
+    return seed_population(
+        Population(**({"seed": 5, "accounts": 2_000} | fields)), venue, config.compile_venue(venue), site
+    )
 
 
 def opened(events, first, count):
@@ -41,7 +43,7 @@ def test_positions_are_what_was_drawn_and_sum_to_zero(venue):
     assert lots[lots > 0].sum() == made.summary.open_interest_lots
     assert made.events["qty"][made.events["kind"] == codes.OPEN_POSITION].max() <= 1_000_000, "order_max"
     assert (lots[: len(made.traders)] != 0).all(), "every trader holds a position"
-    assert (lots[len(made.traders) + len(made.hedgers):] == 0).all(), "predecessors end flat"
+    assert (lots[len(made.traders) + len(made.hedgers) :] == 0).all(), "predecessors end flat"
     assert np.count_nonzero(lots[: len(made.traders)] > 0) == made.summary.longs == 1_100
 
 
@@ -75,7 +77,9 @@ def test_every_entry_survived_the_shared_path(venue):
     """Recompute each account's health at the extremes since its entry, with Python integers."""
     compiled = config.compile_venue(venue)
     record, tiers = compiled.instruments[0], compiled.tiers
-    population = Population(seed=9, accounts=1_000, leverage_long=Leverage(median=40.0), leverage_short=Leverage(median=40.0))
+    population = Population(
+        seed=9, accounts=1_000, leverage_long=Leverage(median=40.0), leverage_short=Leverage(median=40.0)
+    )
     lots, _ = drawing.draw_lots(population, record, 2_000_000, 9)
     history = drawing.draw_history(population, record, SITE, 9)
     drawn = drawing.draw_entries(population, record, tiers, 9, lots, history)
@@ -142,13 +146,16 @@ def test_the_venue_accepts_every_event_and_everyone_is_healthy(venue):
     assert world.open_interest(0) == made.summary.open_interest_lots
 
 
-@pytest.mark.parametrize(("fields", "where"), [
-    ({"open_interest": "0.5"}, "open_interest"),
-    ({"open_interest": "1500000"}, "open_interest"),
-    ({"size_share_max": 0.0001}, "size_share_max"),
-    ({"fund": "many"}, "fund"),
-    ({"leverage_long": Leverage(ladder=(5,))}, "leverage_long.weights"),
-])
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"open_interest": "0.5"}, "open_interest"),
+        ({"open_interest": "1500000"}, "open_interest"),
+        ({"size_share_max": 0.0001}, "size_share_max"),
+        ({"fund": "many"}, "fund"),
+        ({"leverage_long": Leverage(ladder=(5,))}, "leverage_long.weights"),
+    ],
+)
 def test_what_does_not_fit_is_refused_with_its_path(venue, fields, where):
     with pytest.raises(ConfigError) as caught:
         seeded(venue, **fields)

@@ -19,9 +19,16 @@ from replay.tape import Tape
 TABLE = {
     "profile": "binance_um",
     "feed": {"synthetic": {"duration_ms": 25_000, "step_ms": 500, "levels": 60, "spacing": "20", "level_size": "2"}},
-    "population": {"accounts": 40, "size_share_max": 0.1, "open_interest_depth": 15.0, "leverage_long": {"median": 40.0, "sigma": 0.3}},
-    "shocks": [{"kind": "move", "start_ms": 3_000, "over_ms": 6_000, "ppm": -30_000, "depth_ppm": 500_000},
-               {"kind": "sell", "units": "20", "start_ms": 4_000, "over_ms": 3_000, "step_ms": 1_000}],
+    "population": {
+        "accounts": 40,
+        "size_share_max": 0.1,
+        "open_interest_depth": 15.0,
+        "leverage_long": {"median": 40.0, "sigma": 0.3},
+    },
+    "shocks": [
+        {"kind": "move", "start_ms": 3_000, "over_ms": 6_000, "ppm": -30_000, "depth_ppm": 500_000},
+        {"kind": "sell", "units": "20", "start_ms": 4_000, "over_ms": 3_000, "step_ms": 1_000},
+    ],
     "run": {"seed_after_ms": 5_000, "seed": 3},
 }
 
@@ -66,7 +73,12 @@ def test_the_record_says_what_ran(ran):
     record = read_run(folder)
     assert record["run_id"] == results.run_id == session.run_id(scenario, tape.digest())
     assert record["tape"]["digest"] == tape.digest()
-    assert [(v["refill"], v["mode"]) for v in record["variants"]] == [("none", "overlay"), ("none", "shadow"), ("decay", "overlay"), ("decay", "shadow")]
+    assert [(v["refill"], v["mode"]) for v in record["variants"]] == [
+        ("none", "overlay"),
+        ("none", "shadow"),
+        ("decay", "overlay"),
+        ("decay", "shadow"),
+    ]
     assert msgspec.json.encode(record["config"]) == msgspec.json.encode(scenario.table())
     assert str(folder) not in (folder / "run.json").read_text()
     assert [msgspec.convert(row, figures.Figures) for row in record["results"]["figures"]] == list(results.figures)
@@ -104,7 +116,9 @@ def test_the_session_liquidates_and_modes_differ(ran):
     assert overlay.digest != shadow.digest
     assert overlay.fund_start == 1_000_000_000_000
     assert overlay.mark_min < overlay.mark_start and overlay.price_move_ppm < -20_000
-    assert results.amplification[0]["accounts_ratio"] == round(overlay.liquidated_accounts / shadow.liquidated_accounts, 4)
+    assert results.amplification[0]["accounts_ratio"] == round(
+        overlay.liquidated_accounts / shadow.liquidated_accounts, 4
+    )
 
 
 def test_the_session_repeats_itself(ran):
@@ -134,10 +148,13 @@ def test_without_accounts_and_shocks_nothing_is_liquidated():
     assert results.amplification[0]["accounts_ratio"] is None
 
 
-@pytest.mark.parametrize(("changes", "error", "match"), [
-    ({"shocks": [{"kind": "move", "ppm": -1000, "start_ms": 60_000}]}, ConfigError, "after the end of the tape"),
-    ({"run": {"seed_after_ms": 999_000}}, FeedError, "no moment with bids"),
-])
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"shocks": [{"kind": "move", "ppm": -1000, "start_ms": 60_000}]}, ConfigError, "after the end of the tape"),
+        ({"run": {"seed_after_ms": 999_000}}, FeedError, "no moment with bids"),
+    ],
+)
 def test_what_cannot_play_is_said(changes, error, match):
     scenario = scenario_of(**changes)
     with pytest.raises(error, match=match):
@@ -170,9 +187,21 @@ UNITS = figures.Units(np.array([100]), np.array([1]))
 
 def test_slippage_is_against_the_mark_of_the_moment():
     outcomes = outcomes_of(
-        {"kind": codes.FILL, "flags": codes.FORCED | codes.SELL, "lots": 2, "price": 9, "account": 8},  # mark 1000: sold 1 tick below
+        {
+            "kind": codes.FILL,
+            "flags": codes.FORCED | codes.SELL,
+            "lots": 2,
+            "price": 9,
+            "account": 8,
+        },  # mark 1000: sold 1 tick below
         {"kind": codes.MARK_PRICE, "price": 2000},
-        {"kind": codes.FILL, "flags": codes.FORCED, "lots": 3, "price": 22, "account": 9},  # mark 2000: bought 2 ticks above
+        {
+            "kind": codes.FILL,
+            "flags": codes.FORCED,
+            "lots": 3,
+            "price": 22,
+            "account": 9,
+        },  # mark 2000: bought 2 ticks above
         {"kind": codes.FILL, "flags": codes.FORCED | codes.MAKER, "lots": 3, "price": 99, "account": 10},
     )
     assert figures.forced_slippage(outcomes, UNITS, np.array([1000])) == (2 * 100 + 3 * 200, 2 * 1000 + 3 * 2000)

@@ -1,4 +1,4 @@
-"""Scenarios: shipped ones load, merging and overrides do what they say, mistakes are named by path; the synthetic market."""
+"""Scenarios: shipped ones load, merging and overrides work, mistakes are named by path; the synthetic market."""
 
 import numpy as np
 import pytest
@@ -31,12 +31,21 @@ def test_tables_merge_deeply_and_instruments_by_symbol():
     venue = build_scenario(table).venue
     assert (venue.fees.taker_ppm, venue.fees.liquidation_ppm) == (500, 12_500)
     assert (venue.instruments[0].order_max, venue.instruments[0].tick) == ("50", "0.1")
-    assert merge({"instruments": [{"symbol": "A"}]}, {"instruments": [{"symbol": "B"}]})["instruments"] == [{"symbol": "A"}, {"symbol": "B"}]
+    assert merge({"instruments": [{"symbol": "A"}]}, {"instruments": [{"symbol": "B"}]})["instruments"] == [
+        {"symbol": "A"},
+        {"symbol": "B"},
+    ]
 
 
 def test_overrides_are_typed_and_name_rows_by_symbol_or_place():
-    overrides = ("venue.fees.taker_ppm=500", "venue.instruments.BTCUSDT.order_max=50", "population.long_share=0.7",
-                 'run.refills=["none"]', "venue.instruments.0.tiers.0.maintenance_ppm=4500", "population.leverage_long.median=9")
+    overrides = (
+        "venue.fees.taker_ppm=500",
+        "venue.instruments.BTCUSDT.order_max=50",
+        "population.long_share=0.7",
+        'run.refills=["none"]',
+        "venue.instruments.0.tiers.0.maintenance_ppm=4500",
+        "population.leverage_long.median=9",
+    )
     made = build_scenario(MINIMAL | {"population": {}}, overrides)
     assert made.venue.fees.taker_ppm == 500
     assert made.venue.instruments[0].order_max == "50"
@@ -46,34 +55,53 @@ def test_overrides_are_typed_and_name_rows_by_symbol_or_place():
 
 
 def test_values_are_toml_or_text():
-    assert [parse_value(text) for text in ("5", "0.5", "true", '"5"', "[1, 2]", "plain text")] == [5, 0.5, True, "5", [1, 2], "plain text"]
+    assert [parse_value(text) for text in ("5", "0.5", "true", '"5"', "[1, 2]", "plain text")] == [
+        5,
+        0.5,
+        True,
+        "5",
+        [1, 2],
+        "plain text",
+    ]
 
 
-@pytest.mark.parametrize(("table", "where"), [
-    ({"profile": "nowhere", "feed": {}}, "$.profile"),
-    ({"profile": 3, "feed": {}}, "$.profile"),
-    ({"feed": {"synthetic": {}}}, "$.profile"),
-    ({"profile": "binance_um"}, "$"),
-    (MINIMAL | {"populaton": {}}, "$"),
-    (MINIMAL | {"population": {"long_share": 1.5}}, "$.population.long_share"),
-    (MINIMAL | {"population": {"shoe_size": 3}}, "$.population"),
-    (MINIMAL | {"shocks": [{"kind": "sell", "units": "1"}, {"kind": "move"}]}, "$.shocks[1].ppm"),
-    (MINIMAL | {"run": {"refills": []}}, "$.run.refills"),
-    (MINIMAL | {"run": {"refills": ["none", "none"]}}, "$.run.refills"),
-    ({"profile": "binance_um", "feed": {}}, "$.feed"),
-    ({"profile": "binance_um", "feed": {"files": ["a"], "synthetic": {}}}, "$.feed"),
-    (MINIMAL | {"venue": {"fees": 3}}, "$.venue.fees"),
-    (MINIMAL | {"venue": 3}, "$.venue"),
-    (MINIMAL | {"venue": {"instruments": [{"tick": "1"}]}}, "$.venue.instruments[0]"),
-])
+@pytest.mark.parametrize(
+    ("table", "where"),
+    [
+        ({"profile": "nowhere", "feed": {}}, "$.profile"),
+        ({"profile": 3, "feed": {}}, "$.profile"),
+        ({"feed": {"synthetic": {}}}, "$.profile"),
+        ({"profile": "binance_um"}, "$"),
+        (MINIMAL | {"populaton": {}}, "$"),
+        (MINIMAL | {"population": {"long_share": 1.5}}, "$.population.long_share"),
+        (MINIMAL | {"population": {"shoe_size": 3}}, "$.population"),
+        (MINIMAL | {"shocks": [{"kind": "sell", "units": "1"}, {"kind": "move"}]}, "$.shocks[1].ppm"),
+        (MINIMAL | {"run": {"refills": []}}, "$.run.refills"),
+        (MINIMAL | {"run": {"refills": ["none", "none"]}}, "$.run.refills"),
+        ({"profile": "binance_um", "feed": {}}, "$.feed"),
+        ({"profile": "binance_um", "feed": {"files": ["a"], "synthetic": {}}}, "$.feed"),
+        (MINIMAL | {"venue": {"fees": 3}}, "$.venue.fees"),
+        (MINIMAL | {"venue": 3}, "$.venue"),
+        (MINIMAL | {"venue": {"instruments": [{"tick": "1"}]}}, "$.venue.instruments[0]"),
+    ],
+)
 def test_mistakes_are_named_by_path(table, where):
     with pytest.raises(ConfigError) as caught:
         build_scenario(table)
     assert caught.value.where == where
 
 
-@pytest.mark.parametrize("text", ["venue.fees.taker_ppm", "=3", "venue..x=3", "venue.instruments.ETHUSDT.tick=1", "venue.name.x=3",
-                                  "venue.instruments.0=3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "venue.fees.taker_ppm",
+        "=3",
+        "venue..x=3",
+        "venue.instruments.ETHUSDT.tick=1",
+        "venue.name.x=3",
+        "venue.instruments.0=3",
+    ],
+)
 def test_bad_overrides_are_refused(text):
     with pytest.raises(ConfigError):
         build_scenario(MINIMAL, (text,))
@@ -87,7 +115,12 @@ def test_feed_files_are_beside_the_scenario(tmp_path):
 
 
 def test_durations():
-    assert [parse_duration("x", text) for text in ("10s", "500ms", "2min", "1h")] == [10**10, 5 * 10**8, 12 * 10**10, 36 * 10**11]
+    assert [parse_duration("x", text) for text in ("10s", "500ms", "2min", "1h")] == [
+        10**10,
+        5 * 10**8,
+        12 * 10**10,
+        36 * 10**11,
+    ]
     for bad in ("10", "s", "1.5s", "10 d", "-1s"):
         with pytest.raises(ConfigError):
             parse_duration("--half-life", bad)
@@ -142,7 +175,10 @@ def test_funding_is_settled_on_whole_intervals(venue):
     assert list(rates["qty"] // 10**6) == [1_700_000_010_000, 1_700_000_020_000, 1_700_000_030_000]
 
 
-@pytest.mark.parametrize(("fields", "field"), [({"levels": 10_000}, "levels"), ({"price": "28000.05"}, "price"), ({"level_size": "0"}, "level_size")])
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"levels": 10_000}, "levels"), ({"price": "28000.05"}, "price"), ({"level_size": "0"}, "level_size")],
+)
 def test_a_market_that_does_not_fit_is_refused(venue, fields, field):
     with pytest.raises(ConfigError) as caught:
         generate(Synthetic(**fields), venue)

@@ -43,7 +43,10 @@ def test_two_external_traders_have_accounts_and_ids_of_their_own(venue):
 
 
 def test_a_move_ramps_book_and_lagged_index_to_the_same_end(venue):
-    events = events_of(venue, Shock(kind="move", ppm=-50_000, start_ms=2_000, over_ms=10_000, step_ms=1_000, lag_ms=300, depth_ppm=250_000))
+    events = events_of(
+        venue,
+        Shock(kind="move", ppm=-50_000, start_ms=2_000, over_ms=10_000, step_ms=1_000, lag_ms=300, depth_ppm=250_000),
+    )
     book = events[events["flags"] == codes.SHIFT_BOOK]
     index = events[events["flags"] == codes.SHIFT_INDEX]
     assert book["price"][-1] == index["price"][-1] == -14_000
@@ -55,11 +58,22 @@ def test_a_move_ramps_book_and_lagged_index_to_the_same_end(venue):
 
 
 def test_overlapping_moves_are_summed(venue):
-    events = events_of(venue, Shock(kind="move", ppm=-40_000, start_ms=0, over_ms=4_000, step_ms=1_000),
-                       Shock(kind="move", ppm=30_000, start_ms=2_000, over_ms=4_000, step_ms=1_000))
+    events = events_of(
+        venue,
+        Shock(kind="move", ppm=-40_000, start_ms=0, over_ms=4_000, step_ms=1_000),
+        Shock(kind="move", ppm=30_000, start_ms=2_000, over_ms=4_000, step_ms=1_000),
+    )
     book = events[events["flags"] == codes.SHIFT_BOOK]
     at = {int(row["ts_ns"] - START) // 10**9: int(row["price"]) for row in book}
-    assert at == {0: 0, 1: -2_800, 2: -5_600, 3: -8_400 + 2_100, 4: -11_200 + 4_200, 5: -11_200 + 6_300, 6: -11_200 + 8_400}
+    assert at == {
+        0: 0,
+        1: -2_800,
+        2: -5_600,
+        3: -8_400 + 2_100,
+        4: -11_200 + 4_200,
+        5: -11_200 + 6_300,
+        6: -11_200 + 8_400,
+    }
 
 
 def test_an_index_shock_leaves_the_book_alone_and_says_so(venue):
@@ -89,14 +103,17 @@ def test_bad_spelling_is_refused(text):
         parse_shock(text)
 
 
-@pytest.mark.parametrize(("shock", "field"), [
-    (Shock(kind="sell"), "units"),
-    (Shock(kind="sell", units="-3"), "units"),
-    (Shock(kind="sell", units="3", ppm=-1), ""),
-    (Shock(kind="move"), "ppm"),
-    (Shock(kind="move", ppm=5, units="3"), "units"),
-    (Shock(kind="index", ppm=5, lag_ms=1), ""),
-])
+@pytest.mark.parametrize(
+    ("shock", "field"),
+    [
+        (Shock(kind="sell"), "units"),
+        (Shock(kind="sell", units="-3"), "units"),
+        (Shock(kind="sell", units="3", ppm=-1), ""),
+        (Shock(kind="move"), "ppm"),
+        (Shock(kind="move", ppm=5, units="3"), "units"),
+        (Shock(kind="index", ppm=5, lag_ms=1), ""),
+    ],
+)
 def test_contradictions_are_refused_with_their_path(shock, field):
     with pytest.raises(ConfigError) as caught:
         check_shocks((shock,))

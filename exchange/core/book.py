@@ -42,6 +42,8 @@ def link_order(book, slot):
         best = book.books[instrument]["best_ticks"]
         if best[side] == 0 or (ticks > best[side] if side == BID else ticks < best[side]):
             best[side] = ticks
+    book.pools[0]["priority_seq"] += 1
+    order["priority_seq"] = np.int64(book.pools[0]["priority_seq"])
     level["tail"] = slot
     level["count"] += 1
     level["lots"] += np.int64(order["leaves_lots"])
@@ -117,6 +119,7 @@ def free_order_slot(pools, orders, slot):
     """Give a slot back, cleared. Mutates the pool and the order."""
     order = orders[slot]
     order["order_id"] = 0
+    order["priority_seq"] = 0
     order["account"] = 0
     order["position"] = 0
     order["ticks"] = 0

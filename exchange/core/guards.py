@@ -307,7 +307,7 @@ def close_step(ledger, guards, prices, io):
 
 @kernel
 def cross_guards(ledger, guards, prices, io, instrument, old_sub, new_sub):
-    """Check the units whose guards a mark move crossed: every bucket from the old mark to the new, inclusive."""
+    """Touch the units whose guards a mark move crossed: every bucket from the old mark to the new, inclusive."""
     per_tick = np.int64(prices.instruments[instrument]["mark_per_tick"])
     direction = DOWN if new_sub < old_sub else UP
     ladder = guards.ladders[2 * instrument + direction]
@@ -318,11 +318,10 @@ def cross_guards(ledger, guards, prices, io, instrument, old_sub, new_sub):
     while bucket != 0 and (bucket >= last if direction == DOWN else bucket <= last):
         g = np.int64(guards.heads[np.int64(ladder["level_base"]) + bucket])
         while g != 0:
-            after = np.int64(guards.guards[g]["next"])
             mark_sub = np.int64(guards.guards[g]["mark_sub"])
             if mark_sub >= new_sub if direction == DOWN else mark_sub <= new_sub:
-                check_unit(ledger, guards, prices, io, unit_of(ledger, g >> 1))
-            g = after
+                touch(ledger, io, unit_of(ledger, g >> 1))
+            g = np.int64(guards.guards[g]["next"])
         if direction == DOWN:
             bucket = find_down(guards.words, ladder, bucket - 1) if bucket > 1 else np.int64(0)
         else:
@@ -330,8 +329,8 @@ def cross_guards(ledger, guards, prices, io, instrument, old_sub, new_sub):
 
 
 @kernel
-def arm_all(ledger, guards, prices, io, instrument):
-    """Check every unit with a position in an instrument: its first mark has come."""
+def touch_holders(ledger, io, instrument):
+    """Touch every unit with a position in an instrument: its first mark has come."""
     for p in range(1, np.int64(io.control[0]["position_high"]) + 1):
         if ledger.positions[p]["instrument"] == instrument and ledger.positions[p]["lots"] != 0:
-            check_unit(ledger, guards, prices, io, unit_of(ledger, p))
+            touch(ledger, io, unit_of(ledger, p))

@@ -20,6 +20,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.core import config as numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.extending import intrinsic, overload
@@ -184,3 +185,29 @@ def _low_bit(x):
 @overload(high_bit, inline="always")
 def _high_bit(x):
     return lambda x: np.int64(63) - _count_leading(x)
+
+
+@intrinsic
+def _prefetch(typingctx, array, index):
+    """Ask for the cache line of one record, to be written soon."""
+
+    def codegen(context, builder, signature, args):
+        kind = signature.args[0]
+        view = context.make_array(kind)(context, builder, args[0])
+        pointer = builder.bitcast(cgutils.get_item_pointer(context, builder, kind, view, [args[1]]), cgutils.voidptr_t)
+        i32 = ir.IntType(32)
+        fetch = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32]), "llvm.prefetch.p0")
+        builder.call(fetch, [pointer, i32(1), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), codegen
+
+
+def prefetch(array, index):
+    """Hint that record `index` of a 1-d array, which must be in range, is wanted soon. Changes nothing but time."""
+
+
+@overload(prefetch, inline="always")
+def _prefetch_overload(array, index):
+    return lambda array, index: _prefetch(array, index)

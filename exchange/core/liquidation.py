@@ -24,14 +24,14 @@ WEIGHT_BITS = 31
 @leaf
 def liquidation_id_of(ledger, unit):
     if unit < 0:
-        return np.int64(ledger.positions[-unit]["liquidation_id"])
+        return np.int64(ledger.legs[-unit]["liquidation_id"])
     return np.int64(ledger.wallets[unit]["liquidation_id"])
 
 
 @leaf
 def set_liquidation_id(ledger, unit, liquidation_id):
     if unit < 0:
-        ledger.positions[-unit]["liquidation_id"] = liquidation_id
+        ledger.legs[-unit]["liquidation_id"] = liquidation_id
     else:
         ledger.wallets[unit]["liquidation_id"] = liquidation_id
 
@@ -55,7 +55,7 @@ def current_leg(ledger, prices, unit):
     """The leg at work: the first live one of the plan at or after the unit's place; 0 = none."""
     p = first_leg(ledger, unit)
     start = np.int64(0) if unit < 0 else np.int64(ledger.wallets[unit]["leg_instrument"])
-    while p != 0 and (ledger.positions[p]["instrument"] < start or ledger.positions[p]["bankruptcy_ticks"] == 0 or
+    while p != 0 and (ledger.positions[p]["instrument"] < start or ledger.legs[p]["bankruptcy_ticks"] == 0 or
                       not live_leg(ledger, prices, unit, p)):
         p = next_leg(ledger, unit, p)
     return p
@@ -118,7 +118,7 @@ def plan(ledger, prices, unit, equity, required):
     total = sum_weights(ledger, prices, unit, by_notional, shift)
     p = first_leg(ledger, unit)
     while p != 0:
-        ledger.positions[p]["bankruptcy_ticks"] = 0
+        ledger.legs[p]["bankruptcy_ticks"] = 0
         if live_leg(ledger, prices, unit, p):
             position = ledger.positions[p]
             instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
@@ -126,7 +126,7 @@ def plan(ledger, prices, unit, equity, required):
             share = mul_div_floor(equity, leg_weight(ledger, prices, unit, p, by_notional) >> shift, total)
             rest, per_tick = mark_value(prices, instrument, lots) - share, np.int64(record["unit_value"]) * abs(lots)
             ticks = ceil_div(rest, per_tick) if lots > 0 else -rest // per_tick
-            position["bankruptcy_ticks"] = max(np.int64(1), min(ticks, np.int64(record["ticks_max"])))
+            ledger.legs[p]["bankruptcy_ticks"] = max(np.int64(1), min(ticks, np.int64(record["ticks_max"])))
         p = next_leg(ledger, unit, p)
 
 
@@ -168,7 +168,7 @@ def reduce_leg(state, unit):
         end_liquidation(state, unit)
         return
     position = ledger.positions[p]
-    instrument, lots, ticks = np.int64(position["instrument"]), np.int64(position["lots"]), np.int64(position["bankruptcy_ticks"])
+    instrument, lots, ticks = np.int64(position["instrument"]), np.int64(position["lots"]), np.int64(ledger.legs[p]["bankruptcy_ticks"])
     liquidation_id = liquidation_id_of(ledger, unit)
     emit(state.io, LIQUIDATION_ORDER, 0, instrument, unit_account(ledger, prices, unit), 0, 0, ticks, abs(lots), equity, 0,
          liquidation_id)
@@ -186,7 +186,7 @@ def reduce_leg(state, unit):
 @leaf
 def give_to_fund(state, unit, p, lots, fund_equity):
     """The fund takes `lots` (signed like the position) at the bankruptcy price."""
-    instrument, ticks = np.int64(state.ledger.positions[p]["instrument"]), np.int64(state.ledger.positions[p]["bankruptcy_ticks"])
+    instrument, ticks = np.int64(state.ledger.positions[p]["instrument"]), np.int64(state.ledger.legs[p]["bankruptcy_ticks"])
     book_trade(state, instrument, p, -lots, ticks, 0, 0)
     book_trade(state, instrument, insurance_position(state.prices, instrument), lots, ticks, 0, 0)
     emit(state.io, TAKEOVER, 0, instrument, unit_account(state.ledger, state.prices, unit), INSURANCE, 0, ticks, lots,
@@ -208,7 +208,7 @@ def take_over_leg(state, unit):
         end_liquidation(state, unit)
         return
     position = ledger.positions[p]
-    instrument, lots, ticks = np.int64(position["instrument"]), np.int64(position["lots"]), np.int64(position["bankruptcy_ticks"])
+    instrument, lots, ticks = np.int64(position["instrument"]), np.int64(position["lots"]), np.int64(ledger.legs[p]["bankruptcy_ticks"])
     fund_equity, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
     loss = trade_value(prices, instrument, ticks, 1) - mark_value(prices, instrument, 1)
     loss = loss if lots > 0 else -loss
@@ -231,7 +231,7 @@ def deleverage_leg(state, unit):
     if p == 0 or (fund and equity >= required):
         end_liquidation(state, unit)
         return
-    instrument, ticks = np.int64(ledger.positions[p]["instrument"]), np.int64(ledger.positions[p]["bankruptcy_ticks"])
+    instrument, ticks = np.int64(ledger.positions[p]["instrument"]), np.int64(ledger.legs[p]["bankruptcy_ticks"])
     exhausted = close_by_ranking(state, p, instrument, ticks, liquidation_id_of(ledger, unit))
     lots = np.int64(ledger.positions[p]["lots"])
     if lots == 0:

@@ -15,8 +15,9 @@ from exchange.codes import (AMEND, BAD_AMOUNT, BAD_CONSTITUENT, BAD_INSTRUMENT, 
                             TRADE_PRINT, TRANSFER, UNSUPPORTED_KIND, WITHDRAW)
 from exchange.core.accounts import (BILLION, deposit_money, done, funding_sweep, open_position, set_leverage, set_margin_mode,
                                     transfer_margin, withdraw_money)
+from exchange.core.book import id_home
 from exchange.core.guards import close_step
-from exchange.core.kernel import entry, kernel, leaf
+from exchange.core.kernel import entry, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
 from exchange.core.orders import amend_order, cancel_all, cancel_order, instrument_exists, new_order
 from exchange.core.outbox import refuse
@@ -25,6 +26,7 @@ from exchange.core.recorded import book_clear, level_set, refill_tick, shift_mar
 from exchange.core.timers import pop_timer
 
 FEE_PPM_MAX = 100_000
+LOOK_AHEAD = 8  # events; wallets and ids are fetched twice as far ahead as positions, which are found through them
 
 
 @entry
@@ -51,12 +53,9 @@ def run(state, events, first, until_ns, horizon_ns):
             if control["timer_count"] > 0 and io.timers[1]["ts_ns"] < due_ns:
                 fire_timer(state)
             elif k < count and events[k]["ts_ns"] < until_ns:
-                control["event_seq"] += 1
-                if events[k]["ts_ns"] < control["clock_ns"]:
-                    refuse(io, events[k], OUT_OF_ORDER)
-                else:
-                    control["clock_ns"] = np.int64(events[k]["ts_ns"])
-                    apply_event(state, events[k])
+                if k + 2 * LOOK_AHEAD < count:
+                    look_ahead(state, events, k)
+                apply_event(state, events[k])
                 k += 1
             else:
                 code = DONE if k < count else NEED_INPUT
@@ -84,9 +83,29 @@ def balanced(ledger, prices):
 
 
 @leaf
+def look_ahead(state, events, k):
+    """Fetch what events a little later will touch: with many accounts each message would wait for memory. Changes only time."""
+    prices, wallets = state.prices, state.ledger.wallets
+    assets = np.int64(prices.policy[0]["assets"])
+    far, near = events[k + 2 * LOOK_AHEAD], events[k + LOOK_AHEAD]
+    wallet = np.int64(far["account"]) * assets
+    if far["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
+        prefetch(wallets, wallet)
+        prefetch(state.book.ids, id_home(state.book.ids, np.int64(far["order_id"])))
+    wallet = np.int64(near["account"]) * assets
+    if near["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
+        prefetch(state.ledger.positions, np.int64(wallets[wallet]["first_position"]))
+
+
+@leaf
 def apply_event(state, event):
     """Dispatch one tape event by kind, the frequent ones first."""
-    kind = np.int64(event["kind"])
+    kind, control = np.int64(event["kind"]), state.io.control[0]
+    control["event_seq"] += 1
+    if event["ts_ns"] < control["clock_ns"]:
+        refuse(state.io, event, OUT_OF_ORDER)
+        return
+    control["clock_ns"] = np.int64(event["ts_ns"])
     if kind == LEVEL_SET:
         level_set(state, event)
     elif kind == NEW:
@@ -138,7 +157,7 @@ def apply_rare(state, event, kind):
         refuse(state.io, event, UNSUPPORTED_KIND)
 
 
-@leaf
+@kernel
 def fire_timer(state):
     """Process the earliest timer as an event of its own."""
     io = state.io

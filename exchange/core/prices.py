@@ -5,7 +5,7 @@ import numpy as np
 from exchange.codes import (ASK, BID, INDEX_COMPOSITE, INDEX_MEDIAN, MARK_COMPUTED, MARK_PRICE, MARK_TICK,
                             MODE_SHADOW, PRIORITY_MARK)
 from exchange.core.arith import MILLION, mul_div_floor
-from exchange.core.guards import arm_all, cross_guards, touch
+from exchange.core.guards import cross_guards, touch, touch_holders
 from exchange.core.kernel import kernel, leaf
 from exchange.core.outbox import emit
 from exchange.core.timers import push_timer
@@ -71,7 +71,7 @@ def refresh_index(book, prices, instrument):
 
 @kernel
 def set_mark(ledger, guards, prices, io, instrument, mark_sub):
-    """Set the mark, announce it, and check every unit whose guard it crosses. Mutates the market, guards, timers."""
+    """Set the mark, announce it, and touch every unit whose guard it crosses. Mutates the market, the dirty list."""
     market = prices.markets[instrument]
     old = np.int64(market["mark_sub"])
     mark_sub = clip_sub(prices, instrument, mark_sub)
@@ -84,7 +84,7 @@ def set_mark(ledger, guards, prices, io, instrument, mark_sub):
         touch(ledger, io, np.int64(ledger.positions[fund]["wallet"]))
     emit(io, MARK_PRICE, 0, instrument, 0, 0, 0, mark_sub, 0, np.int64(market["index_sub"]), 0, 0)
     if old == 0:
-        arm_all(ledger, guards, prices, io, instrument)
+        touch_holders(ledger, io, instrument)
     else:
         cross_guards(ledger, guards, prices, io, instrument, old, mark_sub)
 

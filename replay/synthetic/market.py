@@ -1,4 +1,4 @@
-"""A simple seeded market for one instrument: a recorded ladder, prints, index and funding, as a tape would hold them."""
+"""A simple seeded market for one instrument: a ladder, prints, index and funding, as a tape would hold them."""
 
 from decimal import Decimal
 from typing import Annotated
@@ -74,10 +74,18 @@ def generate(synthetic: Synthetic, venue: Venue, instrument: int = 0) -> np.ndar
     ladder = _Ladder(best, spacing, synthetic.levels, lots)
     low, high = (int(best.min()) - synthetic.levels) * spacing, (int(best.max()) + synthetic.levels + 1) * spacing
     if low < 1 or high > units.floor_count(Decimal(rules.price_max), tick):
-        raise ConfigError("$.feed.synthetic.levels", f"the ladder reaches from tick {low} to {high}, outside 1..price_max; "
-                          "lower levels, spacing or the volatility")
-    blocks = [_snapshot(synthetic, ladder, seed), _book(synthetic, ladder, seed), _prints(synthetic, ladder, seed),
-              _index(synthetic, mid, rules.mark_per_tick, seed), _funding(synthetic)]
+        raise ConfigError(
+            "$.feed.synthetic.levels",
+            f"the ladder reaches from tick {low} to {high}, outside 1..price_max; "
+            "lower levels, spacing or the volatility",
+        )
+    blocks = [
+        _snapshot(synthetic, ladder, seed),
+        _book(synthetic, ladder, seed),
+        _prints(synthetic, ladder, seed),
+        _index(synthetic, mid, rules.mark_per_tick, seed),
+        _funding(synthetic),
+    ]
     events = np.concatenate(blocks)
     events["instrument"] = instrument
     # Stable: the rows of one message stay together, and books come before prints before indices at one moment.
@@ -107,7 +115,9 @@ def _walk(synthetic: Synthetic, price: int, seed: int, steps: int) -> np.ndarray
     """Mid in ticks at each step; the regime is drawn once a minute."""
     sigma = synthetic.volatility_day_ppm / PPM * (synthetic.step_ms / DAY_MS) ** 0.5
     minutes = np.arange(steps) * synthetic.step_ms // REGIME_MS
-    stressed = streams.stream(seed, streams.REGIME).random(int(minutes[-1]) + 1 if steps else 1) < synthetic.stress_share
+    stressed = (
+        streams.stream(seed, streams.REGIME).random(int(minutes[-1]) + 1 if steps else 1) < synthetic.stress_share
+    )
     factor = np.where(stressed[minutes], synthetic.stress_ratio, 1.0)
     walk = np.cumsum(sigma * factor * streams.stream(seed, streams.MID).standard_normal(steps))
     return np.rint(price * np.exp(np.concatenate(([0.0], walk)))).astype(np.int64)
@@ -139,8 +149,14 @@ def _book(synthetic: Synthetic, ladder: _Ladder, seed: int) -> np.ndarray:
     up, before = moved[step] > 0, ladder.best[step]
     # Up by one: the lowest ask goes, a bid appears in its place; at the far ends a bid goes and an ask appears.
     far = ladder.levels
-    removed_ask, removed_bid = np.where(up, before + 1 + nth, before + far - nth), np.where(up, before - far + 1 + nth, before - nth)
-    set_bid, set_ask = np.where(up, before + 1 + nth, before - far - nth), np.where(up, before + far + 1 + nth, before - nth)
+    removed_ask, removed_bid = (
+        np.where(up, before + 1 + nth, before + far - nth),
+        np.where(up, before - far + 1 + nth, before - nth),
+    )
+    set_bid, set_ask = (
+        np.where(up, before + 1 + nth, before - far - nth),
+        np.where(up, before + far + 1 + nth, before - nth),
+    )
     generator = streams.stream(seed, streams.REFRESH)
     again = np.repeat(np.arange(steps), synthetic.refresh)
     rank = (generator.random(len(again)) ** 2 * far).astype(np.int64)  # more often near the touch
