@@ -170,7 +170,7 @@ def extrapolated_flag(state, slot):
     return EXTRAPOLATED if state.book.externals[np.int64(state.book.orders[slot]["position"])]["extrapolated"] != 0 else 0
 
 
-@kernel
+@leaf
 def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id):
     """Match an order of position `p` while quantity is left and the opposite best is within the limit.
 

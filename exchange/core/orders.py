@@ -181,7 +181,7 @@ def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif
     answer(state.io, event, instrument, code, limit_ticks, left)
 
 
-@kernel
+@leaf
 def new_order(state, event):
     """NEW: check, match, rest or expire, answer. A refusal changes nothing but counters and a fresh position slot."""
     ledger, prices = state.ledger, state.prices
