@@ -295,7 +295,7 @@ def clear_dirty(ledger, unit):
     return was
 
 
-@kernel
+@leaf
 def close_step(ledger, guards, prices, io):
     """Re-check every unit that the event touched."""
     for k in range(np.int64(io.control[0]["dirty_count"])):

@@ -8,14 +8,14 @@ Nothing reacts inside a reaction: what an event causes later is a timer. Outcome
 
 import numpy as np
 
-from exchange.codes import (AMEND, BAD_AMOUNT, BAD_CONSTITUENT, BAD_INSTRUMENT, BAD_PRICE, BOOK_CLEAR, BROKEN, CANCEL,
-                            CANCEL_ALL, DEPOSIT, DONE, FUNDING_RATE, FUNDING_SETTLE, HALT, INDEX, INDEX_COMPOSITE,
+from exchange.codes import (AMEND, ASK, BAD_AMOUNT, BAD_CONSTITUENT, BAD_INSTRUMENT, BAD_PRICE, BID, BOOK_CLEAR, BROKEN, CANCEL,
+                            CANCEL_ALL, DEPOSIT, DONE, EXTERNAL, FUNDING_RATE, FUNDING_SETTLE, HALT, INDEX, INDEX_COMPOSITE,
                             LEVEL_SET, LIQUIDATE, MARK, MARK_RECORDED, MARK_TICK, NEED_INPUT, NEW, OK, OPEN_POSITION, OUT_OF_ORDER,
                             OUTBOX_FULL, OUTCOMES_PER_ORDER, OUTCOMES_PER_STEP, REFILL_TICK, RESUME, SET_FEES, SET_LEVERAGE, SET_MARGIN_MODE, SHIFT,
                             TRADE_PRINT, TRANSFER, UNSUPPORTED_KIND, WITHDRAW)
 from exchange.core.accounts import (BILLION, deposit_money, done, funding_sweep, open_position, set_leverage, set_margin_mode,
                                     transfer_margin, withdraw_money)
-from exchange.core.book import id_home
+from exchange.core.book import id_home, level_of
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
@@ -26,7 +26,7 @@ from exchange.core.recorded import book_clear, level_set, refill_tick, shift_mar
 from exchange.core.timers import pop_timer
 
 FEE_PPM_MAX = 100_000
-LOOK_AHEAD = 8  # events; wallets and ids are fetched twice as far ahead as positions, which are found through them
+LOOK_AHEAD = 4  # events; what is found through something else is fetched nearer than that
 
 
 @entry
@@ -53,7 +53,7 @@ def run(state, events, first, until_ns, horizon_ns):
             if control["timer_count"] > 0 and io.timers[1]["ts_ns"] < due_ns:
                 fire_timer(state)
             elif k < count and events[k]["ts_ns"] < until_ns:
-                if k + 2 * LOOK_AHEAD < count:
+                if k + 4 * LOOK_AHEAD < count:
                     look_ahead(state, events, k)
                 apply_event(state, events[k])
                 k += 1
@@ -84,17 +84,33 @@ def balanced(ledger, prices):
 
 @leaf
 def look_ahead(state, events, k):
-    """Fetch what events a little later will touch: with many accounts each message would wait for memory. Changes only time."""
-    prices, wallets = state.prices, state.ledger.wallets
-    assets = np.int64(prices.policy[0]["assets"])
-    far, near = events[k + 2 * LOOK_AHEAD], events[k + LOOK_AHEAD]
-    wallet = np.int64(far["account"]) * assets
-    if far["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
+    """Fetch what orders a little later will touch: with many accounts each would wait for memory. Changes only time."""
+    wallets, ids = state.ledger.wallets, state.book.ids
+    assets = np.int64(state.prices.policy[0]["assets"])
+    event = events[k + 4 * LOOK_AHEAD]
+    wallet = np.int64(event["account"]) * assets
+    if event["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
         prefetch(wallets, wallet)
-        prefetch(state.book.ids, id_home(state.book.ids, np.int64(far["order_id"])))
-    wallet = np.int64(near["account"]) * assets
-    if near["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
-        prefetch(state.ledger.positions, np.int64(wallets[wallet]["first_position"]))
+        prefetch(ids, id_home(ids, np.int64(event["order_id"])))
+    event = events[k + 2 * LOOK_AHEAD]
+    wallet = np.int64(event["account"]) * assets
+    if event["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
+        prefetch_position(state, np.int64(wallets[wallet]["first_position"]))
+    event = events[k + LOOK_AHEAD]
+    if event["kind"] == NEW and instrument_exists(state.prices, np.int64(event["instrument"])):
+        side = ASK if event["side"] == BID else BID
+        instrument = np.int64(event["instrument"])
+        best = np.int64(state.book.books[instrument]["best_ticks"][side])
+        maker = np.int64(state.book.levels[level_of(state.book, instrument, side, best)]["head"])
+        if state.book.orders[maker]["account"] != EXTERNAL:
+            prefetch_position(state, np.int64(state.book.orders[maker]["position"]))
+            prefetch(wallets, np.int64(state.book.orders[maker]["account"]) * assets)
+
+
+@leaf
+def prefetch_position(state, p):
+    prefetch(state.ledger.positions, p)
+    prefetch(state.guards.guards, 2 * p)
 
 
 @leaf
