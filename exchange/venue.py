@@ -191,6 +191,20 @@ class Exchange:
             p = int(positions[p]["next"])
         return positions[p] if p else None
 
+    def liquidation_price(self, account: int, instrument: int) -> int | None:
+        """Mark in sub-ticks that breaches a user's unit of one leg; None for other units, or when no mark does."""
+        positions = self.state.ledger.positions
+        p = int(self.wallet(account, int(self.compiled.instruments[instrument]["asset"]))["first_position"])
+        found = cross_legs = 0
+        while p:
+            found = p if positions[p]["instrument"] == instrument else found
+            cross_legs += bool(positions[p]["lots"]) and positions[p]["mode"] == codes.CROSS
+            p = int(positions[p]["next"])
+        if not found or account == codes.INSURANCE or (positions[found]["mode"] == codes.CROSS and cross_legs != 1):
+            return None
+        guard = 2 * found + (0 if positions[found]["lots"] > 0 else 1)
+        return int(self.state.guards.guards[guard]["mark_sub"]) or None
+
     def equity(self, account: int, asset: int = 0) -> int:
         """Cash, isolated margins and profit at the mark of one account, in quanta."""
         wallet = account * len(self.venue.assets) + asset

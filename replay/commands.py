@@ -218,12 +218,12 @@ def inspect(path: Path, /, *, json: Json = False) -> int:
 @app.command
 def warmup() -> int:
     """Compile every kernel now, so that no later command waits for it."""
-    from exchange.core.kernel import warmup as compile_all
+    from exchange.warmup import warm_up
+    from replay.feeds import compile_readers
 
-    print("compiling kernels (once)…", file=sys.stderr, flush=True)
-    with ProgressLine() as progress:
-        compile_all(progress)
-    print("kernels are ready")
+    folder = warm_up(lambda text: print(text, file=sys.stderr, flush=True))
+    compile_readers()
+    print(f"kernels are ready in {folder}")
     return 0
 
 

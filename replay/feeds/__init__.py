@@ -7,6 +7,7 @@ module and name it in `FEEDS`.
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -60,3 +61,20 @@ def read(paths: Sequence[Path], instruments: Sequence[InstrumentSpec], kind: str
 def read_with_oracle(paths: Sequence[Path], instruments: Sequence[InstrumentSpec], kind: str | None = None) -> Capture:
     """Like `read`, with the best quotes recorded beside the book."""
     return _feed(kind or _kind_of(paths)).read_with_oracle(paths, instruments)
+
+
+_WARM_CAPTURE = """\
+1680652700000000 {"lastUpdateId":1,"E":1680652700000,"T":1680652700000,"bids":[["10.0","1.000"]],"asks":[["10.2","3.000"]]}
+1680652700000001 {"stream":"x@depth","data":{"e":"depthUpdate","E":1680652700001,"T":1680652700001,"s":"X","U":1,"u":2,"pu":0,\
+"b":[["9.9","1.000"]],"a":[]}}
+1680652700000002 {"stream":"x@trade","data":{"e":"trade","E":1680652700001,"T":1680652700001,"s":"X","t":1,"p":"10.0",\
+"q":"0.005","X":"MARKET","m":true}}
+"""
+
+
+def compile_readers() -> None:
+    """Compile the readers' text kernels into the cache, by reading a three-line capture."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "warm"
+        path.write_text(_WARM_CAPTURE, encoding="utf-8")
+        read([path], infer([path]))

@@ -1,9 +1,9 @@
 """Decimal text to integers, and level messages to tape rows: the byte loops of the JSON readers."""
 
-import numba
 import numpy as np
 
 from exchange.codes import ASK, BID, LAST, LEVEL_SET
+from exchange.core.kernel import entry
 
 OK, MALFORMED, NEGATIVE, OFF_STEP, TOO_LARGE = range(5)
 DIGITS_MAX = 18
@@ -12,7 +12,7 @@ _QUOTE, _COMMA, _OPEN, _CLOSE, _DOT, _MINUS, _ZERO, _NINE = (ord(c) for c in '",
 _BLANKS = (32, 9, 10, 13)
 
 
-@numba.njit(cache=True)
+@entry
 def parse_number(text: np.ndarray, at: int, end: int, decimals: int, step: int) -> tuple[int, int, int]:
     """Count of steps in the decimal number at `at`; a step is `step` units of the last of `decimals` digits.
 
@@ -54,7 +54,7 @@ def parse_number(text: np.ndarray, at: int, end: int, decimals: int, step: int) 
     return number // step, at, OK
 
 
-@numba.njit(cache=True)
+@entry
 def parse_list(
     text: np.ndarray, decimals: np.ndarray, step: np.ndarray, rule: np.ndarray, out: np.ndarray
 ) -> tuple[int, int]:
@@ -76,14 +76,14 @@ def parse_list(
     return len(out), OK
 
 
-@numba.njit(cache=True)
+@entry
 def _skip(text: np.ndarray, at: int, end: int) -> int:
     while at < end and text[at] in _BLANKS:
         at += 1
     return at
 
 
-@numba.njit(cache=True)
+@entry
 def _expect(text: np.ndarray, at: int, end: int, byte: int) -> int:
     """Place after blanks, `byte` and blanks; -1 when something else stands there."""
     if at < 0:
@@ -94,7 +94,7 @@ def _expect(text: np.ndarray, at: int, end: int, byte: int) -> int:
     return _skip(text, at + 1, end)
 
 
-@numba.njit(cache=True)
+@entry
 def parse_levels(
     text: np.ndarray,
     bounds: np.ndarray,
@@ -145,7 +145,7 @@ def parse_levels(
     return len(counts), OK
 
 
-@numba.njit(cache=True)
+@entry
 def place_levels(
     rows: np.ndarray,
     starts: np.ndarray,
@@ -178,7 +178,7 @@ def place_levels(
         first += size
 
 
-@numba.njit(cache=True)
+@entry
 def significant_decimals(text: np.ndarray, most: np.ndarray, lists: bool) -> None:
     """Raise `most[part]` to the digits after the dot, trailing zeros left out, of every number in the text.
 

@@ -1,0 +1,61 @@
+"""Venues for the benchmarks, and the compiled loop called on them as `Exchange` calls it."""
+
+from typing import Any
+
+import numpy as np
+
+from exchange import codes, config, schema
+from exchange.core import loop
+from exchange.state import State
+from exchange.venue import EVENTS_PER_CALL, FOREVER_NS
+
+
+def stream_venue(accounts: int, orders: int = 20_000) -> config.Venue:
+    """The shipped Binance rules with a recorded mark, so that only the messages move anything."""
+    table = config.load_profile("binance_um")
+    table["mark"] = {"source": "recorded"}
+    table["capacity"] = {"accounts": accounts, "positions": accounts + 8, "orders": orders, "external_levels": 64}
+    return config.build_venue(table)
+
+
+def crowd_venue(accounts: int, instruments: int) -> config.Venue:
+    """Many instruments with the tiers of the shipped rules, settled in one asset, marks as recorded."""
+    table = config.load_profile("binance_um")
+    table["mark"] = {"source": "recorded"}
+    table["capacity"] = {"accounts": accounts, "positions": 2 * accounts + 64}
+    model: dict[str, Any] = table["instruments"][0] | {"price_max": "100000"}
+    table["instruments"] = [model | {"symbol": f"I{k}"} for k in range(instruments)]
+    return config.build_venue(table)
+
+
+def deposits(accounts: np.ndarray, amounts: np.ndarray, ts_ns: int) -> np.ndarray:
+    """A DEPOSIT into asset 0 for each account."""
+    events = np.zeros(len(accounts), schema.EVENT)
+    events["ts_ns"], events["kind"] = ts_ns, codes.DEPOSIT
+    events["account"], events["qty"] = accounts, amounts
+    return events
+
+
+def run_slices(state: State, events: np.ndarray) -> None:
+    """All events through the compiled loop in calls of the product's size; outcomes are left to be overwritten."""
+    control = state.io.control[0]
+    for start in range(0, len(events), EVENTS_PER_CALL):
+        part = events[start:start + EVENTS_PER_CALL]
+        first, code = 0, codes.OUTBOX_FULL
+        while code == codes.OUTBOX_FULL:
+            code = loop.run(state, part, first, FOREVER_NS, 0)
+            first = int(control["next_event"])
+            control["outbox_count"] = 0
+        assert code == codes.NEED_INPUT, f"the loop stopped with {code}"
+
+
+def finish(state: State) -> None:
+    """Fire every timer that is set."""
+    loop.run(state, np.zeros(0, schema.EVENT), 0, FOREVER_NS, FOREVER_NS)
+    state.io.control[0]["outbox_count"] = 0
+
+
+def touch(state: State) -> None:
+    """Write zeros over the fresh pools, so that the first use of a page is not measured as work of the loop."""
+    for array in (state.ledger.positions, state.guards.guards, state.book.orders, state.book.ids, state.io.outbox[:65_536]):
+        array.view(np.uint8)[:] |= 0

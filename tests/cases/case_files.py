@@ -1,0 +1,41 @@
+"""Reading the case files: one `Case` a row, numbers as the exact decimals that the file prints."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    """One external case; the fields are those of the cases' README."""
+
+    id: str
+    category: str
+    file: str
+    source: dict[str, Any]
+    inputs: dict[str, Any]
+    expected: dict[str, Any]
+    tolerance: dict[str, Any]
+
+
+def read_cases(folder: Path) -> tuple[list[Case], list[str]]:
+    """All cases of a folder in file order, and the names of JSON files that have another layout."""
+    cases, others = [], []
+    for path in sorted(folder.glob("*.json")):
+        table = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        if not isinstance(table, dict) or "cases" not in table:
+            others.append(path.name)
+            continue
+        for row in table["cases"]:
+            cases.append(
+                Case(
+                    row["id"],
+                    row["category"],
+                    path.stem,
+                    row.get("source", {}),
+                    row["inputs"],
+                    row["expected"],
+                    row.get("tolerance", {"abs": 0}),
+                )
+            )
+    return cases, others

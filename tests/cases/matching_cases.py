@@ -1,0 +1,235 @@
+"""Order book: price-time matching, order types, fees of a trade."""
+
+import itertools
+import re
+from decimal import Decimal
+from typing import Any
+
+import scaling
+from case_desk import HOLDER, OTHER, THIRD, Contract, Desk, Row, of_kind
+from case_files import Case
+from registry import Unsupported, adapter
+
+from exchange import codes
+
+FIRST_FREE_ID = 1_000_000
+
+
+def maker_fills(rows: list[Row]) -> list[Row]:
+    return [row for row in of_kind(rows, "FILL") if row.flags & codes.MAKER]
+
+
+def best_levels(desk: Desk, side: str, expected: list[Any]) -> list[list[Decimal]]:
+    """As many levels as the case states; it states the best ones, and an empty list means an empty side."""
+    return desk.levels(side, len(expected) or 1)
+
+
+def book_desk(prices: list[Any], sizes: list[Any], **terms: Any) -> Desk:
+    """A venue with rich users and a mark, ready for orders."""
+    desk = Desk([Contract(tuple(prices), tuple(sizes), **terms)])
+    desk.enrich(HOLDER, OTHER, THIRD)
+    desk.mark(prices[0])
+    return desk
+
+
+def parse_command(command: list[Any], free_ids: Any) -> dict[str, Any]:
+    """One command of either of the two forms that the file has."""
+    if command[0] == "place":
+        side, price, size, time = command[1:5]
+        return {
+            "account": HOLDER,
+            "id": command[5] if len(command) > 5 else next(free_ids),
+            "side": side,
+            "price": price,
+            "size": size,
+            "time": time,
+        }
+    if command[0] == "move":
+        return {"account": HOLDER, "id": command[1], "price": command[2]}
+    account = OTHER if command[0] == "Alice" else HOLDER
+    if command[1] == "move":
+        return {"account": account, "id": command[2], "price": command[3]}
+    return {"account": account, **dict(zip(("side", "id", "price", "size", "time"), command[1:], strict=True))}
+
+
+@adapter("fifo_matching", "commands", "resting_asks_time_order resting_bids_time_order")
+def book_commands(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    given = case.inputs
+    resting = [("ask", row) for row in given.get("resting_asks_time_order", ())]
+    resting.extend(("bid", row) for row in given.get("resting_bids_time_order", ()))
+    free_ids = itertools.count(FIRST_FREE_ID)
+    commands = [parse_command(command, free_ids) for command in given["commands"]]
+    if any("time" in row and row["time"] not in ("GTC", "IOC") for row in commands):
+        raise Unsupported("another time in force than GTC and IOC")
+    kept = [*(row[1] for _, row in resting), *(row["price"] for row in commands if row.get("time") != "IOC")]
+    desk = book_desk(kept, [*(row[2] for _, row in resting), *(row["size"] for row in commands if "size" in row)])
+    for side, (order_id, price, size) in resting:
+        desk.order(OTHER, order_id, side, price, size)
+    sizes, rows = {}, []
+    for row in commands:
+        if "size" in row:
+            sizes[row["id"]] = row["size"]
+            price = (
+                scaling.ladder_price(row["price"], desk.contracts[0].price_max)
+                if row["time"] == "IOC"
+                else row["price"]
+            )
+            rows.extend(desk.order(row["account"], row["id"], row["side"], price, row["size"], row["time"]))
+        else:
+            rows.extend(desk.amend(row["account"], row["id"], row["price"], sizes[row["id"]]))
+    actual = {
+        "trades_maker_id_price_size": [[row.order_id, row.price, row.size] for row in maker_fills(rows)],
+        "remaining": rows[-1].size,
+    }
+    for side in ("bids", "asks"):
+        actual[side] = best_levels(desk, side[:3], case.expected.get(side, []))
+    return actual
+
+
+@adapter("fifo_matching", "asks taker")
+def fills_in_order(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    asks, taker = case.inputs["asks"], case.inputs["taker"]
+    desk = book_desk([row[1] for row in asks], [*(row[2] for row in asks), taker["qty"]])
+    for order_id, (_, price, size) in enumerate(asks, 1):
+        desk.order(OTHER, order_id, "sell", price, size)
+    rows = desk.order(HOLDER, FIRST_FREE_ID, taker["side"], taker["limit"], taker["qty"])
+    names = dict(enumerate((row[0] for row in asks), 1))
+    return {
+        "fills": [[names[row.order_id], row.price, row.size] for row in maker_fills(rows)],
+        "asks_after": best_levels(desk, "sell", case.expected["asks_after"]),
+    }
+
+
+@adapter("fifo_matching", "asks steps")
+def amend_priority(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Steps are sentences: "o1 amended to 0.5", "buy 0.2 @100"."""
+    asks = case.inputs["asks"]
+    steps = [re.fullmatch(r"(\w+) (amended to|[\d.]+) ?@?([\d.]+)", step) for step in case.inputs["steps"]]
+    if not all(steps):
+        raise Unsupported("a step in other words than amend and buy")
+    sizes = [Decimal(step[3] if step[2] == "amended to" else step[2]) for step in steps]
+    desk = book_desk([row[1] for row in asks], [*(row[2] for row in asks), *sizes])
+    ids = {row[0]: order_id for order_id, row in enumerate(asks, 1)}
+    names, makers = {order_id: name for name, order_id in ids.items()}, []
+    for name, price, size in asks:
+        desk.order(OTHER, ids[name], "sell", price, size)
+    free_ids = itertools.count(FIRST_FREE_ID)
+    for step, size in zip(steps, sizes, strict=True):
+        if step[2] == "amended to":
+            desk.amend(OTHER, ids[step[1]], None, size)
+        else:
+            makers.extend(maker_fills(desk.order(HOLDER, next(free_ids), step[1], Decimal(step[3]), size)))
+    first, second = makers
+    return {"maker_of_first_buy": names[first.order_id], "maker_of_second_buy": names[second.order_id]}
+
+
+@adapter("fifo_matching", "resting incoming last_price")
+def market_order(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """A market order sweeps resting limits; the last price serves as mark, in a band that reaches every level."""
+    resting, (taker, side, price, size) = case.inputs["resting"], case.inputs["incoming"]
+    if any(row[2] == "MO" for row in resting):
+        raise Unsupported("market orders never rest")
+    prices = [case.inputs["last_price"], *(row[2] for row in resting)]
+    desk = book_desk(prices, [*(row[3] for row in resting), size], band=Decimal("0.5"))
+    names = {}
+    for order_id, (name, its_side, its_price, its_size) in enumerate(resting, 1):
+        names[order_id] = name
+        desk.order(OTHER, order_id, its_side, its_price, its_size)
+    rows = desk.order(HOLDER, FIRST_FREE_ID, side, None if price == "MO" else price, size)
+    pairs = [
+        (taker, names[row.order_id]) if side == "buy" else (names[row.order_id], taker) for row in maker_fills(rows)
+    ]
+    return {
+        "trades_buyer_seller_qty_price": [
+            [*pair, row.size, row.price] for pair, row in zip(pairs, maker_fills(rows), strict=True)
+        ]
+    }
+
+
+@adapter("fifo_matching", "resting_buys_in_time_order sells")
+def icebergs(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    raise Unsupported("no iceberg orders")
+
+
+@adapter("trading_fee", "ask taker maker_fee taker_fee")
+def maker_taker_fees(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    given, (price, size), taker = case.inputs, case.inputs["ask"], case.inputs["taker"]
+    desk = book_desk([price, taker["limit"]], [size, taker["qty"]], maker=given["maker_fee"], taker=given["taker_fee"])
+    desk.order(OTHER, 1, "sell", price, size)
+    maker, paid = of_kind(desk.order(HOLDER, 2, taker["side"], taker["limit"], taker["qty"]), "FILL")
+    return {"trade_price": paid.price, "taker_fee_paid": paid.money, "maker_fee_paid": maker.money}
+
+
+@adapter(
+    "trading_fee", "maker_fee_per_lot taker_fee_per_lot", "maker_deposit taker_deposit maker_size taker_size price"
+)
+def fee_per_lot(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    raise Unsupported("a fee per lot: fees are rates of the traded value")
+
+
+@adapter(
+    "trading_fee",
+    "price",
+    "qty side liquidity standard_taker standard_seller tax_taker tax_seller size aggressor_pays rates",
+)
+def fee_components(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    raise Unsupported("a fee of several components: there is one rate for the maker and one for the taker")
+
+
+@adapter("liquidation_limit_price", "mark market_slippage asks taker")
+def market_band(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    given, taker = case.inputs, case.inputs["taker"]
+    prices = [given["mark"], *(row[0] for row in given["asks"])]
+    desk = book_desk(prices, [*(row[1] for row in given["asks"]), taker["qty"]], band=given["market_slippage"])
+    for order_id, (price, size) in enumerate(given["asks"], 1):
+        desk.order(OTHER, order_id, "sell", price, size)
+    rows = desk.order(HOLDER, FIRST_FREE_ID, taker["side"], None, taker["qty"])
+    fills = maker_fills(rows)
+    return {
+        "cap_price": rows[-1].price,
+        "trade_prices": [row.price for row in fills],
+        "filled": sum(row.size for row in fills),
+        "expired": rows[-1].size,
+    }
+
+
+@adapter("liquidation_limit_price", "mark spread position")
+def spread_limit(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    raise Unsupported("a liquidation order is limited at the bankruptcy price, not at a spread from the mark")
+
+
+@adapter(
+    "liquidation_limit_price",
+    "quote_balance_usd positions imf maintenance_fraction_of_im mmf close_market "
+    "bankruptcy_adjustment spread_to_mmr_ratio",
+)
+def fillable_price(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    raise Unsupported(
+        "a liquidation order is limited at the bankruptcy price, not at a price that moves there with the shortage"
+    )
+
+
+@adapter("self_trade_prevention", "makers_buy_price_qty taker_sell taker_stp_mode same_account")
+def self_match(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Without prevention the orders of one account trade; only that mode exists here."""
+    given, taker = case.inputs, case.inputs["taker_sell"]
+    if given["taker_stp_mode"] != "NONE" or taker["type"] != "LIMIT":
+        raise Unsupported("self-matches trade: no prevention modes")
+    makers = given["makers_buy_price_qty"]
+    desk = book_desk([taker["price"], *(row[0] for row in makers)], [taker["qty"], *(row[1] for row in makers)])
+    for order_id, (price, size) in enumerate(makers, 1):
+        desk.order(HOLDER, order_id, "buy", price, size)
+    account = HOLDER if given["same_account"] else OTHER
+    rows = desk.order(account, FIRST_FREE_ID, "sell", taker["price"], taker["qty"])
+    return {
+        "makers": [order_status(rows, order_id, row[1]) for order_id, row in enumerate(makers, 1)],
+        "taker": order_status(rows, FIRST_FREE_ID, taker["qty"]),
+    }
+
+
+def order_status(rows: list[Row], order_id: int, size: Any) -> dict[str, Any]:
+    """Status of one order after the event: what it filled, and what was taken off it without a trade."""
+    mine = [row for row in rows if row.order_id == order_id]
+    filled = sum(row.size for row in of_kind(mine, "FILL"))
+    status = "FILLED" if filled == size else "PARTIALLY_FILLED" if filled else "NEW"
+    return {"prevented_qty": sum(row.size for row in of_kind(mine, "CANCELLED")), "status": status}

@@ -1,0 +1,79 @@
+"""Which adapter takes which case: by category, the inputs that it knows and, where needed, the file."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from case_files import Case
+
+
+class Unsupported(Exception):
+    """The product has no such rule; the text says which."""
+
+
+class Adapter(NamedTuple):
+    run: Callable[..., dict[str, Any]]
+    category: str
+    needs: frozenset[str]
+    may: frozenset[str]
+    file: str | None
+
+
+ADAPTERS: list[Adapter] = []
+
+REASONS = {
+    "adl_ranking": "another score formula than return times effective leverage, or quintiles",
+    "auction_price": "no Dutch auction of a liquidated account",
+    "auction_uncrossing": "no call auction",
+    "fee_tier": "no fee tiers by volume or stake",
+    "fok_budget": "no fill-or-kill on a total notional",
+    "funding_rate": "funding rates are recorded, not computed",
+    "impact_price": "no impact price",
+    "initial_margin_open_interest": "initial margin does not depend on open interest",
+    "insurance_fund_flow": "the fund does not confiscate and trade out of the book",
+    "liquidation_cascade": "no stop orders, and no network that trades positions out",
+    "liquidation_fee": "no liquidation fee that depends on shortage or time",
+    "loss_socialisation": "losses are deleveraged, not socialised",
+    "partial_liquidation_sizing": "a liquidation closes whole legs",
+    "portfolio_margin_addon": "no portfolio margin",
+    "portfolio_margin_scenario": "no portfolio margin",
+    "premium_index": "no premium index: funding rates are recorded",
+    "pro_rata_matching": "matching is by price and time only, without icebergs",
+    "rate_limit": "no rate limits",
+    "rounding": "linear contracts only",
+    "self_trade_in_auction": "no call auction",
+    "self_trade_prevention": "self-matches trade: no prevention modes",
+    "twap": "no time-weighted prices",
+}
+
+
+def adapter(category: str, needs: str, may: str = "", file: str | None = None) -> Callable[..., Any]:
+    """Register an adapter for cases of a category with all inputs of `needs` and any of `may` (names in a text)."""
+
+    def register(run: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        ADAPTERS.append(Adapter(run, category, frozenset(needs.split()), frozenset(may.split()), file))
+        return run
+
+    return register
+
+
+def run_case(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """What the product answers to a case, in the units of its expected values.
+
+    Raises
+    ------
+    Unsupported
+        When no adapter knows the inputs, or the product has no output for an expected field.
+    """
+    given = frozenset(case.inputs)
+    for row in ADAPTERS:
+        if (
+            row.category == case.category
+            and row.file in (None, case.file)
+            and row.needs <= given <= row.needs | row.may
+        ):
+            actual = row.run(case, by_id)
+            missing = sorted(set(case.expected).difference(actual))
+            if missing:
+                raise Unsupported(f"the product has no output for {', '.join(missing)}")
+            return actual
+    raise Unsupported(REASONS.get(case.category, f"no adapter for inputs {', '.join(sorted(given))}"))

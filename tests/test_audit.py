@@ -1,0 +1,202 @@
+"""Every audit rule fires when its thing is broken by hand: a check that cannot fail proves nothing."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exchange import audit, codes
+from exchange.errors import InvariantError
+from tests.desk import FIRST, NEVER_NS, Desk
+
+A, B, C, D, E = range(FIRST, FIRST + 5)
+
+
+@pytest.fixture(scope="module")
+def busy():
+    """A desk with levels of several orders, external size partly displaced, cross, isolated and liquidated units."""
+    desk = Desk(count=2, depth={"refill": "decay"}, liquidation={"detection_delay_ns": NEVER_NS})
+    desk.fund(A, B, codes.INSURANCE, money=100_000_000)
+    desk.fund(C, money=1_200_000)
+    desk.fund(D, money=60_000)
+    desk.fund(E, money=400_000)
+    for k in (0, 1):
+        desk.mark(1_000, k)
+        for account in (A, B):
+            assert desk.code(codes.SET_LEVERAGE, account=account, instrument=k, qty=2_000) == codes.OK
+    desk.level(codes.BID, 995, 40)
+    desk.level(codes.ASK, 1_005, 40)
+    for k, account in enumerate((A, B, A)):
+        assert desk.new(account, 10 + k, codes.BID, 990, 5) == codes.RESTING
+        assert desk.new(account, 20 + k, codes.ASK, 1_010, 5) == codes.RESTING
+    assert desk.new(B, 30, codes.BID, 1_005, 15) == codes.FILLED  # 15 lots of the recorded ask are displaced
+    assert desk.seed(A, B, 1_000, 50) == codes.OK
+    assert desk.code(codes.SET_MARGIN_MODE, account=C, instrument=0, qty=codes.ISOLATED) == codes.OK
+    assert desk.code(codes.SET_LEVERAGE, account=C, instrument=0, qty=1_000) == codes.OK
+    assert desk.seed(C, B, 1_000, 8) == codes.OK
+    assert desk.seed(C, B, 1_000, 8, instrument=1) == codes.OK
+    assert desk.seed(A, B, 1_000, 8, instrument=1) == codes.OK
+    assert desk.seed(D, B, 1_000, 20, instrument=1) == codes.OK
+    for k in (0, 1):
+        assert desk.seed(E, B, 1_000, 20, instrument=k) == codes.OK
+    desk.mark(970, 1)
+    assert desk.exchange.wallet(D)["stage"] == codes.STAGE_DETECTED
+    for order_id in (11, 21):
+        assert desk.code(codes.CANCEL, account=B, order_id=order_id) == codes.CANCELLED_BY_USER
+    desk.exchange.audit()
+    return desk
+
+
+class Broken:
+    """A copy of the busy venue with names for the places that the tests break."""
+
+    def __init__(self, desk):
+        self.exchange = desk.exchange.copy()
+        self.state = self.exchange.state
+        self.book, self.ledger, self.control = self.state.book, self.state.ledger, self.state.io.control[0]
+        self.markets, self.guards = self.state.prices.markets, self.state.guards.guards
+        self.desk = desk
+
+    def wallet(self, account):
+        return self.exchange.wallet(account)
+
+    def position(self, account, instrument=0):
+        return self.exchange.position(account, instrument)
+
+    def level(self, side, ticks, instrument=0):
+        return self.book.levels[int(self.book.ladders[2 * instrument + side]["level_base"]) + ticks]
+
+    def order(self, order_id):
+        return self.book.orders[int(np.flatnonzero(self.book.orders["order_id"] == order_id)[0])]
+
+    def external(self, side):
+        return next(e for e in audit.externals(self.book, 0) if e["side"] == side)
+
+    def id_row(self, order_id):
+        return self.book.ids[int(np.flatnonzero(self.book.ids["order_id"] == order_id)[0])]
+
+    def guard(self, account, instrument, direction):
+        return self.guards[2 * self.desk.slot(account, instrument) + direction]
+
+
+def add(record, field, amount):
+    record[field] += amount
+
+
+def put(record, field, value):
+    record[field] = value
+
+
+DOWN, UP = 0, 1
+BREAKS = {
+    "running balance": ("MON-1", lambda x: add(x.ledger.totals[0], "balance", 1)),
+    "deposits": ("MON-1", lambda x: (add(x.ledger.totals[0], "deposits", 1), add(x.ledger.totals[0], "balance", 1))),
+    "cash of a user": ("MON-1", lambda x: add(x.wallet(A), "cash", 1)),
+    "cash of the fund": ("MON-1", lambda x: add(x.wallet(codes.INSURANCE), "cash", -1)),
+    "cash of the residue": ("MON-1", lambda x: add(x.wallet(codes.RESIDUE), "cash", 1)),
+    "isolated margin": ("MON-1", lambda x: add(x.position(C), "isolated_margin", -1)),
+    "entry value": ("MON-1", lambda x: add(x.position(A), "entry_value", 1)),
+    "entry value of a flat position": ("MON-2", lambda x: put(x.ledger.positions[4], "entry_value", 7)),
+    "net lots": ("POS-1", lambda x: add(x.markets[0], "net_lots", 1)),
+    "lots of a position": ("POS-1", lambda x: add(x.position(A), "lots", 1)),
+    "open interest": ("POS-2", lambda x: add(x.markets[0], "open_interest_lots", 1)),
+    "position limit": ("POS-3", lambda x: put(x.state.prices.instruments[0], "position_max_lots", 20)),
+    "best bid": ("BK-1", lambda x: add(x.book.books[0]["best_ticks"], codes.BID, 1)),
+    "best ask lost": ("BK-1", lambda x: put(x.book.books[0]["best_ticks"], codes.ASK, 0)),
+    "lots of a level": ("BK-2", lambda x: add(x.level(codes.BID, 990), "lots", 1)),
+    "count of a level": ("BK-2", lambda x: add(x.level(codes.BID, 990), "count", 1)),
+    "tail of a level": ("BK-2", lambda x: put(x.level(codes.BID, 990), "tail", x.level(codes.BID, 990)["head"])),
+    "prev link": ("BK-2", lambda x: add(x.order(12), "prev", 1)),
+    "next link": ("BK-2", lambda x: put(x.order(10), "next", 0)),
+    "side of an order": ("BK-2", lambda x: put(x.order(12), "side", codes.ASK)),
+    "price of an order": ("BK-2", lambda x: add(x.order(12), "ticks", 1)),
+    "live order lots": ("BK-2", lambda x: add(x.book.books[0], "order_lots", 1)),
+    "priority": ("BK-3", lambda x: put(x.order(12), "priority_seq", 0)),
+    "leaves above the order": ("BK-4", lambda x: put(x.order(12), "order_lots", 4)),
+    "leaves of nothing": ("BK-4", lambda x: put(x.order(12), "leaves_lots", 0)),
+    "id of no order": ("BK-5", lambda x: put(x.id_row(12), "slot", 200)),
+    "id of another order": ("BK-5", lambda x: put(x.id_row(12), "order_id", 999)),
+    "id lost": ("BK-5", lambda x: (put(x.id_row(12), "slot", 0), put(x.id_row(12), "order_id", 0))),
+    "free list cut": ("BK-5", lambda x: put(x.book.pools[0], "order_free", 0)),
+    "free list cyclic": ("BK-5", lambda x: put(x.book.orders[int(x.book.pools[0]["order_free"])], "next",
+                                               x.book.pools[0]["order_free"])),
+    "live count": ("BK-5", lambda x: add(x.book.pools[0], "order_live", 1)),
+    "displaced lots": ("EXT-1", lambda x: add(x.external(codes.ASK), "displaced_lots", 1)),
+    "displaced above lots": ("EXT-1", lambda x: put(x.external(codes.ASK), "displaced_lots", 41)),
+    "displaced negative": ("EXT-1", lambda x: put(x.external(codes.BID), "displaced_lots", -1)),
+    "external lots": ("EXT-1", lambda x: add(x.external(codes.BID), "lots", 1)),
+    "running bid value": ("LIQ-1", lambda x: add(x.position(A), "bid_value", 1)),
+    "running bid lots": ("LIQ-1", lambda x: add(x.position(A), "bid_lots", 1)),
+    "running ask value": ("LIQ-1", lambda x: add(x.position(A), "ask_value", -1)),
+    "running ask lots": ("LIQ-1", lambda x: add(x.position(A), "ask_lots", -1)),
+    "running sums of no orders": ("LIQ-1", lambda x: put(x.position(C), "bid_lots", 1)),
+    "a breached wallet goes on": ("LIQ-3", lambda x: put(x.wallet(D), "stage", codes.STAGE_NONE)),
+    "a mark passes by": ("LIQ-3", lambda x: put(x.markets[0], "mark_sub", 8_000)),
+    "a liquidated unit is armed": ("LIQ-3", lambda x: put(x.guard(D, 1, DOWN), "mark_sub", 9_000)),
+    "guard of a leg too far": ("GRD-1", lambda x: put(x.guard(E, 0, DOWN), "mark_sub", 1)),
+    "guard of a leg lost": ("GRD-1", lambda x: put(x.guard(C, 0, DOWN), "mark_sub", 0)),
+    "guard on the safe side": ("GRD-1", lambda x: put(x.guard(C, 0, UP), "mark_sub", 12_000)),
+    "guard of nobody": ("GRD-1", lambda x: put(x.guards[2 * 200], "mark_sub", 9_000)),
+    "guard of a lone leg too near": ("GRD-2", lambda x: add(x.guard(C, 0, DOWN), "mark_sub", 1)),
+    "guard of a lone leg too far": ("GRD-1", lambda x: add(x.guard(C, 0, DOWN), "mark_sub", -1)),
+    "NIL order": ("NIL", lambda x: put(x.book.orders[0], "leaves_lots", 1)),
+    "NIL external level": ("NIL", lambda x: put(x.book.externals[0], "lots", 1)),
+    "NIL position": ("NIL", lambda x: put(x.ledger.positions[0], "isolated_margin", 1)),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_the_audit_names_the_rule_that_was_broken(busy, what):
+    rule, damage = BREAKS[what]
+    broken = Broken(busy)
+    broken.exchange.audit()
+    damage(broken)
+    with pytest.raises(InvariantError, match=f"^{rule} does not hold"):
+        broken.exchange.audit()
+
+
+def test_the_source_of_copies_is_not_broken_by_them(busy):
+    busy.exchange.audit()
+
+
+@pytest.mark.parametrize("what", ["running balance", "net lots"])
+def test_the_running_sums_are_looked_at_without_a_full_audit(busy, what):
+    broken = Broken(busy)
+    BREAKS[what][1](broken)
+    with pytest.raises(InvariantError):
+        broken.exchange.audit(full=False)
+
+
+@pytest.mark.parametrize("what", ["running balance", "net lots"])
+def test_run_itself_stops_when_money_or_positions_no_longer_add_up(busy, what):
+    broken = Broken(busy)
+    BREAKS[what][1](broken)
+    desk = Desk.__new__(Desk)
+    desk.exchange, desk.clock = broken.exchange, busy.clock
+    with pytest.raises(InvariantError, match="do not add up after event"):
+        desk.mark(1_000)
+
+
+def test_every_rule_that_the_audit_states_is_broken_here():
+    source = Path(audit.__file__).read_text(encoding="utf-8")
+    stated = set(re.findall(r'"((?:[A-Z]{2,3}-\d)|NIL)"', source))
+    assert len(stated) >= 15 and stated == {rule for rule, _ in BREAKS.values()}
+
+
+@pytest.mark.parametrize("part, damage", [
+    ("wallets", lambda x: add(x.wallet(A), "cash", 1)),
+    ("positions", lambda x: add(x.position(A), "leverage_e2", 1)),
+    ("books", lambda x: add(x.order(12), "leaves_lots", -1)),
+    ("externals", lambda x: add(x.external(codes.BID), "printed_lots", 1)),
+    ("markets", lambda x: add(x.markets[0], "shift_ticks", 1)),
+    ("timers", lambda x: add(x.state.io.timers[1], "ts_ns", 1)),
+    ("totals", lambda x: add(x.ledger.totals[0], "withdrawals", 1)),
+])
+def test_the_state_digest_sees_every_part_of_the_state(busy, part, damage):
+    broken = Broken(busy)
+    before, content = broken.exchange.state_digest(), audit.dump(broken.state)
+    damage(broken)
+    after = audit.dump(broken.state)
+    assert broken.exchange.state_digest() != before
+    assert [name for name in content if content[name] != after[name]] == [part]
