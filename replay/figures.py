@@ -133,9 +133,12 @@ def deficits(outcomes: np.ndarray) -> np.ndarray:
 
 
 def liquidated_notional(outcomes: np.ndarray, units: Units) -> int:
-    """Value closed by liquidation whichever way: forced fills, takeovers, auto-deleveraging."""
+    """Value of users' positions closed by liquidation whichever way: forced fills, takeovers, auto-deleveraging.
+
+    What the fund inherited and passes on by auto-deleveraging was counted when it took it over.
+    """
     parts = (forced_fills(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes))
-    return sum(notional(part, units) for part in parts)
+    return sum(notional(part[part["account"] >= codes.FIRST_USER], units) for part in parts)
 
 
 def mark_at(outcomes: np.ndarray, seqs: np.ndarray, instrument: int, first_sub: int) -> np.ndarray:
