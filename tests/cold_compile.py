@@ -58,8 +58,8 @@ def _report() -> dict[str, Any]:
     from exchange.core.loop import run
 
     report: dict[str, Any] = {"digests": digests(), "counting": [], "floats": [], "typed": 0}
-    for name, dispatcher in dispatchers().items():
-        for signature, compiled in dispatcher.overloads.items():
+    for name, dispatcher in sorted(dispatchers().items()):
+        for compiled in dispatcher.overloads.values():
             report["typed"] += 1
             types = {**compiled.type_annotation.typemap, "the result": compiled.signature.return_type}
             report["floats"] += [f"{name}: {key} is {kind}" for key, kind in types.items() if "float" in str(kind)]

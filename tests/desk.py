@@ -36,10 +36,10 @@ def event_rows(*rows: dict[str, int]) -> np.ndarray:
 
 
 class Desk:
-    """An `Exchange` driven one command at a time; each command returns its outcomes as dicts."""
+    """A venue driven one command at a time; each command returns its outcomes as dicts. `made` chooses which venue."""
 
-    def __init__(self, count: int = 1, instrument: dict[str, Any] | None = None, **sections: Any):
-        self.exchange = Exchange(config.build_venue(venue_table(count, instrument, **sections)))
+    def __init__(self, count: int = 1, instrument: dict[str, Any] | None = None, made: Any = Exchange, **sections: Any):
+        self.exchange = made(config.build_venue(venue_table(count, instrument, **sections)))
         self.clock = SECOND
 
     @property

@@ -12,14 +12,29 @@ from tests.desk import FIRST, Desk, event_rows, venue_table
 A, B, C = FIRST, FIRST + 1, FIRST + 2
 
 
+COUNTERS = ("event_seq", "outcome_seq", "next_event", "guard_checks", "rejected")
+
+
+def every_byte(state):
+    """The whole state as bytes but for the counters and the outbox: free lists, links and guards included."""
+    control = state.io.control.copy()
+    for name in COUNTERS:
+        control[name] = 0
+    groups = (state.book, state.ledger, state.guards, state.prices)
+    parts = {name: array.tobytes() for group in groups for name, array in group._asdict().items()}
+    return {**parts, "control": control.tobytes(), "timers": state.io.timers.tobytes()}
+
+
 def refuses(desk, code, kind, **fields):
     """Send a command that must be refused with `code` and leave everything but the counters as it was."""
-    before, content = desk.exchange.state_digest(), audit.dump(desk.state)
+    before, content, whole = desk.exchange.state_digest(), audit.dump(desk.state), every_byte(desk.state)
     rejected, processed = int(desk.state.io.control[0]["rejected"]), desk.exchange.events_processed
     rows = desk.send(kind, **fields)
     assert [(row["kind"], row["code"]) for row in rows] == [(codes.RESULT, code)], codes.RESULT_NAME[code]
     assert audit.dump(desk.state) == content
     assert desk.exchange.state_digest() == before
+    after = every_byte(desk.state)
+    assert not [name for name in whole if whole[name] != after[name]]
     assert int(desk.state.io.control[0]["rejected"]) == rejected + 1
     assert desk.exchange.events_processed == processed + 1
     desk.exchange.audit()
