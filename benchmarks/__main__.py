@@ -46,7 +46,8 @@ def line(row: Row) -> str:
 def shortfalls(rows: list[Row]) -> str:
     """The floors and the aims that were not reached, in sentences."""
     def named(field: str, missed: list[Row]) -> str:
-        return "; ".join(f"{row.what}: {row.value:,.3g} {row.unit}, {field} {getattr(row, field):,g}" for row in missed) + "."
+        texts = (f"{row.what}: {row.value:,.3g} {row.unit}, {field} {getattr(row, field):,g}" for row in missed)
+        return "; ".join(texts) + "."
 
     floors = [row for row in rows if not row.reached(row.floor)]
     aims = [row for row in rows if row not in floors and row.reached(row.aim) is False]
@@ -68,8 +69,8 @@ def results(rows: list[Row], facts: str) -> str:
     return f"""# Benchmark results
 
 Written by `python -m benchmarks`. Measured are the compiled functions that the command line calls. Numbers are median
-(least–most) over the rounds; a ratio is the median over rounds in which baseline and product ran one after the other on the
-same data. Processor time where nothing is said, wall time where it is.
+(least–most) over the rounds; a ratio is the median over rounds in which baseline and product ran one after the other
+on the same data. Processor time where nothing is said, wall time where it is.
 
 {facts}
 
@@ -94,9 +95,10 @@ def main(arguments: list[str]) -> int:
     started, load = time.perf_counter(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         document = Path(folder) / "benchmarks.json"
-        code = pytest.main([str(FOLDER), f"--rootdir={FOLDER.parent}", "-p", "no:cacheprovider", "--benchmark-only", "--benchmark-quiet",
-                            f"--benchmark-json={document}", *arguments])
-        found = json.loads(document.read_bytes()) if document.is_file() and document.stat().st_size else {"benchmarks": []}
+        code = pytest.main([str(FOLDER), f"--rootdir={FOLDER.parent}", "-p", "no:cacheprovider", "--benchmark-only",
+                            "--benchmark-quiet", f"--benchmark-json={document}", *arguments])
+        written = document.is_file() and document.stat().st_size
+        found = json.loads(document.read_bytes()) if written else {"benchmarks": []}
     rows = [msgspec.convert(row, Row) for entry in found["benchmarks"] for row in entry["extra_info"]["rows"]]
     rows.sort(key=lambda row: row.place)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Fixtures of the benchmarks: the message stream, and a folder for what they write."""
+"""Fixtures of the benchmarks."""
 
 import pytest
 

@@ -1,7 +1,7 @@
 """The seeded message stream of the book benchmarks, and the same stream as events of the venue.
 
-The mix is fixed (46 % limit, 39 % cancel, 10 % IOC, 5 % amend); about LIVE orders rest throughout, held there by the size
-of the IOC orders. Cancels and amends name an order that is live at that moment, so none of them is wasted.
+The mix is fixed (46 % limit, 39 % cancel, 10 % IOC, 5 % amend); about LIVE orders rest throughout, held there by the
+size of the IOC orders. Cancels and amends name an order that is live at that moment, so none of them is wasted.
 """
 
 from typing import NamedTuple
@@ -105,7 +105,8 @@ def compose(ladder, messages, draws, live):
 def make_stream(count: int = MESSAGES, seed: int = 7) -> Stream:
     """`count` messages after an opening that fills the book."""
     messages = np.zeros(LIVE + count, MESSAGE)
-    orders = compose(make_ladder(len(messages)), messages, _draw(len(messages), seed), np.zeros(len(messages), np.int64))
+    live = np.zeros(len(messages), np.int64)
+    orders = compose(make_ladder(len(messages)), messages, _draw(len(messages), seed), live)
     return Stream(messages[:LIVE], messages[LIVE:], int(orders))
 
 

@@ -82,8 +82,8 @@ def test_whole_loop(benchmark, stream):
     refused = int(prepare.control["rejected"]) - prepare.before[0]
     checks = int(prepare.control["guard_checks"]) - prepare.before[1]
     report(benchmark, Row(
-        place="2", what="the same stream through run()", value=timing.ratio, unit="× the flat ladder", floor=0.1, aim=0.2,
-        ratio=timing.ratio, measured=spread(rates(MESSAGES, timing.own), "M messages/s"),
-        conditions=f"{MIX}; {ACCOUNTS:,} accounts at random, every message acknowledged, margined, settled, guards re-armed; "
-        f"{1 - refused / MESSAGES:.2%} accepted, {flat.fills:,} fills, {checks:,} units re-checked; "
+        place="2", what="the same stream through run()", value=timing.ratio, unit="× the flat ladder", floor=0.1,
+        aim=0.2, ratio=timing.ratio, measured=spread(rates(MESSAGES, timing.own), "M messages/s"),
+        conditions=f"{MIX}; {ACCOUNTS:,} accounts at random, every message acknowledged, margined, settled, guards "
+        f"re-armed; {1 - refused / MESSAGES:.2%} accepted, {flat.fills:,} fills, {checks:,} units re-checked; "
         f"calls of {venues.EVENTS_PER_CALL:,} events; flat ladder {median(rates(MESSAGES, timing.base)):.1f} M/s"))

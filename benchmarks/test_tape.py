@@ -35,8 +35,8 @@ def recorded() -> bool:
 def scenario(refill: str) -> Scenario:
     """The replay of the captures, or of a synthetic market where they are not there, with 100,000 accounts."""
     feed = {"files": [str(path) for path in CAPTURES]} if recorded() else {"synthetic": SYNTHETIC}
-    return build_scenario({"profile": "binance_um", "feed": feed, "population": {"accounts": ACCOUNTS, "open_interest": "20000"},
-                           "venue": {"index": {"feedback_ppm": 300_000}},
+    return build_scenario({"profile": "binance_um", "feed": feed, "venue": {"index": {"feedback_ppm": 300_000}},
+                           "population": {"accounts": ACCOUNTS, "open_interest": "20000"},
                            "run": {"seed": 1, "refills": [refill], "modes": ["overlay"]}}, ())
 
 
@@ -84,17 +84,19 @@ def test_whole_tape(benchmark, refill):
         prepare.rows = rows[first:first + EVENTS]
         return prepare.exchange, prepare.rows
 
+    prepare()
+    before = int(prepare.exchange.state.io.control[0]["guard_checks"])
     timing = measure(benchmark, ROUNDS, prepare, play)
     per_second, control = rates(EVENTS, timing.own), prepare.exchange.state.io.control[0]
-    kinds = {codes.EVENT_NAME[kind]: int((prepare.rows["kind"] == kind).sum()) for kind in np.unique(prepare.rows["kind"])}
-    mix = ", ".join(f"{count:,} {name}" for name, count in sorted(kinds.items(), key=lambda item: -item[1])[:4])
+    kinds, counts = np.unique(prepare.rows["kind"], return_counts=True)
+    mix = ", ".join(f"{count:,} {codes.EVENT_NAME[int(kind)]}" for kind, count in zip(kinds, counts, strict=True))
+    feed = "Binance USD-M captures of 2023-04-04 and 05" if recorded() else "a synthetic market"
     report(benchmark, Row(
-        place="5a" if refill == "none" else "5b", what=f"whole loop, L2 + trades tape, refill {refill}", value=median(per_second),
-        unit="M events/s", floor=3.0, aim=8.0, measured=spread(per_second, "M events/s"),
-        conditions=f"{'Binance USD-M captures of 2023-04-04 and 05' if recorded() else 'synthetic market'} repeated to {EVENTS:,} "
-        f"events ({mix}); {ACCOUNTS:,} accounts, computed mark, index feedback 30 %, through Exchange.submit, run, outcomes with "
-        f"digest; {int(control['guard_checks']):,} units checked since the start, {int(control['liquidation_seq']):,} accounts "
-        "liquidated; seeding excluded"))
+        place="5a" if refill == "none" else "5b", what=f"whole loop, L2 + trades tape, refill {refill}",
+        value=median(per_second), unit="M events/s", floor=3.0, aim=8.0, measured=spread(per_second, "M events/s"),
+        conditions=f"{feed}, repeated to {EVENTS:,} events ({mix}); {ACCOUNTS:,} accounts, computed mark, index feedback "
+        f"30 %; through Exchange.submit, run and outcomes, digest included; {int(control['guard_checks']) - before:,} "
+        f"units checked, {int(control['liquidation_seq']):,} accounts liquidated; seeding excluded"))
 
 
 @pytest.mark.skipif(not recorded(), reason="the recorded captures are not there (DELEVERAGE_SHARED)")
@@ -113,7 +115,8 @@ def test_capture_to_tape(benchmark, written, tmp_path):
     rows, lines = len(convert.tape), int(convert.tape.reports[-1]["lines"])
     per_second = [rows / second / 1e3 for second in timing.own]
     report(benchmark, Row(
-        place="6b" if written else "6a", what="capture → tape" + (", written to Parquet" if written else ", in memory"),
+        place="6b" if written else "6a",
+        what="capture → tape, written to Parquet" if written else "capture → tape, in memory",
         value=median(per_second), unit="k rows/s", floor=300, aim=1_000, measured=spread(per_second, "k rows/s", 0),
         conditions=f"rows of the tape: {rows:,} out of {lines:,} lines of two gzipped captures "
         f"({lines / median(timing.own) / 1e3:.0f} k lines/s); wall time"))

@@ -57,5 +57,6 @@ def finish(state: State) -> None:
 
 def touch(state: State) -> None:
     """Write zeros over the fresh pools, so that the first use of a page is not measured as work of the loop."""
-    for array in (state.ledger.positions, state.guards.guards, state.book.orders, state.book.ids, state.io.outbox[:65_536]):
+    book, outbox = state.book, state.io.outbox[:65_536]
+    for array in (state.ledger.positions, state.guards.guards, book.orders, book.ids, outbox):
         array.view(np.uint8)[:] |= 0
