@@ -1,4 +1,4 @@
-"""A crowd of cross accounts on twenty instruments, seeded through events, and the vectorised scan that guards replace."""
+"""A crowd of cross accounts on twenty instruments, seeded through events, and the scan that guards replace."""
 
 from pathlib import Path
 
@@ -18,9 +18,9 @@ FUND = 10**15
 class Crowd:
     """`accounts` accounts with two positions each, one of the first and one of the last ten instruments.
 
-    Every position was opened with another account of the crowd at the first mark; cash is the value of both over a leverage
-    drawn from LEVERAGE. A bid and an ask of recorded size far larger than the crowd stand at the first mark, so that a
-    liquidation order always fills and its position ends there.
+    Every position was opened with another account of the crowd at the first mark; cash is the value of both over a
+    leverage drawn from LEVERAGE. A bid and an ask of recorded size, far larger than the crowd, stand at the first mark:
+    a liquidation order fills there, and the insurance fund gets no positions.
     """
 
     def __init__(self, accounts: int, seed: int = 5):
@@ -114,7 +114,7 @@ class Crowd:
 
 
 class Scan:
-    """The vectorised scan: the positions as whole columns in account order, gathered beforehand; nothing is allocated."""
+    """The vectorised scan: positions as whole columns in account order, gathered beforehand; it allocates nothing."""
 
     def __init__(self, crowd: Crowd):
         ledger, prices = crowd.state.ledger, crowd.state.prices
@@ -125,13 +125,14 @@ class Scan:
         self.lots, self.instrument = positions["lots"][slots], positions["instrument"][slots].astype(np.intp)
         self.unit = int(crowd.record["mark_unit"])
         self.constant = ledger.wallets["cash"][users] - positions["entry_value"][slots].sum(axis=0)
+        # Tiers that no position can be in soon are left out.
         largest = int((np.abs(self.lots) * self.markets["mark_sub"][self.instrument]).max()) * self.unit
         self.tiers = [tier for tier in prices.tiers[:int(crowd.record["tier_count"])] if tier["floor"] <= largest * 1.1]
         self.value, self.need, self.tier = (np.zeros_like(self.lots) for _ in range(3))
         self.health = np.zeros(crowd.accounts, np.int64)
 
     def compute(self) -> None:
-        """Equity minus maintenance by account, exact. Maintenance is convex in the notional: the maximum over the tiers."""
+        """Equity minus maintenance by account, exact. Maintenance is convex: the maximum over the tiers."""
         np.take(self.markets["mark_sub"] * self.unit, self.instrument, out=self.value)
         self.value *= self.lots
         np.add(self.value[0], self.value[1], out=self.health)

@@ -20,7 +20,7 @@ def run_python(*arguments: str, **settings: str) -> str:
     """Run this Python in a process of its own; returns what it printed."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | settings
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=True, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
+                          capture_output=True).stdout
 
 
 def test_memory(benchmark):
@@ -49,8 +49,8 @@ def test_warmup(benchmark, cache):
     after, wall = os.times(), timing.own[0]
     work = after.children_user + after.children_system - before.children_user - before.children_system
     report(benchmark, Row(
-        place="8a", what="`deleverage warmup` from nothing", value=wall, unit="s", floor=90, aim=45, less_is_better=True,
-        measured=f"{wall:.1f} s", conditions=f"{os.cpu_count()} cores, empty cache folder; wall time, {work:.1f} s of "
+        place="8a", what="`deleverage warmup` from nothing", value=wall, unit="s", floor=90, aim=45,
+        less_is_better=True, measured=f"{wall:.1f} s", conditions=f"{os.cpu_count()} cores, empty cache folder; wall time, {work:.1f} s of "
         "processor time in it"))
 
 

@@ -94,8 +94,8 @@ def test_whole_tape(benchmark, refill):
     report(benchmark, Row(
         place="5a" if refill == "none" else "5b", what=f"whole loop, L2 + trades tape, refill {refill}",
         value=median(per_second), unit="M events/s", floor=3.0, aim=8.0, measured=spread(per_second, "M events/s"),
-        conditions=f"{feed}, repeated to {EVENTS:,} events ({mix}); {ACCOUNTS:,} accounts, computed mark, index feedback "
-        f"30 %; through Exchange.submit, run and outcomes, digest included; {int(control['guard_checks']) - before:,} "
+        conditions=f"{feed}, repeated to {EVENTS:,} events ({mix}); {ACCOUNTS:,} accounts, computed mark, index "
+        f"feedback 30 %; through Exchange.submit, run and outcomes, digest included; {int(control['guard_checks']) - before:,} "
         f"units checked, {int(control['liquidation_seq']):,} accounts liquidated; seeding excluded"))
 
 

@@ -13,7 +13,7 @@ from exchange.state import Book, State
 
 
 def check(state: State, full: bool = True) -> None:
-    """Raise `InvariantError` naming the first rule that does not hold. Without `full` only the O(1) sums are looked at."""
+    """Raise `InvariantError` naming the first rule that does not hold; without `full` only the running sums count."""
     _check_sums(state)
     if full:
         _check_nil(state)
@@ -32,7 +32,9 @@ def _require(holds: bool, rule: str, where: str) -> None:
 
 def _check_sums(state: State) -> None:
     for asset, total in enumerate(state.ledger.totals):
-        _require(total["balance"] == total["deposits"] - total["withdrawals"], "MON-1", f"asset {asset}: running balance")
+        _require(
+            total["balance"] == total["deposits"] - total["withdrawals"], "MON-1", f"asset {asset}: running balance"
+        )
     for instrument, market in enumerate(state.prices.markets):
         _require(market["net_lots"] == 0, "POS-1", f"instrument {instrument}: positions sum to {market['net_lots']}")
 
@@ -40,23 +42,35 @@ def _check_sums(state: State) -> None:
 def _check_nil(state: State) -> None:
     pools = (state.book.orders, state.book.externals, state.ledger.positions)
     for pool in pools:
-        _require(not any(np.any(pool[0][name]) for name in pool.dtype.names), "NIL", f"slot 0 of {pool.dtype.names[0]}… was written")
+        _require(
+            not any(np.any(pool[0][name]) for name in pool.dtype.names),
+            "NIL",
+            f"slot 0 of {pool.dtype.names[0]}… was written",
+        )
 
 
 def _check_positions(state: State) -> None:
     wallets, positions, totals = state.ledger.wallets, state.ledger.positions, state.ledger.totals
     high = int(state.io.control[0]["position_high"])
-    held = positions[1:high + 1]
+    held = positions[1 : high + 1]
     assets = len(totals)
     _require(bool(np.all(held["entry_value"][held["lots"] == 0] == 0)), "MON-2", "a flat position keeps an entry value")
     for asset, total in enumerate(totals):
         mine = held["wallet"] % assets == asset
-        money = int(wallets["cash"][asset::assets].sum()) + int(held["isolated_margin"][mine].sum()) - int(held["entry_value"][mine].sum())
+        money = (
+            int(wallets["cash"][asset::assets].sum())
+            + int(held["isolated_margin"][mine].sum())
+            - int(held["entry_value"][mine].sum())
+        )
         _require(money == total["deposits"] - total["withdrawals"], "MON-1", f"asset {asset}: holds {money}")
     for instrument, market in enumerate(state.prices.markets):
         lots = held["lots"][held["instrument"] == instrument]
         _require(int(lots.sum()) == 0, "POS-1", f"instrument {instrument}")
-        _require(int(lots[lots > 0].sum()) == market["open_interest_lots"], "POS-2", f"instrument {instrument}: open interest")
+        _require(
+            int(lots[lots > 0].sum()) == market["open_interest_lots"],
+            "POS-2",
+            f"instrument {instrument}: open interest",
+        )
         users = held[(held["instrument"] == instrument) & (held["wallet"] // assets >= codes.FIRST_USER)]
         limit = state.prices.instruments[instrument]["position_max_lots"]
         _require(bool(np.all(np.abs(users["lots"]) <= limit)), "POS-3", f"instrument {instrument}: position limit")
@@ -64,8 +78,10 @@ def _check_positions(state: State) -> None:
 
 def walk_levels(book: Book, instrument: int, side: int, count: int) -> list[tuple[int, int]]:
     """(ticks, lots) of the best `count` levels, found by reading the bitmap row itself."""
-    return [(ticks, int(book.levels[_level(book, instrument, side, ticks)]["lots"]))
-            for ticks in _live_ticks(book, instrument, side)[:count]]
+    return [
+        (ticks, int(book.levels[_level(book, instrument, side, ticks)]["lots"]))
+        for ticks in _live_ticks(book, instrument, side)[:count]
+    ]
 
 
 def _level(book: Book, instrument: int, side: int, ticks: int) -> int:
@@ -75,7 +91,7 @@ def _level(book: Book, instrument: int, side: int, ticks: int) -> int:
 def _live_ticks(book: Book, instrument: int, side: int) -> list[int]:
     ladder = book.ladders[2 * instrument + side]
     base, size = int(ladder["word_base0"]), (int(ladder["ticks_max"]) >> 6) + 1
-    words = book.words[base:base + size]
+    words = book.words[base : base + size]
     ticks = [(int(i) << 6) + bit for i in np.flatnonzero(words) for bit in range(64) if int(words[i]) >> bit & 1]
     return ticks if side == codes.ASK else ticks[::-1]
 
@@ -95,7 +111,9 @@ def _check_book(state: State, instrument: int) -> None:
     simulated = 0
     for side in (codes.BID, codes.ASK):
         live = _live_ticks(book, instrument, side)
-        _require((live[0] if live else 0) == best[side], "BK-1", f"instrument {instrument} side {side}: best {best[side]}")
+        _require(
+            (live[0] if live else 0) == best[side], "BK-1", f"instrument {instrument} side {side}: best {best[side]}"
+        )
         for ticks in live:
             level = book.levels[_level(book, instrument, side, ticks)]
             slots = queue(book, instrument, side, ticks)
@@ -104,18 +122,28 @@ def _check_book(state: State, instrument: int) -> None:
             before = joined = 0
             for slot in slots:
                 order = book.orders[slot]
-                _require(order["prev"] == before and order["side"] == side and order["ticks"] == ticks, "BK-2", where + f": slot {slot}")
+                _require(
+                    order["prev"] == before and order["side"] == side and order["ticks"] == ticks,
+                    "BK-2",
+                    where + f": slot {slot}",
+                )
                 _require(order["priority_seq"] > joined, "BK-3", where + f": slot {slot}")
                 joined = order["priority_seq"]
                 _require(0 < order["leaves_lots"] <= order["order_lots"], "BK-4", where + f": slot {slot}")
                 simulated += int(order["leaves_lots"]) if order["account"] != codes.EXTERNAL else 0
                 before = slot
-            _require(level["lots"] == sum(int(book.orders[slot]["leaves_lots"]) for slot in slots), "BK-2", where + ": lots")
+            _require(
+                level["lots"] == sum(int(book.orders[slot]["leaves_lots"]) for slot in slots), "BK-2", where + ": lots"
+            )
     _require(simulated == book.books[instrument]["order_lots"], "BK-2", f"instrument {instrument}: live order lots")
     for external in externals(book, instrument):
         order = book.orders[external["order"]]
         _require(0 <= external["displaced_lots"] <= external["lots"], "EXT-1", f"ticks {external['ticks']}: displaced")
-        _require(order["leaves_lots"] == external["lots"] - external["displaced_lots"], "EXT-1", f"ticks {external['ticks']}: leaves")
+        _require(
+            order["leaves_lots"] == external["lots"] - external["displaced_lots"],
+            "EXT-1",
+            f"ticks {external['ticks']}: leaves",
+        )
 
 
 def externals(book: Book, instrument: int) -> list[Any]:
@@ -130,20 +158,33 @@ def externals(book: Book, instrument: int) -> list[Any]:
 def _check_ids(state: State) -> None:
     book = state.book
     taken = book.ids[book.ids["order_id"] != 0]
-    live = {int(slot) for slot in np.flatnonzero((book.orders["account"] != codes.EXTERNAL) & (book.orders["leaves_lots"] > 0))}
+    live = {
+        int(slot)
+        for slot in np.flatnonzero((book.orders["account"] != codes.EXTERNAL) & (book.orders["leaves_lots"] > 0))
+    }
     _require({int(slot) for slot in taken["slot"]} == live, "BK-5", "ids and live orders differ")
-    _require(all(book.orders[row["slot"]]["order_id"] == row["order_id"] for row in taken), "BK-5", "an id names another order")
+    _require(
+        all(book.orders[row["slot"]]["order_id"] == row["order_id"] for row in taken),
+        "BK-5",
+        "an id names another order",
+    )
     free, slot = 0, int(book.pools[0]["order_free"])
     while slot:
         free += 1
         slot = int(book.orders[slot]["next"])
         _require(free <= len(book.orders), "BK-5", "the free list is cyclic")
-    _require(free + int(book.pools[0]["order_live"]) == book.pools[0]["order_high"], "BK-5", "live + free differ from the pool")
+    _require(
+        free + int(book.pools[0]["order_live"]) == book.pools[0]["order_high"],
+        "BK-5",
+        "live + free differ from the pool",
+    )
 
 
 def _check_open_orders(state: State) -> None:
     sums: dict[int, list[int]] = {}
-    for slot in np.flatnonzero((state.book.orders["account"] > codes.EXTERNAL) & (state.book.orders["leaves_lots"] > 0)):
+    for slot in np.flatnonzero(
+        (state.book.orders["account"] > codes.EXTERNAL) & (state.book.orders["leaves_lots"] > 0)
+    ):
         order = state.book.orders[slot]
         if not order["flags"] & codes.REDUCE_ONLY:
             row = sums.setdefault(int(order["position"]), [0, 0, 0, 0])
@@ -160,7 +201,7 @@ def _check_open_orders(state: State) -> None:
 def maintenance(state: State, instrument: int, notional: int) -> int:
     """Maintenance margin of a notional, from the tier table."""
     record = state.prices.instruments[instrument]
-    tiers = state.prices.tiers[record["tier_base"]:record["tier_base"] + record["tier_count"]]
+    tiers = state.prices.tiers[record["tier_base"] : record["tier_base"] + record["tier_count"]]
     tier = [t for t in tiers if t["floor"] <= notional][-1]
     return -(-notional * int(tier["maintenance_ppm"]) // 1_000_000) - int(tier["cum"])
 
@@ -173,7 +214,9 @@ def unit_health(state: State, pocket: int, legs: list[Any], moved: dict[int, int
         mark = moved.get(instrument, int(state.prices.markets[instrument]["mark_sub"]))
         if mark:
             value = mark * int(state.prices.instruments[instrument]["mark_unit"]) * int(leg["lots"])
-            health += value - int(leg["entry_value"]) - (maintenance(state, instrument, abs(value)) if maintained else 0)
+            health += (
+                value - int(leg["entry_value"]) - (maintenance(state, instrument, abs(value)) if maintained else 0)
+            )
     return health
 
 
@@ -207,7 +250,9 @@ def _check_units(state: State) -> None:
         health = unit_health(state, pocket, legs, {}, not fund)
         where = f"unit {unit}: health {health}, stage {stage}"
         if stage != codes.STAGE_NONE:
-            _require(not any(guards[2 * p + d]["mark_sub"] for p in slots for d in (0, 1)), "LIQ-3", where + ", but armed")
+            _require(
+                not any(guards[2 * p + d]["mark_sub"] for p in slots for d in (0, 1)), "LIQ-3", where + ", but armed"
+            )
             continue
         _require(health >= 0 or fund, "LIQ-3", where)
         if health >= 0:
@@ -228,9 +273,11 @@ def _check_guards(state: State, unit: int, pocket: int, slots: list[int], mainta
         _require(guards[2 * p + (1 if long else 0)]["mark_sub"] == 0, "GRD-1", f"position {p}: guard on its safe side")
         if state.prices.markets[instrument]["mark_sub"]:
             top = int(record["ticks_max"]) * int(record["mark_per_tick"])
-            corner[instrument] = (guard + 1 if long else (guard or top + 1) - 1)
+            corner[instrument] = guard + 1 if long else (guard or top + 1) - 1
     legs = [positions[p] for p in slots]
-    _require(unit_health(state, pocket, legs, corner, maintained) >= 0, "GRD-1", f"unit {unit}: breached before its guards")
+    _require(
+        unit_health(state, pocket, legs, corner, maintained) >= 0, "GRD-1", f"unit {unit}: breached before its guards"
+    )
     if len(slots) == 1 and count and maintained:
         at = {k: v - 1 if legs[0]["lots"] > 0 else v + 1 for k, v in corner.items()}
         _require(unit_health(state, pocket, legs, at, maintained) < 0, "GRD-2", f"unit {unit}: healthy at its guard")
@@ -241,8 +288,21 @@ def dump(state: State) -> dict[str, Any]:
     """The live content of a state as plain values, in canonical order; derived guards left out."""
     wallets, positions, totals = state.ledger.wallets, state.ledger.positions, state.ledger.totals
     assets, book = len(totals), state.book
-    keep_wallets = np.flatnonzero((wallets["open"] != 0) & ((np.arange(len(wallets)) >= codes.FIRST_USER * assets) | (wallets["cash"] != 0)))
-    names = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots", "leverage_e2", "mode", "stage")
+    keep_wallets = np.flatnonzero(
+        (wallets["open"] != 0) & ((np.arange(len(wallets)) >= codes.FIRST_USER * assets) | (wallets["cash"] != 0))
+    )
+    names = (
+        "lots",
+        "entry_value",
+        "isolated_margin",
+        "bid_value",
+        "ask_value",
+        "bid_lots",
+        "ask_lots",
+        "leverage_e2",
+        "mode",
+        "stage",
+    )
     held = {}
     for p in range(1, int(state.io.control[0]["position_high"]) + 1):
         row = positions[p]
@@ -252,24 +312,59 @@ def dump(state: State) -> dict[str, Any]:
     books, levels = {}, {}
     for instrument in range(len(book.books)):
         for side in (codes.BID, codes.ASK):
-            rows = [(ticks, [(int(book.orders[s]["order_id"]), int(book.orders[s]["account"]), int(book.orders[s]["leaves_lots"]))
-                             for s in queue(book, instrument, side, ticks)]) for ticks in _live_ticks(book, instrument, side)]
+            rows = [
+                (
+                    ticks,
+                    [
+                        (
+                            int(book.orders[s]["order_id"]),
+                            int(book.orders[s]["account"]),
+                            int(book.orders[s]["leaves_lots"]),
+                        )
+                        for s in queue(book, instrument, side, ticks)
+                    ],
+                )
+                for ticks in _live_ticks(book, instrument, side)
+            ]
             if rows:
                 books[instrument, side] = rows
         for e in externals(book, instrument):
             levels[instrument, int(e["side"]), int(e["ticks"])] = tuple(
-                int(e[name]) for name in ("recorded_lots", "lots", "displaced_lots", "printed_lots", "extrapolated"))
-    market_names = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_sub", "last_ticks", "funding_rate_ppb", "next_funding_ns",
-                    "shift_ticks", "index_shift_sub", "depth_ppm", "basis_sum_sub", "basis_count", "open_interest_lots", "halted")
+                int(e[name]) for name in ("recorded_lots", "lots", "displaced_lots", "printed_lots", "extrapolated")
+            )
+    market_names = (
+        "recorded_index_sub",
+        "index_sub",
+        "recorded_mark_sub",
+        "mark_sub",
+        "last_ticks",
+        "funding_rate_ppb",
+        "next_funding_ns",
+        "shift_ticks",
+        "index_shift_sub",
+        "depth_ppm",
+        "basis_sum_sub",
+        "basis_count",
+        "open_interest_lots",
+        "halted",
+    )
     count = int(state.io.control[0]["timer_count"])
-    timers = sorted(tuple(int(t[name]) for name in ("ts_ns", "priority", "account", "order", "kind")) for t in state.io.timers[1:count + 1])
+    timers = sorted(
+        tuple(int(t[name]) for name in ("ts_ns", "priority", "account", "order", "kind"))
+        for t in state.io.timers[1 : count + 1]
+    )
     return {
-        "wallets": {(int(w) // assets, int(w) % assets): (int(wallets[w]["cash"]), int(wallets[w]["stage"])) for w in keep_wallets},
+        "wallets": {
+            (int(w) // assets, int(w) % assets): (int(wallets[w]["cash"]), int(wallets[w]["stage"]))
+            for w in keep_wallets
+        },
         "positions": dict(sorted(held.items())),
         "books": books,
         "externals": dict(sorted(levels.items())),
-        "markets": {k: (*(int(m[name]) for name in market_names), int(book.books[k]["crossed_levels"]))
-                    for k, m in enumerate(state.prices.markets)},
+        "markets": {
+            k: (*(int(m[name]) for name in market_names), int(book.books[k]["crossed_levels"]))
+            for k, m in enumerate(state.prices.markets)
+        },
         "timers": timers,
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(totals)},
     }

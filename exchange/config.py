@@ -243,20 +243,27 @@ def compile_venue(venue: Venue) -> Compiled:
         fees = fees_of(venue, instrument)
         record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
         if fees.maker_ppm + fees.taker_ppm < 0:
-            raise ConfigError(f"{where}.fees", "maker_ppm + taker_ppm is negative: every trade would lose the venue money")
+            raise ConfigError(
+                f"{where}.fees", "maker_ppm + taker_ppm is negative: every trade would lose the venue money"
+            )
         record["liquidation_ppm"] = fees.liquidation_ppm
         record["tier_base"], record["tier_count"] = len(tiers), len(instrument.tiers)
         tiers += _compile_tiers(instrument, quantum, where)
         record["constituent_base"], record["constituent_count"] = len(constituents), len(instrument.constituents)
         constituents += [(0, 0, constituent.weight_ppm) for constituent in instrument.constituents]
         if venue.index.rule != "composite" and not instrument.constituents:
-            raise ConfigError(f"{where}.constituents", f"index rule {venue.index.rule!r} needs at least one constituent")
+            raise ConfigError(
+                f"{where}.constituents", f"index rule {venue.index.rule!r} needs at least one constituent"
+            )
         if venue.index.rule == "weighted" and sum(c.weight_ppm for c in instrument.constituents) != 1_000_000:
             raise ConfigError(f"{where}.constituents", "weights must add up to 1000000 ppm")
     _check_bounds(venue, records)
     if venue.capacity.outcomes < codes.OUTCOMES_PER_ORDER * venue.capacity.orders + codes.OUTCOMES_PER_STEP:
-        raise ConfigError("$.venue.capacity.outcomes", f"must be at least {codes.OUTCOMES_PER_ORDER} * orders + {codes.OUTCOMES_PER_STEP}, "
-                          "the most that one event can emit")
+        raise ConfigError(
+            "$.venue.capacity.outcomes",
+            f"must be at least {codes.OUTCOMES_PER_ORDER} * orders + {codes.OUTCOMES_PER_STEP}, "
+            "the most that one event can emit",
+        )
     tier_records = np.array(tiers, dtype=schema.TIER)
     source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
     for k, row in enumerate(constituents):
@@ -270,11 +277,17 @@ def _compile_units(record: np.void, instrument: Instrument, quantum: Decimal, wh
     money = tick * lot * multiplier
     unit_value = money / quantum
     if unit_value != unit_value.to_integral_value():
-        raise ConfigError(f"{where}.tick", f"tick * lot * multiplier = {money.normalize():f} is not a whole number of "
-                          f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do")
+        raise ConfigError(
+            f"{where}.tick",
+            f"tick * lot * multiplier = {money.normalize():f} is not a whole number of "
+            f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do",
+        )
     if int(unit_value) % instrument.mark_per_tick:
-        raise ConfigError(f"{where}.mark_per_tick", f"{instrument.mark_per_tick} does not divide the {int(unit_value)} "
-                          f"quanta of one tick and lot; a quantum of {money.normalize() / instrument.mark_per_tick:f} would do")
+        raise ConfigError(
+            f"{where}.mark_per_tick",
+            f"{instrument.mark_per_tick} does not divide the {int(unit_value)} "
+            f"quanta of one tick and lot; a quantum of {money.normalize() / instrument.mark_per_tick:f} would do",
+        )
     record["unit_value"] = int(unit_value)
     record["mark_unit"] = int(unit_value) // instrument.mark_per_tick
     record["mark_per_tick"] = instrument.mark_per_tick
@@ -301,6 +314,10 @@ def _compile_tiers(instrument: Instrument, quantum: Decimal, where: str) -> list
             floor = units.whole(_number(f"{place}.floor", tier.floor, positive=False), quantum)
         except ValueError as error:
             raise ConfigError(f"{place}.floor", str(error)) from None
+        if floor >= MONEY_MAX:
+            raise ConfigError(
+                f"{place}.floor", f"{tier.floor} is {floor} quanta, beyond 2**62; a larger quantum would do"
+            )
         if not rows:
             if floor != 0:
                 raise ConfigError(f"{place}.floor", f"the first tier starts at 0, got {tier.floor}")
@@ -315,8 +332,11 @@ def _compile_tiers(instrument: Instrument, quantum: Decimal, where: str) -> list
             raise ConfigError(f"{place}.leverage_max", "leverage must not rise from tier to tier")
         jump = floor * (tier.maintenance_ppm - before[2])
         if jump % 1_000_000:
-            raise ConfigError(f"{place}.floor", f"{tier.floor} makes the tier's cumulative amount a fraction of a quantum; "
-                              "margin would jump at its edge")
+            raise ConfigError(
+                f"{place}.floor",
+                f"{tier.floor} makes the tier's cumulative amount a fraction of a quantum; "
+                "margin would jump at its edge",
+            )
         rows.append((floor, before[1] + jump // 1_000_000, tier.maintenance_ppm, tier.leverage_max * 100))
     if any(row[2] >= 1_000_000 for row in rows):
         raise ConfigError(f"{where}.tiers", "a maintenance rate must stay below 1000000 ppm")
@@ -335,8 +355,11 @@ def _check_bounds(venue: Venue, records: np.ndarray) -> None:
             if bound >= MONEY_MAX:
                 factor = Decimal(10) ** len(str(bound // MONEY_MAX))
                 asset = venue.assets[int(record["asset"])]
-                raise ConfigError(f"{where}.{field}", f"value at price_max reaches {bound} quanta, beyond 2**62; a quantum of "
-                                  f"{units.decimal(asset.quantum) * factor:f} for {asset.name} would do, or a lower {field} or price_max")
+                raise ConfigError(
+                    f"{where}.{field}",
+                    f"value at price_max reaches {bound} quanta, beyond 2**62; a quantum of "
+                    f"{units.decimal(asset.quantum) * factor:f} for {asset.name} would do, or a lower {field}",
+                )
 
 
 def _compile_policy(venue: Venue) -> np.ndarray:

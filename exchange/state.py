@@ -1,7 +1,7 @@
 """The venue's whole state: five small groups of record arrays, allocated once from the configuration.
 
-Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL and 0 means none everywhere. A ladder over
-every legal price costs only the pages that are touched.
+Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL and 0 means none everywhere. A ladder
+over every legal price costs only the pages that are touched.
 """
 
 from typing import Any, NamedTuple
@@ -86,7 +86,7 @@ def aligned_zeros(shape: int, dtype: Any) -> np.ndarray:
     size = shape * np.dtype(dtype).itemsize
     raw = np.zeros(size + CACHE_LINE, np.uint8)
     start = -raw.ctypes.data % CACHE_LINE
-    return raw[start:start + size].view(dtype)
+    return raw[start : start + size].view(dtype)
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:
@@ -109,18 +109,49 @@ def allocate(venue: config.Venue) -> State:
     positions = capacity.positions + 2 * count + 1
     ladders, levels, words = _ladders(instruments["ticks_max"])
     zeros = aligned_zeros
-    book = Book(zeros(count, schema.BOOK), ladders, zeros(words, np.uint64), zeros(levels, schema.LEVEL),
-                zeros(capacity.orders + 1, schema.ORDER), zeros(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
-                zeros(_hash_size(capacity.orders + 1), schema.ID_SLOT), zeros(1, schema.POOLS))
-    guards = Guards(ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), zeros(2 * positions, schema.GUARD))
-    prices = Prices(instruments.copy(), zeros(count, schema.MARKET), compiled.tiers, compiled.constituents.copy(),
-                    zeros(count * venue.mark.samples, np.int64), compiled.policy)
+    book = Book(
+        zeros(count, schema.BOOK),
+        ladders,
+        zeros(words, np.uint64),
+        zeros(levels, schema.LEVEL),
+        zeros(capacity.orders + 1, schema.ORDER),
+        zeros(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
+        zeros(_hash_size(capacity.orders + 1), schema.ID_SLOT),
+        zeros(1, schema.POOLS),
+    )
+    guards = Guards(
+        ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), zeros(2 * positions, schema.GUARD)
+    )
+    prices = Prices(
+        instruments.copy(),
+        zeros(count, schema.MARKET),
+        compiled.tiers,
+        compiled.constituents.copy(),
+        zeros(count * venue.mark.samples, np.int64),
+        compiled.policy,
+    )
     units = wallets + positions
     # a heap slot for each unit and each recurring timer, and the scratch slot
-    io = IO(zeros(capacity.outcomes, schema.OUTCOME), zeros(1, schema.CONTROL), zeros(units + 2 * count + 2, schema.TIMER),
-            zeros(units + 1, np.int32), zeros(wallets + 1, schema.RANK), zeros(max(64, 2 * count), np.int64))
-    state = State(book, Ledger(zeros(wallets, schema.WALLET), zeros(positions, schema.POSITION),
-                               zeros(positions, schema.LEG), zeros(assets, schema.TOTAL)), guards, prices, io)
+    io = IO(
+        zeros(capacity.outcomes, schema.OUTCOME),
+        zeros(1, schema.CONTROL),
+        zeros(units + 2 * count + 2, schema.TIMER),
+        zeros(units + 1, np.int32),
+        zeros(wallets + 1, schema.RANK),
+        zeros(max(64, 2 * count), np.int64),
+    )
+    state = State(
+        book,
+        Ledger(
+            zeros(wallets, schema.WALLET),
+            zeros(positions, schema.POSITION),
+            zeros(positions, schema.LEG),
+            zeros(assets, schema.TOTAL),
+        ),
+        guards,
+        prices,
+        io,
+    )
     prices.markets["depth_ppm"] = 1_000_000
     _open_system_accounts(state, assets)
     return state
@@ -130,7 +161,7 @@ def _open_system_accounts(state: State, assets: int) -> None:
     """Accounts 1-4 exist; EXTERNAL holds position slot 1 + instrument, INSURANCE the slots after them."""
     wallets, positions = state.ledger.wallets, state.ledger.positions
     for account in (codes.EXTERNAL, codes.INSURANCE, codes.FEES, codes.RESIDUE):
-        wallets["open"][account * assets:(account + 1) * assets] = 1
+        wallets["open"][account * assets : (account + 1) * assets] = 1
     instruments = state.prices.instruments
     slot = 1
     for account in (codes.EXTERNAL, codes.INSURANCE):

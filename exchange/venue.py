@@ -72,7 +72,9 @@ class Exchange:
         while True:
             events = self._pending[0] if self._pending else np.zeros(0, schema.EVENT)
             last = len(self._pending) < 2
-            horizon_ns = (0 if until is None else until_ns) if last else min(int(self._pending[1]["ts_ns"][0]), until_ns)
+            horizon_ns = (
+                (0 if until is None else until_ns) if last else min(int(self._pending[1]["ts_ns"][0]), until_ns)
+            )
             code = self._run_array(events, until_ns, horizon_ns)
             if code == codes.DONE or last:
                 break
@@ -81,7 +83,7 @@ class Exchange:
     def _run_array(self, events: np.ndarray, until_ns: int, horizon_ns: int) -> int:
         control, first = self.state.io.control[0], 0
         while True:
-            part = events[:first + EVENTS_PER_CALL]
+            part = events[: first + EVENTS_PER_CALL]
             ends = len(part) == len(events)
             stop_ns = horizon_ns if ends else min(int(events[len(part)]["ts_ns"]), until_ns)
             code = int(run_kernel(self.state, part, first, until_ns, stop_ns))
@@ -135,7 +137,9 @@ class Exchange:
     def copy(self) -> "Exchange":
         """An independent copy: what happens to it does not happen here."""
         twin = copy.copy(self)
-        twin.state = state.State(*(type(group)(*(state.aligned_copy(array) for array in group)) for group in self.state))
+        twin.state = state.State(
+            *(type(group)(*(state.aligned_copy(array) for array in group)) for group in self.state)
+        )
         twin._pending = list(self._pending)
         twin._drained = list(self._drained)
         twin._digest = self._digest.copy()

@@ -15,9 +15,19 @@ SMALL = {
     "name": "warmup",
     "assets": [{"name": "USDT", "quantum": "0.01"}],
     "capacity": {"accounts": 1, "positions": 1, "orders": 1, "external_levels": 1, "outcomes": 8192},
-    "instruments": [{"symbol": "X", "settle": "USDT", "tick": "1", "lot": "1", "price_max": "100", "order_max": "1",
-                     "position_max": "1", "open_interest_max": "1",
-                     "tiers": [{"floor": "0", "maintenance_ppm": 1, "leverage_max": 1}]}],
+    "instruments": [
+        {
+            "symbol": "X",
+            "settle": "USDT",
+            "tick": "1",
+            "lot": "1",
+            "price_max": "100",
+            "order_max": "1",
+            "position_max": "1",
+            "open_interest_max": "1",
+            "tiers": [{"floor": "0", "maintenance_ppm": 1, "leverage_max": 1}],
+        }
+    ],
 }
 
 

@@ -2,18 +2,51 @@
 
 import numpy as np
 
-from exchange.codes import (ASK, BAD_ACCOUNT, BAD_AMOUNT, BAD_FLAGS, BAD_INSTRUMENT, BAD_LEVERAGE, BAD_LOTS, BAD_PRICE, BID,
-                            CROSS, FIRST_USER, FUNDING, IN_LIQUIDATION, INSUFFICIENT_BALANCE, INSUFFICIENT_MARGIN,
-                            INSURANCE, ISOLATED, LEVERAGE_TIER, NOT_ISOLATED, OK, OPEN_INTEREST_CAP, POSITION_LIMIT,
-                            POSITION_OPEN, POSITIONS_FULL, STAGE_NONE)
+from exchange.codes import (
+    ASK,
+    BAD_ACCOUNT,
+    BAD_AMOUNT,
+    BAD_FLAGS,
+    BAD_INSTRUMENT,
+    BAD_LEVERAGE,
+    BAD_LOTS,
+    BAD_PRICE,
+    BID,
+    CROSS,
+    FIRST_USER,
+    FUNDING,
+    IN_LIQUIDATION,
+    INSUFFICIENT_BALANCE,
+    INSUFFICIENT_MARGIN,
+    INSURANCE,
+    ISOLATED,
+    LEVERAGE_TIER,
+    NOT_ISOLATED,
+    OK,
+    OPEN_INTEREST_CAP,
+    POSITION_LIMIT,
+    POSITION_OPEN,
+    POSITIONS_FULL,
+    STAGE_NONE,
+)
 from exchange.core.guards import disarm, touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import deposit, initial_margin, pay_residue, shift_margin, withdraw
-from exchange.core.margin import (account_of, exposure_of, find_position, in_liquidation, make_position, mark_value,
-                                  tier_limit, unit_of, wallet_equity, wallet_margin)
+from exchange.core.margin import (
+    account_of,
+    exposure_of,
+    find_position,
+    in_liquidation,
+    make_position,
+    mark_value,
+    tier_limit,
+    unit_of,
+    wallet_equity,
+    wallet_margin,
+)
 from exchange.core.match import book_trade
 from exchange.core.orders import instrument_exists, open_user, reachable_lots, wallet_for, wallet_of
-from exchange.core.outbox import answer, emit, refuse
+from exchange.core.outbox import answer, emit
 
 MONEY_MOVE_MAX = 1 << 52
 BILLION = 1_000_000_000
@@ -231,7 +264,11 @@ def transfer_margin(state, event):
 def check_pair(state, event, instrument, buyer, seller):
     """Checks of OPEN_POSITION before position slots are needed. Returns a code."""
     ledger, prices = state.ledger, state.prices
-    if buyer == seller or not open_user(ledger, prices, buyer, instrument) or not open_user(ledger, prices, seller, instrument):
+    if (
+        buyer == seller
+        or not open_user(ledger, prices, buyer, instrument)
+        or not open_user(ledger, prices, seller, instrument)
+    ):
         return BAD_ACCOUNT
     if event["qty"] < 1 or event["qty"] > prices.instruments[instrument]["order_max_lots"]:
         return BAD_LOTS
@@ -267,13 +304,18 @@ def open_position(state, event):
         done(state, event, code)
         return
     buyer_wallet, seller_wallet = wallet_for(prices, buyer, instrument), wallet_for(prices, seller, instrument)
-    if in_liquidation(ledger, wallet_unit(ledger, buyer_wallet, instrument)) or \
-            in_liquidation(ledger, wallet_unit(ledger, seller_wallet, instrument)):
+    if in_liquidation(ledger, wallet_unit(ledger, buyer_wallet, instrument)) or in_liquidation(
+        ledger, wallet_unit(ledger, seller_wallet, instrument)
+    ):
         done(state, event, IN_LIQUIDATION)
         return
     buyer_p = make_position(ledger, prices, state.io.control, buyer_wallet, instrument)
     seller_p = make_position(ledger, prices, state.io.control, seller_wallet, instrument)
-    code = check_pair_limits(state, instrument, buyer_p, seller_p, lots) if buyer_p != 0 and seller_p != 0 else POSITIONS_FULL
+    code = (
+        check_pair_limits(state, instrument, buyer_p, seller_p, lots)
+        if buyer_p != 0 and seller_p != 0
+        else POSITIONS_FULL
+    )
     if code == OK:
         book_trade(state, instrument, buyer_p, lots, np.int64(event["price"]), 0, 0)
         book_trade(state, instrument, seller_p, -lots, np.int64(event["price"]), 0, 0)
@@ -293,10 +335,24 @@ def pay_funding(state, instrument, p, rate_ppb):
     if rate_ppb == 0:
         money = np.int64(0)
     wallet = np.int64(ledger.positions[p]["wallet"])
-    pay_residue(ledger, p, np.int64(prices.policy[0]["assets"]), np.int64(prices.instruments[instrument]["asset"]), money)
+    pay_residue(
+        ledger, p, np.int64(prices.policy[0]["assets"]), np.int64(prices.instruments[instrument]["asset"]), money
+    )
     touch_position(ledger, state.io, p)
-    emit(state.io, FUNDING, 0, instrument, account_of(prices, wallet), 0, 0, np.int64(prices.markets[instrument]["mark_sub"]),
-         lots, money, 0, 0)
+    emit(
+        state.io,
+        FUNDING,
+        0,
+        instrument,
+        account_of(prices, wallet),
+        0,
+        0,
+        np.int64(prices.markets[instrument]["mark_sub"]),
+        lots,
+        money,
+        0,
+        0,
+    )
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Auto-deleveraging: who closes against a position that neither book nor fund could take. DESIGN §4 step 4; rule LIQ-5.
+"""Auto-deleveraging: who closes against what neither book nor fund could take. DESIGN §4 step 4; rule LIQ-5.
 
 The ranking is a binary heap made at one mark version for one (instrument, side), consumed from its top.
 """
@@ -17,7 +17,7 @@ ADL_STEP = 1024  # counterparties closed in one step
 
 @leaf
 def adl_score(ledger, prices, p, instrument):
-    """Profit ratio times effective leverage, in ppm; a losing position ranks by loss ratio over leverage, below all winners."""
+    """Profit ratio times effective leverage, in ppm; losers rank below all winners, by loss ratio over leverage."""
     lots, entry = np.int64(ledger.positions[p]["lots"]), np.int64(ledger.positions[p]["entry_value"])
     value = mark_value(prices, instrument, lots)
     pnl = value - entry
@@ -84,8 +84,11 @@ def make_ranking(state, instrument, long_side):
 def held_ranking(state, instrument, long_side):
     """Is the ranking held the one for this (instrument, side) at this mark version?"""
     control = state.io.control[0]
-    return (control["rank_instrument"] == instrument + 1 and control["rank_side"] == (1 if long_side else 0) and
-            control["rank_version"] == state.prices.markets[instrument]["mark_version"])
+    return (
+        control["rank_instrument"] == instrument + 1
+        and control["rank_side"] == (1 if long_side else 0)
+        and control["rank_version"] == state.prices.markets[instrument]["mark_version"]
+    )
 
 
 @leaf
@@ -107,7 +110,7 @@ def emit_adl(state, instrument, account, counterparty, ticks, lots, liquidation_
 
 @kernel
 def close_by_ranking(state, p, instrument, ticks, liquidation_id):
-    """Close position `p` at `ticks` against ranked counterparties, at most ADL_STEP of them. Returns whether none are left.
+    """Close position `p` at `ticks` against at most ADL_STEP ranked counterparties. Returns whether none are left.
 
     A counterparty that is not closed whole stays first in the ranking.
     """

@@ -1,19 +1,30 @@
 """Guards: exact margin checks without scanning. DESIGN §2 and "Guards" there.
 
-Health of a unit falls by at most `slope` per sub-tick that a mark moves against it, over the whole band up to the guard. So
-each leg gets a guard so far from the mark that the slack covers all legs' moves together; while no guard is crossed the
-unit cannot be breached. For a unit of one leg the guard is the liquidation price itself, solved through the tiers.
+Health of a unit falls by at most `slope` per sub-tick that a mark moves against it, over the whole band up to the
+guard. So each leg gets a guard so far from the mark that the slack covers all legs' moves together; while no guard is
+crossed the unit cannot be breached. For a unit of one leg the guard is the liquidation price itself, solved through the
+tiers.
 """
 
 import numpy as np
 
-from exchange.codes import (EXTERNAL, FEES, INSURANCE, LIQUIDATE, PRIORITY_LIQUIDATE, RESIDUE, STAGE_DETECTED,
-                            STAGE_NONE)
+from exchange.codes import EXTERNAL, FEES, INSURANCE, LIQUIDATE, PRIORITY_LIQUIDATE, RESIDUE, STAGE_DETECTED, STAGE_NONE
 from exchange.core.arith import MILLION, ceil_div, ppm_down, ppm_up
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ladder import clear_level, find_down, find_up, mark_level
-from exchange.core.margin import (first_leg, leg_of, maintenance, mark_value, next_leg, tier_of, unit_account,
-                                  unit_numbers, unit_of, unit_pocket, unit_stage)
+from exchange.core.margin import (
+    first_leg,
+    leg_of,
+    maintenance,
+    mark_value,
+    next_leg,
+    tier_of,
+    unit_account,
+    unit_numbers,
+    unit_of,
+    unit_pocket,
+    unit_stage,
+)
 from exchange.core.timers import push_timer
 
 DOWN, UP = 0, 1
@@ -105,15 +116,19 @@ def solve_long(prices, instrument, constant, lots, mark_sub):
 @leaf
 def solve_short(prices, instrument, constant, lots, mark_sub):
     """The lowest mark at which a one-leg short unit is breached. Health falls as the mark rises."""
-    slope = -lots * np.int64(prices.instruments[instrument]["mark_unit"])
+    record = prices.instruments[instrument]
+    slope = -lots * np.int64(record["mark_unit"])
     tier = tier_of(prices, instrument, slope * mark_sub)
-    last = np.int64(prices.instruments[instrument]["tier_base"]) + np.int64(prices.instruments[instrument]["tier_count"]) - 1
+    last = np.int64(record["tier_base"]) + np.int64(record["tier_count"]) - 1
     while tier < last:
         edge = ceil_div(np.int64(prices.tiers[tier + 1]["floor"]), slope)  # lowest mark of the next tier
         if health_at(prices, instrument, constant, lots, edge) < 0:
             break
         tier += 1
     have = constant + np.int64(prices.tiers[tier]["cum"])
+    top = (np.int64(record["ticks_max"]) + 1) * np.int64(record["mark_per_tick"])
+    if have // slope > 2 * top:  # rates are below one, so the breach lies beyond the ladder
+        return top
     guess = max(mark_sub, have // slope * MILLION // (MILLION + np.int64(prices.tiers[tier]["maintenance_ppm"])))
     while health_at(prices, instrument, constant, lots, guess) >= 0:
         guess += 1
@@ -124,7 +139,7 @@ def solve_short(prices, instrument, constant, lots, mark_sub):
 
 @leaf
 def worst_slope(prices, instrument, value, slope, maintained):
-    """Most that health can fall per sub-tick over the band: long at the lowest rate, short at its tier's (the band ends there)."""
+    """Most that health can fall per sub-tick over the band: long at the lowest rate, short at its tier's own."""
     if not maintained:  # the insurance fund holds no maintenance
         return slope
     if value > 0:
@@ -160,7 +175,9 @@ def arm_legs(ledger, guards, prices, unit, slack):
             instrument = np.int64(ledger.positions[p]["instrument"])
             value = mark_value(prices, instrument, lots)
             slope = abs(lots) * np.int64(prices.instruments[instrument]["mark_unit"])
-            weight += worst_slope(prices, instrument, value, slope, maintained) * np.int64(prices.markets[instrument]["mark_sub"])
+            weight += worst_slope(prices, instrument, value, slope, maintained) * np.int64(
+                prices.markets[instrument]["mark_sub"]
+            )
             slack -= 1  # each leg's maintenance is rounded up by less than one quantum
         p = next_leg(ledger, unit, p)
     slack = max(slack, np.int64(0))
@@ -190,7 +207,11 @@ def arm_short_leg(ledger, guards, prices, p, instrument, lots, guard_sub):
     """Arm a short leg no further than the edge of its tier, beyond which its slope is steeper."""
     slope = -lots * np.int64(prices.instruments[instrument]["mark_unit"])
     tier = tier_of(prices, instrument, -mark_value(prices, instrument, lots))
-    last = np.int64(prices.instruments[instrument]["tier_base"]) + np.int64(prices.instruments[instrument]["tier_count"]) - 1
+    last = (
+        np.int64(prices.instruments[instrument]["tier_base"])
+        + np.int64(prices.instruments[instrument]["tier_count"])
+        - 1
+    )
     if tier < last:
         guard_sub = min(guard_sub, ceil_div(np.int64(prices.tiers[tier + 1]["floor"]), slope))
     arm(ledger, guards, prices, p, UP, guard_sub)
@@ -225,8 +246,15 @@ def unit_order(ledger, prices, unit):
 @leaf
 def set_liquidation_timer(ledger, prices, io, unit, delay_ns):
     """Schedule the next step of a unit's liquidation. Mutates the heap."""
-    push_timer(io, np.int64(io.control[0]["clock_ns"]) + delay_ns, PRIORITY_LIQUIDATE, unit_account(ledger, prices, unit),
-               unit_order(ledger, prices, unit), unit, LIQUIDATE)
+    push_timer(
+        io,
+        np.int64(io.control[0]["clock_ns"]) + delay_ns,
+        PRIORITY_LIQUIDATE,
+        unit_account(ledger, prices, unit),
+        unit_order(ledger, prices, unit),
+        unit,
+        LIQUIDATE,
+    )
 
 
 @leaf

@@ -1,16 +1,17 @@
 """How kernels are compiled: one decorator each for kernels and leaves, the cache policy, and the two bit intrinsics.
 
-Kernels allocate nothing, so they are compiled without reference counting (`_nrt=False`), which is worth a factor of three and
-more. That option is not documented by numba: where it is refused, kernels compile with counting and a warning says so.
+Kernels allocate nothing, so they are compiled without reference counting (`_nrt=False`), which is worth a factor of
+three and more. That option is not documented by numba: where it is refused, kernels compile with counting and a
+warning says so.
 
-Compiled code is cached in a private folder under a key made of the module's own text, the text of every project module it
-imports (through others too), numba's version and the flags that change code. numba's own cache looks only at
-the one file, so it would keep a stale caller after an edit of a helper, and it ignores the boundscheck flag.
+Compiled code is cached in a private folder under a key made of the module's own text, the text of every project module
+it imports (through others too), numba's version and the flags that change code. numba's own cache looks only at the one
+file, so it would keep a stale caller after an edit of a helper, and it ignores the boundscheck flag.
 """
 
+import ast
 import hashlib
 import os
-import re
 import sys
 import warnings
 from pathlib import Path
@@ -26,8 +27,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.extending import intrinsic, overload
 
 PROJECT_PACKAGES = ("exchange", "replay", "benchmarks", "tests")
-_IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\s+([\w, ]+)|import\s+([\w.]+))", re.MULTILINE)
-_digests: dict[str, frozenset[str]] = {}
+_imported: dict[str, tuple[str, ...]] = {}
 
 
 def cache_folder() -> Path:
@@ -49,21 +49,28 @@ def _module_file(name: str) -> Path | None:
     return None
 
 
-def _sources(path: str) -> frozenset[str]:
+def _imports(path: str) -> tuple[str, ...]:
+    """The project files that one file names in its import statements."""
+    if path not in _imported:
+        names: list[str] = []
+        for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+        _imported[path] = tuple(str(file) for file in map(_module_file, names) if file is not None)
+    return _imported[path]
+
+
+def _sources(path: str) -> set[str]:
     """The files whose text can change the code compiled from `path`: itself and all it imports from the project."""
-    if path not in _digests:
-        found, queue = {path}, [path]
-        while queue:
-            text = Path(queue.pop()).read_text(encoding="utf-8")
-            for package, names, module in _IMPORT.findall(text):
-                candidates = [module] if module else [package, *(f"{package}.{n.strip()}" for n in names.split(","))]
-                for candidate in candidates:
-                    file = _module_file(candidate)
-                    if file is not None and str(file) not in found:
-                        found.add(str(file))
-                        queue.append(str(file))
-        _digests[path] = frozenset(found)
-    return _digests[path]
+    found, queue = {path}, [path]
+    while queue:
+        for file in _imports(queue.pop()):
+            if file not in found:
+                found.add(file)
+                queue.append(file)
+    return found
 
 
 def module_digest(path: str) -> str:
@@ -71,8 +78,16 @@ def module_digest(path: str) -> str:
     digest = hashlib.blake2b(digest_size=10)
     for file in sorted(_sources(path), key=lambda name: Path(name).parts[-3:]):
         digest.update(Path(file).name.encode() + b"\0" + Path(file).read_bytes())
-    flags = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2], numba_config.BOUNDSCHECK,
-             numba_config.OPT, numba_config.CPU_NAME, numba_config.CPU_FEATURES)
+    flags = (
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        sys.version_info[:2],
+        numba_config.BOUNDSCHECK,
+        numba_config.OPT,
+        numba_config.CPU_NAME,
+        numba_config.CPU_FEATURES,
+    )
     digest.update(repr(flags).encode())
     return digest.hexdigest()
 
@@ -113,8 +128,11 @@ def _compile(function, **options):
     try:
         compiled = njit(_nrt=False, **options)(function)
     except (KeyError, TypeError, NameError) as error:  # an unknown target option, by numba version
-        warnings.warn(f"numba refused _nrt=False ({error}); kernels run with reference counting, several times slower",
-                      RuntimeWarning, stacklevel=3)
+        warnings.warn(
+            f"numba refused _nrt=False ({error}); kernels run with reference counting, several times slower",
+            RuntimeWarning,
+            stacklevel=3,
+        )
         compiled = njit(**options)(function)
     if not numba_config.DISABLE_JIT:
         _forget_literals(compiled)
@@ -132,7 +150,9 @@ def _forget_literals(compiled):
 
 
 def _cached(function, **options):
-    compiled = _compile(function, forceinline=False, **options)  # said outright: a leaf that calls it would pass its own on
+    compiled = _compile(
+        function, forceinline=False, **options
+    )  # said outright: a leaf that calls it would pass its own on
     if not numba_config.DISABLE_JIT:
         compiled._cache = _Cache(function)
     return compiled
@@ -144,7 +164,7 @@ def entry(function):
 
 
 def kernel(function):
-    """Compile a function that other kernels call: like `entry`, without the wrapper that makes it callable from Python."""
+    """Compile a function that other kernels call: like `entry`, without the wrapper that Python needs."""
     return _cached(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
@@ -197,7 +217,8 @@ def _prefetch(typingctx, array, index):
         pointer = builder.bitcast(cgutils.get_item_pointer(context, builder, kind, view, [args[1]]), cgutils.voidptr_t)
         i32 = ir.IntType(32)
         fetch = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32]), "llvm.prefetch.p0")
+            builder.module, ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32]), "llvm.prefetch.p0"
+        )
         builder.call(fetch, [pointer, i32(1), i32(3), i32(1)])
         return context.get_dummy_value()
 

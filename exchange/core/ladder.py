@@ -1,7 +1,7 @@
 """A price ladder: a 64-way bitmap tree over price-indexed levels, four words deep. Used by the book and by the guards.
 
-A set bit at depth 0 is a non-empty level; a set bit above it is a non-zero word below. Tick 0 is never set, so 0 means none.
-Four depths hold 64**4 levels under each top word; the few top words are scanned.
+A set bit at depth 0 is a non-empty level; a set bit above it is a non-zero word below. Tick 0 is never set, so 0 means
+none. Four depths hold 64**4 levels under each top word; the few top words are scanned.
 """
 
 import numpy as np

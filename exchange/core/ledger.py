@@ -57,7 +57,9 @@ def apply_trade(ledger, p, lots, ticks, unit_value, asset, fee):
             margin -= release
             wallet["cash"] += release
         if opened != 0:
-            paid_in = initial_margin(abs(opened) * price_value, np.int64(position["leverage_e2"])) + max(fee, np.int64(0))
+            paid_in = initial_margin(abs(opened) * price_value, np.int64(position["leverage_e2"])) + max(
+                fee, np.int64(0)
+            )
             margin += paid_in - fee
             wallet["cash"] -= paid_in
         position["isolated_margin"] = margin

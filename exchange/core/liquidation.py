@@ -5,17 +5,45 @@ cancel orders -> re-check -> forced order limited at the bankruptcy price -> ins
 
 import numpy as np
 
-from exchange.codes import (ADL, ASK, BID, CANCELLED_BY_LIQUIDATION, CLOSED, DEFICIT, FORCED, INSURANCE, LIQUIDATION_END,
-                            LIQUIDATION_ORDER, LIQUIDATION_START, MODE_SHADOW, RECOVERED, STAGE_ADL, STAGE_DETECTED, STAGE_NONE,
-                            STAGE_REDUCE, STAGE_TAKEOVER, TAKEOVER)
+from exchange.codes import (
+    ASK,
+    BID,
+    CANCELLED_BY_LIQUIDATION,
+    CLOSED,
+    DEFICIT,
+    FORCED,
+    INSURANCE,
+    LIQUIDATION_END,
+    LIQUIDATION_ORDER,
+    LIQUIDATION_START,
+    MODE_SHADOW,
+    RECOVERED,
+    STAGE_ADL,
+    STAGE_DETECTED,
+    STAGE_NONE,
+    STAGE_REDUCE,
+    STAGE_TAKEOVER,
+    TAKEOVER,
+)
 from exchange.core.adl import close_by_ranking
 from exchange.core.arith import ceil_div, mul_div_floor
 from exchange.core.guards import clear_dirty, set_liquidation_timer, set_stage, touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
-from exchange.core.margin import (first_leg, leg_of, maintenance, mark_value, next_leg, trade_value, unit_account,
-                                  unit_numbers, unit_of, unit_pocket, unit_stage)
-from exchange.core.match import (book_trade, emit_cancelled, execute, execute_shadow, insurance_position, remove_order)
+from exchange.core.margin import (
+    first_leg,
+    leg_of,
+    maintenance,
+    mark_value,
+    next_leg,
+    trade_value,
+    unit_account,
+    unit_numbers,
+    unit_of,
+    unit_pocket,
+    unit_stage,
+)
+from exchange.core.match import book_trade, emit_cancelled, execute, execute_shadow, insurance_position, remove_order
 from exchange.core.outbox import emit
 
 WEIGHT_BITS = 31
@@ -46,8 +74,11 @@ def instrument_label(ledger, unit):
 def live_leg(ledger, prices, unit, p):
     """Is position `p` a leg of the unit that can be closed now?"""
     position = ledger.positions[p]
-    return position["lots"] != 0 and leg_of(ledger, unit, p) and \
-        prices.markets[np.int64(position["instrument"])]["mark_sub"] != 0
+    return (
+        position["lots"] != 0
+        and leg_of(ledger, unit, p)
+        and prices.markets[np.int64(position["instrument"])]["mark_sub"] != 0
+    )
 
 
 @leaf
@@ -55,8 +86,11 @@ def current_leg(ledger, prices, unit):
     """The leg at work: the first live one of the plan at or after the unit's place; 0 = none."""
     p = first_leg(ledger, unit)
     start = np.int64(0) if unit < 0 else np.int64(ledger.wallets[unit]["leg_instrument"])
-    while p != 0 and (ledger.positions[p]["instrument"] < start or ledger.legs[p]["bankruptcy_ticks"] == 0 or
-                      not live_leg(ledger, prices, unit, p)):
+    while p != 0 and (
+        ledger.positions[p]["instrument"] < start
+        or ledger.legs[p]["bankruptcy_ticks"] == 0
+        or not live_leg(ledger, prices, unit, p)
+    ):
         p = next_leg(ledger, unit, p)
     return p
 
@@ -65,7 +99,9 @@ def current_leg(ledger, prices, unit):
 def go_on(state, unit, stage):
     """Set the next stage and its timer. Mutates the unit, the heap."""
     set_stage(state.ledger, unit, stage)
-    set_liquidation_timer(state.ledger, state.prices, state.io, unit, np.int64(state.prices.policy[0]["order_delay_ns"]))
+    set_liquidation_timer(
+        state.ledger, state.prices, state.io, unit, np.int64(state.prices.policy[0]["order_delay_ns"])
+    )
 
 
 @leaf
@@ -111,7 +147,7 @@ def sum_weights(ledger, prices, unit, by_notional, shift):
 
 @leaf
 def plan(ledger, prices, unit, equity, required):
-    """Allot the unit's equity to its legs by maintenance and note each leg's bankruptcy price, in the account's favour."""
+    """Allot a unit's equity to its legs by maintenance; note each leg's bankruptcy price, in the account's favour."""
     by_notional, shift = required == 0, np.int64(0)
     while sum_weights(ledger, prices, unit, by_notional, shift) >= np.int64(1) << WEIGHT_BITS:
         shift += 1
@@ -168,10 +204,26 @@ def reduce_leg(state, unit):
         end_liquidation(state, unit)
         return
     position = ledger.positions[p]
-    instrument, lots, ticks = np.int64(position["instrument"]), np.int64(position["lots"]), np.int64(ledger.legs[p]["bankruptcy_ticks"])
+    instrument, lots, ticks = (
+        np.int64(position["instrument"]),
+        np.int64(position["lots"]),
+        np.int64(ledger.legs[p]["bankruptcy_ticks"]),
+    )
     liquidation_id = liquidation_id_of(ledger, unit)
-    emit(state.io, LIQUIDATION_ORDER, 0, instrument, unit_account(ledger, prices, unit), 0, 0, ticks, abs(lots), equity, 0,
-         liquidation_id)
+    emit(
+        state.io,
+        LIQUIDATION_ORDER,
+        0,
+        instrument,
+        unit_account(ledger, prices, unit),
+        0,
+        0,
+        ticks,
+        abs(lots),
+        equity,
+        0,
+        liquidation_id,
+    )
     side = ASK if lots > 0 else BID
     if prices.policy[0]["mode"] == MODE_SHADOW:
         left = execute_shadow(state, instrument, p, side, ticks, abs(lots), ticks, liquidation_id)
@@ -186,11 +238,26 @@ def reduce_leg(state, unit):
 @leaf
 def give_to_fund(state, unit, p, lots, fund_equity):
     """The fund takes `lots` (signed like the position) at the bankruptcy price."""
-    instrument, ticks = np.int64(state.ledger.positions[p]["instrument"]), np.int64(state.ledger.legs[p]["bankruptcy_ticks"])
+    instrument, ticks = (
+        np.int64(state.ledger.positions[p]["instrument"]),
+        np.int64(state.ledger.legs[p]["bankruptcy_ticks"]),
+    )
     book_trade(state, instrument, p, -lots, ticks, 0, 0)
     book_trade(state, instrument, insurance_position(state.prices, instrument), lots, ticks, 0, 0)
-    emit(state.io, TAKEOVER, 0, instrument, unit_account(state.ledger, state.prices, unit), INSURANCE, 0, ticks, lots,
-         fund_equity, 0, liquidation_id_of(state.ledger, unit))
+    emit(
+        state.io,
+        TAKEOVER,
+        0,
+        instrument,
+        unit_account(state.ledger, state.prices, unit),
+        INSURANCE,
+        0,
+        ticks,
+        lots,
+        fund_equity,
+        0,
+        liquidation_id_of(state.ledger, unit),
+    )
 
 
 @leaf
@@ -208,7 +275,11 @@ def take_over_leg(state, unit):
         end_liquidation(state, unit)
         return
     position = ledger.positions[p]
-    instrument, lots, ticks = np.int64(position["instrument"]), np.int64(position["lots"]), np.int64(ledger.legs[p]["bankruptcy_ticks"])
+    instrument, lots, ticks = (
+        np.int64(position["instrument"]),
+        np.int64(position["lots"]),
+        np.int64(ledger.legs[p]["bankruptcy_ticks"]),
+    )
     fund_equity, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
     loss = trade_value(prices, instrument, ticks, 1) - mark_value(prices, instrument, 1)
     loss = loss if lots > 0 else -loss
@@ -264,8 +335,20 @@ def cover_shortfall(state, unit, liquidation_id):
         asset = unit % assets
         cover_wallet(ledger, unit, assets, asset, -short)
     touch(ledger, state.io, INSURANCE * assets + asset)
-    emit(state.io, DEFICIT, 0, instrument_label(ledger, unit), unit_account(ledger, prices, unit), INSURANCE, 0, 0, 0, short, 0,
-         liquidation_id)
+    emit(
+        state.io,
+        DEFICIT,
+        0,
+        instrument_label(ledger, unit),
+        unit_account(ledger, prices, unit),
+        INSURANCE,
+        0,
+        0,
+        0,
+        short,
+        0,
+        liquidation_id,
+    )
 
 
 @kernel
@@ -280,8 +363,20 @@ def end_liquidation(state, unit):
     if unit < 0 and legs == 0:
         shift_margin(ledger, -unit, -np.int64(ledger.positions[-unit]["isolated_margin"]))
         equity = np.int64(0)
-    emit(io, LIQUIDATION_END, CLOSED if legs == 0 else RECOVERED, instrument_label(ledger, unit), account, 0, 0, 0, 0,
-         equity, 0, liquidation_id)
+    emit(
+        io,
+        LIQUIDATION_END,
+        CLOSED if legs == 0 else RECOVERED,
+        instrument_label(ledger, unit),
+        account,
+        0,
+        0,
+        0,
+        0,
+        equity,
+        0,
+        liquidation_id,
+    )
     set_stage(ledger, unit, STAGE_NONE)
     set_liquidation_id(ledger, unit, 0)
     if unit < 0:

@@ -3,18 +3,67 @@
     next = unfinished continuation, else the tape head, else timers by (ts, priority, account, order, seq)
     decode -> admit -> match -> settle -> fees -> price -> fund -> re-margin -> liquidate -> close the step
 
-Nothing reacts inside a reaction: what an event causes later is a timer. Outcomes do not depend on how the input is cut into calls.
+Nothing reacts inside a reaction: what an event causes later is a timer. Outcomes do not depend on how the input is cut
+into calls.
 """
 
 import numpy as np
 
-from exchange.codes import (AMEND, ASK, BAD_AMOUNT, BAD_CONSTITUENT, BAD_INSTRUMENT, BAD_PRICE, BID, BOOK_CLEAR, BROKEN, CANCEL,
-                            CANCEL_ALL, DEPOSIT, DONE, EXTERNAL, FUNDING_RATE, FUNDING_SETTLE, HALT, INDEX, INDEX_COMPOSITE,
-                            LEVEL_SET, LIQUIDATE, MARK, MARK_RECORDED, MARK_TICK, NEED_INPUT, NEW, OK, OPEN_POSITION, OUT_OF_ORDER,
-                            OUTBOX_FULL, OUTCOMES_PER_ORDER, OUTCOMES_PER_STEP, REFILL_TICK, RESUME, SET_FEES, SET_LEVERAGE, SET_MARGIN_MODE, SHIFT,
-                            TRADE_PRINT, TRANSFER, UNSUPPORTED_KIND, WITHDRAW)
-from exchange.core.accounts import (BILLION, deposit_money, done, funding_sweep, open_position, set_leverage, set_margin_mode,
-                                    transfer_margin, withdraw_money)
+from exchange.codes import (
+    AMEND,
+    ASK,
+    BAD_AMOUNT,
+    BAD_CONSTITUENT,
+    BAD_INSTRUMENT,
+    BAD_PRICE,
+    BID,
+    BOOK_CLEAR,
+    BROKEN,
+    CANCEL,
+    CANCEL_ALL,
+    DEPOSIT,
+    DONE,
+    EXTERNAL,
+    FUNDING_RATE,
+    FUNDING_SETTLE,
+    HALT,
+    INDEX,
+    INDEX_COMPOSITE,
+    LEVEL_SET,
+    LIQUIDATE,
+    MARK,
+    MARK_RECORDED,
+    MARK_TICK,
+    NEED_INPUT,
+    NEW,
+    OK,
+    OPEN_POSITION,
+    OUT_OF_ORDER,
+    OUTBOX_FULL,
+    OUTCOMES_PER_ORDER,
+    OUTCOMES_PER_STEP,
+    REFILL_TICK,
+    RESUME,
+    SET_FEES,
+    SET_LEVERAGE,
+    SET_MARGIN_MODE,
+    SHIFT,
+    TRADE_PRINT,
+    TRANSFER,
+    UNSUPPORTED_KIND,
+    WITHDRAW,
+)
+from exchange.core.accounts import (
+    BILLION,
+    deposit_money,
+    done,
+    funding_sweep,
+    open_position,
+    set_leverage,
+    set_margin_mode,
+    transfer_margin,
+    withdraw_money,
+)
 from exchange.core.book import id_home, level_of
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, kernel, leaf, prefetch
@@ -186,7 +235,9 @@ def fire_timer(state):
         liquidate(state, unit, cause_seq)
     elif kind == MARK_TICK:
         mark_tick(state.book, state.ledger, state.guards, state.prices, io, unit)
-        set_mark_timer(state.prices, io, unit, np.int64(timer["ts_ns"]) + np.int64(state.prices.policy[0]["mark_period_ns"]))
+        set_mark_timer(
+            state.prices, io, unit, np.int64(timer["ts_ns"]) + np.int64(state.prices.policy[0]["mark_period_ns"])
+        )
     elif kind == REFILL_TICK:
         refill_tick(state, unit)
 
@@ -206,7 +257,9 @@ def index_event(state, event):
     if (constituent != 0) if composite else (constituent < 1 or constituent > record["constituent_count"]):
         refuse(state.io, event, BAD_CONSTITUENT)
         return
-    take_index(state.book, state.ledger, state.guards, prices, state.io, instrument, constituent, np.int64(event["price"]))
+    take_index(
+        state.book, state.ledger, state.guards, prices, state.io, instrument, constituent, np.int64(event["price"])
+    )
 
 
 @leaf
@@ -223,8 +276,14 @@ def mark_event(state, event):
     market = prices.markets[instrument]
     market["recorded_mark_sub"] = np.int64(event["price"])
     if prices.policy[0]["mark_source"] == MARK_RECORDED:
-        set_mark(state.ledger, state.guards, prices, state.io, instrument,
-                 np.int64(event["price"]) + np.int64(market["index_shift_sub"]))
+        set_mark(
+            state.ledger,
+            state.guards,
+            prices,
+            state.io,
+            instrument,
+            np.int64(event["price"]) + np.int64(market["index_shift_sub"]),
+        )
 
 
 @leaf

@@ -14,8 +14,9 @@ from exchange.core.ledger import initial_margin
 @leaf
 def mark_value(prices, instrument, lots):
     """Signed value of `lots` at the mark; 0 without a mark."""
-    return (np.int64(prices.markets[instrument]["mark_sub"]) * np.int64(prices.instruments[instrument]["mark_unit"])
-            * lots)
+    return (
+        np.int64(prices.markets[instrument]["mark_sub"]) * np.int64(prices.instruments[instrument]["mark_unit"]) * lots
+    )
 
 
 @leaf
@@ -209,7 +210,9 @@ def make_position(ledger, prices, control, wallet, instrument):
     position = ledger.positions[slot]
     position["wallet"] = wallet
     position["instrument"] = instrument
-    position["leverage_e2"] = np.int64(prices.tiers[np.int64(prices.instruments[instrument]["tier_base"])]["leverage_max_e2"])
+    position["leverage_e2"] = np.int64(
+        prices.tiers[np.int64(prices.instruments[instrument]["tier_base"])]["leverage_max_e2"]
+    )
     position["next"] = p
     if before != 0:
         ledger.positions[before]["next"] = slot

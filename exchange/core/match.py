@@ -2,11 +2,34 @@
 
 import numpy as np
 
-from exchange.codes import (ASK, BID, CANCELLED, CANCELLED_REDUCE_ONLY, EXTERNAL, EXTRAPOLATED, FEES, FILL, FORCED, INSURANCE,
-                            LIQUIDATION_FEE, MAKER, REDUCE_ONLY, SELL, SHADOW)
+from exchange.codes import (
+    ASK,
+    BID,
+    CANCELLED,
+    CANCELLED_REDUCE_ONLY,
+    EXTERNAL,
+    EXTRAPOLATED,
+    FEES,
+    FILL,
+    FORCED,
+    INSURANCE,
+    LIQUIDATION_FEE,
+    MAKER,
+    REDUCE_ONLY,
+    SELL,
+    SHADOW,
+)
 from exchange.core.arith import fee_of, ppm_up
-from exchange.core.book import (crosses, cut_leaves, delist, free_order_slot, level_of, next_level, remove_id,
-                                unlink_order)
+from exchange.core.book import (
+    crosses,
+    cut_leaves,
+    delist,
+    free_order_slot,
+    level_of,
+    next_level,
+    remove_id,
+    unlink_order,
+)
 from exchange.core.guards import touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
@@ -28,10 +51,12 @@ def insurance_position(prices, instrument):
 
 @leaf
 def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
-    """Book one side of a trade, keep open interest, touch the unit. `lots` is signed; `fund_charge` is a liquidation fee."""
+    """Book one side of a trade, keep open interest, touch the unit. `fund_charge` is a liquidation fee."""
     record, market = state.prices.instruments[instrument], state.prices.markets[instrument]
     asset, assets = np.int64(record["asset"]), np.int64(state.prices.policy[0]["assets"])
-    market["open_interest_lots"] += apply_trade(state.ledger, p, lots, ticks, np.int64(record["unit_value"]), asset, fee + fund_charge)
+    market["open_interest_lots"] += apply_trade(
+        state.ledger, p, lots, ticks, np.int64(record["unit_value"]), asset, fee + fund_charge
+    )
     market["net_lots"] += lots
     if fee != 0:
         collect_fee(state.ledger, FEES * assets + asset, asset, fee)
@@ -65,7 +90,9 @@ def remove_order(state, slot):
     add_open_order(state.ledger, state.prices, order, -leaves)
     book.books[np.int64(order["instrument"])]["order_lots"] -= leaves
     remove_id(book.ids, np.int64(order["order_id"]))
-    delist(book.orders, state.ledger.wallets, np.int64(state.ledger.positions[np.int64(order["position"])]["wallet"]), slot)
+    delist(
+        book.orders, state.ledger.wallets, np.int64(state.ledger.positions[np.int64(order["position"])]["wallet"]), slot
+    )
     free_order_slot(book.pools, book.orders, slot)
 
 
@@ -74,8 +101,20 @@ def emit_cancelled(state, slot, code, liquidation_id):
     """Announce that an order is removed other than by its own command."""
     order = state.book.orders[slot]
     flags = SELL if order["side"] == ASK else 0
-    emit(state.io, CANCELLED, code, np.int64(order["instrument"]), np.int64(order["account"]), 0, np.int64(order["order_id"]),
-         np.int64(order["ticks"]), np.int64(order["leaves_lots"]), 0, flags, liquidation_id)
+    emit(
+        state.io,
+        CANCELLED,
+        code,
+        np.int64(order["instrument"]),
+        np.int64(order["account"]),
+        0,
+        np.int64(order["order_id"]),
+        np.int64(order["ticks"]),
+        np.int64(order["leaves_lots"]),
+        0,
+        flags,
+        liquidation_id,
+    )
 
 
 @leaf
@@ -144,10 +183,12 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
 
 
 @leaf
-def fill_taker(state, instrument, p, side, ticks, lots, order_id, counterparty, flags, bankruptcy_ticks, liquidation_id):
+def fill_taker(
+    state, instrument, p, side, ticks, lots, order_id, counterparty, flags, bankruptcy_ticks, liquidation_id
+):
     """Settle and announce the taking side of a fill.
 
-    A forced one pays its fee out of its advantage over the bankruptcy price, then the liquidation fee out of what is left.
+    A forced one pays its fee out of its advantage over the bankruptcy price, then the liquidation fee out of the rest.
     """
     prices, io = state.prices, state.io
     record = prices.instruments[instrument]
@@ -167,7 +208,9 @@ def fill_taker(state, instrument, p, side, ticks, lots, order_id, counterparty, 
 
 @leaf
 def extrapolated_flag(state, slot):
-    return EXTRAPOLATED if state.book.externals[np.int64(state.book.orders[slot]["position"])]["extrapolated"] != 0 else 0
+    return (
+        EXTRAPOLATED if state.book.externals[np.int64(state.book.orders[slot]["position"])]["extrapolated"] != 0 else 0
+    )
 
 
 @leaf
@@ -205,8 +248,19 @@ def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bank
             fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
             fill_maker(state, instrument, slot, fill, account, flags, liquidation_id)
         market["last_ticks"] = ticks
-        fill_taker(state, instrument, p, side, ticks, fill, order_id, maker, flags | extrapolated, bankruptcy_ticks,
-                   liquidation_id)
+        fill_taker(
+            state,
+            instrument,
+            p,
+            side,
+            ticks,
+            fill,
+            order_id,
+            maker,
+            flags | extrapolated,
+            bankruptcy_ticks,
+            liquidation_id,
+        )
         lots -= fill
     return lots
 
@@ -225,9 +279,22 @@ def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_tic
         while slot != 0 and lots > 0:
             if book.orders[slot]["account"] == EXTERNAL:
                 fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
-                book_trade(state, instrument, external_position(instrument), -fill if side == BID else fill, ticks, 0, 0)
-                fill_taker(state, instrument, p, side, ticks, fill, 0, EXTERNAL, FORCED | SHADOW | extrapolated_flag(state, slot),
-                           bankruptcy_ticks, liquidation_id)
+                book_trade(
+                    state, instrument, external_position(instrument), -fill if side == BID else fill, ticks, 0, 0
+                )
+                fill_taker(
+                    state,
+                    instrument,
+                    p,
+                    side,
+                    ticks,
+                    fill,
+                    0,
+                    EXTERNAL,
+                    FORCED | SHADOW | extrapolated_flag(state, slot),
+                    bankruptcy_ticks,
+                    liquidation_id,
+                )
                 lots -= fill
             slot = np.int64(book.orders[slot]["next"])
         ticks = next_level(book, instrument, other, ticks)

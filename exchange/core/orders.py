@@ -1,19 +1,62 @@
-"""Order commands: NEW, CANCEL, CANCEL_ALL, AMEND, and the checks that admit them. DESIGN §3.1, §3.2; rules LIQ-2, SEQ-4."""
+"""Order commands: NEW, CANCEL, CANCEL_ALL, AMEND, and the checks that admit them. DESIGN §3.1, §3.2; LIQ-2, SEQ-4."""
 
 import numpy as np
 
-from exchange.codes import (ASK, BAD_ACCOUNT, BAD_FLAGS, BAD_INSTRUMENT, BAD_LOTS, BAD_ORDER_ID, BAD_PRICE, BAD_SIDE,
-                            BAD_TIME_IN_FORCE, BID, CANCELLED_BY_USER, DUPLICATE_ORDER_ID, EXPIRED, FILLED,
-                            FIRST_USER, FOK, FOK_UNFILLABLE, GTC, HALTED, IN_LIQUIDATION, INSUFFICIENT_MARGIN, IOC,
-                            LEVERAGE_TIER, MARKET, NO_MARK, NOT_OWNER, OK, OPEN_INTEREST_CAP, ORDERS_FULL,
-                            PARTLY_FILLED_RESTING, POSITION_LIMIT, POSITIONS_FULL, POST_ONLY, POST_ONLY_WOULD_TAKE,
-                            REDUCE_ONLY, REDUCE_ONLY_INCREASES, RESTING, UNKNOWN_ORDER)
+from exchange.codes import (
+    ASK,
+    BAD_ACCOUNT,
+    BAD_FLAGS,
+    BAD_INSTRUMENT,
+    BAD_LOTS,
+    BAD_ORDER_ID,
+    BAD_PRICE,
+    BAD_SIDE,
+    BAD_TIME_IN_FORCE,
+    BID,
+    CANCELLED_BY_USER,
+    DUPLICATE_ORDER_ID,
+    EXPIRED,
+    FILLED,
+    FIRST_USER,
+    FOK,
+    FOK_UNFILLABLE,
+    GTC,
+    HALTED,
+    IN_LIQUIDATION,
+    INSUFFICIENT_MARGIN,
+    IOC,
+    LEVERAGE_TIER,
+    MARKET,
+    NO_MARK,
+    NOT_OWNER,
+    OK,
+    OPEN_INTEREST_CAP,
+    ORDERS_FULL,
+    PARTLY_FILLED_RESTING,
+    POSITION_LIMIT,
+    POSITIONS_FULL,
+    POST_ONLY,
+    POST_ONLY_WOULD_TAKE,
+    REDUCE_ONLY,
+    REDUCE_ONLY_INCREASES,
+    RESTING,
+    UNKNOWN_ORDER,
+)
 from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
-from exchange.core.book import (crosses, cut_leaves, enlist, find_id, insert_id, link_order, order_room,
-                                take_order_slot)
+from exchange.core.book import crosses, cut_leaves, enlist, find_id, insert_id, link_order, order_room, take_order_slot
 from exchange.core.kernel import kernel, leaf
-from exchange.core.margin import (exposure_of, find_position, in_liquidation, make_position, mark_value, tier_limit,
-                                  trade_value, unit_of, wallet_equity, wallet_margin)
+from exchange.core.margin import (
+    exposure_of,
+    find_position,
+    in_liquidation,
+    make_position,
+    mark_value,
+    tier_limit,
+    trade_value,
+    unit_of,
+    wallet_equity,
+    wallet_margin,
+)
 from exchange.core.match import add_open_order, emit_cancelled, execute, fillable_lots, remove_order
 from exchange.core.outbox import answer, refuse
 
@@ -116,7 +159,9 @@ def check_admission(state, instrument, p, side, limit_ticks, lots):
     value, order_value = mark_value(prices, instrument, held), trade_value(prices, instrument, limit_ticks, lots)
     bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])
     before = exposure_of(value, bids, asks)
-    after = exposure_of(value, bids + order_value, asks) if side == BID else exposure_of(value, bids, asks + order_value)
+    after = (
+        exposure_of(value, bids + order_value, asks) if side == BID else exposure_of(value, bids, asks + order_value)
+    )
     if after <= before:
         return OK
     limit = tier_limit(prices, instrument, np.int64(position["leverage_e2"]))
@@ -236,7 +281,9 @@ def owned_order(state, event):
 def answer_order(state, event, slot, code):
     """Answer about an order as it stands: its instrument, price and leaves."""
     order = state.book.orders[slot]
-    answer(state.io, event, np.int64(order["instrument"]), code, np.int64(order["ticks"]), np.int64(order["leaves_lots"]))
+    answer(
+        state.io, event, np.int64(order["instrument"]), code, np.int64(order["ticks"]), np.int64(order["leaves_lots"])
+    )
 
 
 @leaf

@@ -34,8 +34,20 @@ def answer(io, event, instrument, code, price, lots):
     """The one terminal result of a command. Rule SEQ-2."""
     if code >= FIRST_REJECTION:
         io.control[0]["rejected"] += 1
-    emit(io, RESULT, code, instrument, np.int64(event["account"]), 0, np.int64(event["order_id"]), price, lots, 0,
-         np.int64(event["kind"]), np.int64(event["liquidation_id"]))
+    emit(
+        io,
+        RESULT,
+        code,
+        instrument,
+        np.int64(event["account"]),
+        0,
+        np.int64(event["order_id"]),
+        price,
+        lots,
+        0,
+        np.int64(event["kind"]),
+        np.int64(event["liquidation_id"]),
+    )
 
 
 @leaf

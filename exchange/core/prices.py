@@ -2,8 +2,17 @@
 
 import numpy as np
 
-from exchange.codes import (ASK, BID, INDEX_COMPOSITE, INDEX_MEDIAN, MARK_COMPUTED, MARK_PRICE, MARK_TICK,
-                            MODE_SHADOW, PRIORITY_MARK)
+from exchange.codes import (
+    ASK,
+    BID,
+    INDEX_COMPOSITE,
+    INDEX_MEDIAN,
+    MARK_COMPUTED,
+    MARK_PRICE,
+    MARK_TICK,
+    MODE_SHADOW,
+    PRIORITY_MARK,
+)
 from exchange.core.arith import MILLION, mul_div_floor
 from exchange.core.guards import cross_guards, touch, touch_holders
 from exchange.core.kernel import kernel, leaf
@@ -167,7 +176,10 @@ def composite(prices, scratch, now_ns, instrument):
     Returns 0 when every source is stale. Source: Binance's price index rule.
     """
     record, policy = prices.instruments[instrument], prices.policy[0]
-    base, end = np.int64(record["constituent_base"]), np.int64(record["constituent_base"]) + np.int64(record["constituent_count"])
+    base, end = (
+        np.int64(record["constituent_base"]),
+        np.int64(record["constituent_base"]) + np.int64(record["constituent_count"]),
+    )
     fresh = np.int64(0)
     for k in range(base, end):
         source = prices.constituents[k]

@@ -5,20 +5,48 @@ Recorded size at a price is one order of EXTERNAL in that level's queue; simulat
 
 import numpy as np
 
-from exchange.codes import (ASK, BAD_AMOUNT, BAD_INSTRUMENT, BAD_LOTS, BAD_PRICE, BAD_SIDE, BID, EVIDENCE, EXTERNAL,
-                            EXTERNALS_FULL, EXTRAPOLATED, LAST, OK, ORDERS_FULL, PRIORITY_REFILL, REDUCE_ONLY, REFILL_DECAY,
-                            REFILL_KEEP_PPM, REFILL_TICK, SHIFT_BOOK, SHIFT_INDEX)
-from exchange.core.arith import MILLION, ppm_down
-from exchange.core.book import (cut_leaves, first_simulated, free_order_slot, level_of, link_order, next_level,
-                                order_room, take_order_slot, unlink_order)
+from exchange.codes import (
+    ASK,
+    BAD_AMOUNT,
+    BAD_INSTRUMENT,
+    BAD_LOTS,
+    BAD_PRICE,
+    BAD_SIDE,
+    BID,
+    EVIDENCE,
+    EXTERNAL,
+    EXTRAPOLATED,
+    LAST,
+    OK,
+    PRIORITY_REFILL,
+    REDUCE_ONLY,
+    REFILL_DECAY,
+    REFILL_KEEP_PPM,
+    REFILL_TICK,
+    SHIFT_BOOK,
+    SHIFT_INDEX,
+)
+from exchange.core.arith import ppm_down
+from exchange.core.book import (
+    first_simulated,
+    level_of,
+    next_level,
+    unlink_order,
+)
+from exchange.core.external import LOTS_MAX, add_external, drop_external, external_order, scaled_lots, show_external
 from exchange.core.kernel import kernel, leaf
-from exchange.core.match import (book_trade, external_position, extrapolated_flag, fill_maker, take_from_external, trim_reduce_only)
+from exchange.core.match import (
+    book_trade,
+    external_position,
+    extrapolated_flag,
+    fill_maker,
+    take_from_external,
+    trim_reduce_only,
+)
 from exchange.core.orders import instrument_exists
 from exchange.core.outbox import refuse
-from exchange.core.prices import refresh_index
 from exchange.core.timers import push_timer
 
-LOTS_MAX = 2**31 - 1
 DEPTH_PPM_MAX = 100_000_000
 
 
@@ -33,8 +61,10 @@ def fill_against_external(state, instrument, slot, lots, flags):
 
 @kernel
 def uncross(state, instrument, side):
-    """Resolve a book that a recorded message crossed: simulated orders fill at their own price, then recorded levels of the
-    side opposite to `side` give way. DESIGN §3.3."""
+    """Resolve a book that a recorded message crossed. DESIGN §3.3.
+
+    Simulated orders fill at their own price, then recorded levels of the side opposite to `side` give way.
+    """
     book = state.book
     best = book.books[instrument]["best_ticks"]
     while best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]:
@@ -58,129 +88,6 @@ def uncross(state, instrument, side):
             book.books[instrument]["crossed_levels"] += 1
         else:
             break
-
-
-@leaf
-def external_order(book, level):
-    """The linked external order of a level, 0 = none or fully displaced."""
-    e = np.int64(level["external"])
-    if e == 0:
-        return np.int64(0)
-    slot = np.int64(book.externals[e]["order"])
-    return slot if book.orders[slot]["leaves_lots"] != 0 else np.int64(0)
-
-
-@leaf
-def drop_external(book, e):
-    """Remove an external level with its order and its displaced size. Mutates book."""
-    external = book.externals[e]
-    slot, instrument = np.int64(external["order"]), np.int64(external["instrument"])
-    if book.orders[slot]["leaves_lots"] != 0:
-        unlink_order(book, slot)
-    free_order_slot(book.pools, book.orders, slot)
-    level = book.levels[level_of(book, instrument, np.int64(external["side"]), np.int64(external["ticks"]))]
-    if level["external"] == e:  # a shift may have put another level there already
-        level["external"] = 0
-    before, after = np.int64(external["prev"]), np.int64(external["next"])
-    if before != 0:
-        book.externals[before]["next"] = after
-    else:
-        book.books[instrument]["external_head"] = after
-    if after != 0:
-        book.externals[after]["prev"] = before
-    else:
-        book.books[instrument]["external_tail"] = before
-    free_external(book, e)
-
-
-@leaf
-def free_external(book, e):
-    """Give an external level's slot back, cleared. Mutates the pool."""
-    external = book.externals[e]
-    external["recorded_lots"] = 0
-    external["lots"] = 0
-    external["displaced_lots"] = 0
-    external["printed_lots"] = 0
-    external["recorded_ticks"] = 0
-    external["ticks"] = 0
-    external["order"] = 0
-    external["prev"] = 0
-    external["instrument"] = 0
-    external["side"] = 0
-    external["extrapolated"] = 0
-    external["next"] = np.int64(book.pools[0]["external_free"])
-    book.pools[0]["external_free"] = e
-
-
-@leaf
-def take_external_slot(book):
-    """A free external-level slot, 0 = full. Mutates the pool."""
-    pool = book.pools[0]
-    e = np.int64(pool["external_free"])
-    if e != 0:
-        pool["external_free"] = np.int64(book.externals[e]["next"])
-        book.externals[e]["next"] = 0
-        return e
-    e = np.int64(pool["external_high"]) + 1
-    if e >= book.externals.shape[0]:
-        return np.int64(0)
-    pool["external_high"] = e
-    return e
-
-
-@leaf
-def add_external(book, instrument, side, ticks):
-    """A new empty external level at a price, last in the instrument's list. Returns (slot, code). Mutates book."""
-    if not order_room(book.pools, book.orders):
-        return np.int64(0), ORDERS_FULL
-    e = take_external_slot(book)
-    if e == 0:
-        return e, EXTERNALS_FULL
-    slot = take_order_slot(book.pools, book.orders)
-    order, external = book.orders[slot], book.externals[e]
-    order["account"] = EXTERNAL
-    order["position"] = e
-    order["ticks"] = ticks
-    order["instrument"] = instrument
-    order["side"] = side
-    external["order"] = slot
-    external["ticks"] = ticks
-    external["instrument"] = instrument
-    external["side"] = side
-    tail = np.int64(book.books[instrument]["external_tail"])
-    external["prev"] = tail
-    if tail != 0:
-        book.externals[tail]["next"] = e
-    else:
-        book.books[instrument]["external_head"] = e
-    book.books[instrument]["external_tail"] = e
-    book.levels[level_of(book, instrument, side, ticks)]["external"] = e
-    return e, OK
-
-
-@leaf
-def show_external(book, e):
-    """Make an external order's leaves equal lots - displaced: in place where it stands, else at the tail. Mutates book."""
-    external = book.externals[e]
-    slot = np.int64(external["order"])
-    leaves, shown = np.int64(book.orders[slot]["leaves_lots"]), np.int64(external["lots"]) - np.int64(external["displaced_lots"])
-    book.orders[slot]["order_lots"] = np.int64(external["lots"])
-    if leaves == 0:
-        if shown > 0:
-            book.orders[slot]["leaves_lots"] = shown
-            link_order(book, slot)
-    elif shown == 0:
-        unlink_order(book, slot)
-        book.orders[slot]["leaves_lots"] = 0
-    else:
-        cut_leaves(book, slot, leaves - shown)
-
-
-@leaf
-def scaled_lots(prices, instrument, recorded_lots):
-    """Recorded size after the depth factor: at least 1, at most LOTS_MAX."""
-    depth_ppm = np.int64(prices.markets[instrument]["depth_ppm"])
-    return max(np.int64(1), min(recorded_lots * depth_ppm // MILLION, np.int64(LOTS_MAX)))
 
 
 @leaf
@@ -241,7 +148,9 @@ def level_set(state, event):
             if prices.policy[0]["refill"] == REFILL_DECAY and prices.markets[instrument]["refill_timer"] == 0:
                 period = np.int64(prices.policy[0]["refill_period_ns"])
                 prices.markets[instrument]["refill_timer"] = 1
-                set_refill_timer(state.io, instrument, (np.int64(state.io.control[0]["clock_ns"]) // period + 1) * period)
+                set_refill_timer(
+                    state.io, instrument, (np.int64(state.io.control[0]["clock_ns"]) // period + 1) * period
+                )
             best = state.book.books[instrument]["best_ticks"]
             if event["flags"] & LAST and best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]:
                 uncross(state, instrument, side)

@@ -36,8 +36,14 @@ def _legs(world: World, unit: Unit) -> list[Position]:
 
 def _leg_at(world: World, unit: Unit) -> Position | None:
     """The first planned leg from the unit's leg instrument on."""
-    return next((position for position in _legs(world, unit)
-                 if position.instrument >= unit.leg_instrument and position.bankruptcy_ticks), None)
+    return next(
+        (
+            position
+            for position in _legs(world, unit)
+            if position.instrument >= unit.leg_instrument and position.bankruptcy_ticks
+        ),
+        None,
+    )
 
 
 def _start(world: World, unit: Unit, cause_seq: int) -> None:
@@ -48,8 +54,16 @@ def _start(world: World, unit: Unit, cause_seq: int) -> None:
     unit.liquidation_id = world.liquidation_seq
     lots = unit.position.lots if unit.position else 0
     mark = world.markets[unit.position.instrument].mark_sub if unit.position else 0
-    world.emit(codes.LIQUIDATION_START, account=unit.wallet.account, instrument=unit.label, price=mark, lots=lots,
-               money=margin.equity(world, unit), liquidation_id=unit.liquidation_id, cause_seq=cause_seq)
+    world.emit(
+        codes.LIQUIDATION_START,
+        account=unit.wallet.account,
+        instrument=unit.label,
+        price=mark,
+        lots=lots,
+        money=margin.equity(world, unit),
+        liquidation_id=unit.liquidation_id,
+        cause_seq=cause_seq,
+    )
     held = {position.instrument for position in unit.positions}
     for order in list(unit.wallet.orders.values()):
         if order.instrument in held:
@@ -103,8 +117,15 @@ def _reduce(world: World, unit: Unit, leg: Position) -> None:
     """Send the leg to the book as an IOC limited at its bankruptcy price."""
     account, lots = unit.wallet.account, abs(leg.lots)
     unit.leg_instrument = leg.instrument
-    world.emit(codes.LIQUIDATION_ORDER, account=account, instrument=leg.instrument, price=leg.bankruptcy_ticks,
-               lots=lots, money=margin.equity(world, unit), liquidation_id=unit.liquidation_id)
+    world.emit(
+        codes.LIQUIDATION_ORDER,
+        account=account,
+        instrument=leg.instrument,
+        price=leg.bankruptcy_ticks,
+        lots=lots,
+        money=margin.equity(world, unit),
+        liquidation_id=unit.liquidation_id,
+    )
     side = codes.ASK if leg.lots > 0 else codes.BID
     taker = Taker(account, 0, leg.instrument, side, leg.bankruptcy_ticks, lots, codes.FORCED, unit.liquidation_id)
     if world.policy.mode == codes.MODE_SHADOW:
@@ -141,8 +162,16 @@ def _give_to_fund(world: World, unit: Unit, leg: Position, lots: int) -> None:
     before = margin.equity(world, world.fund(asset).unit)
     ledger.trade(world, unit.wallet.account, leg.instrument, leg.bankruptcy_ticks, -signed, 0)
     ledger.trade(world, codes.INSURANCE, leg.instrument, leg.bankruptcy_ticks, signed, 0)
-    world.emit(codes.TAKEOVER, account=unit.wallet.account, counterparty=codes.INSURANCE, instrument=leg.instrument,
-               price=leg.bankruptcy_ticks, lots=signed, money=before, liquidation_id=unit.liquidation_id)
+    world.emit(
+        codes.TAKEOVER,
+        account=unit.wallet.account,
+        counterparty=codes.INSURANCE,
+        instrument=leg.instrument,
+        price=leg.bankruptcy_ticks,
+        lots=signed,
+        money=before,
+        liquidation_id=unit.liquidation_id,
+    )
 
 
 def _deleverage(world: World, unit: Unit, leg: Position) -> None:
@@ -167,8 +196,15 @@ def _close_against(world: World, unit: Unit, leg: Position, counterparty: Positi
     ledger.trade(world, first, leg.instrument, ticks, signed, 0)
     ledger.trade(world, second, leg.instrument, ticks, -signed, 0)
     for account, other, change in ((first, second, signed), (second, first, -signed)):
-        world.emit(codes.ADL, account=account, counterparty=other, instrument=leg.instrument, price=ticks,
-                   lots=change, liquidation_id=unit.liquidation_id)
+        world.emit(
+            codes.ADL,
+            account=account,
+            counterparty=other,
+            instrument=leg.instrument,
+            price=ticks,
+            lots=change,
+            liquidation_id=unit.liquidation_id,
+        )
 
 
 def _exhausted(world: World, unit: Unit, leg: Position) -> None:
@@ -177,8 +213,13 @@ def _exhausted(world: World, unit: Unit, leg: Position) -> None:
     is_fund = unit.wallet.account == codes.INSURANCE
     if not is_fund:
         _give_to_fund(world, unit, leg, abs(leg.lots))
-    world.emit(codes.DEFICIT, account=codes.INSURANCE, instrument=leg.instrument,
-               money=margin.equity(world, world.fund(asset).unit), liquidation_id=unit.liquidation_id)
+    world.emit(
+        codes.DEFICIT,
+        account=codes.INSURANCE,
+        instrument=leg.instrument,
+        money=margin.equity(world, world.fund(asset).unit),
+        liquidation_id=unit.liquidation_id,
+    )
     if is_fund:
         unit.stage = codes.STAGE_NONE
         world.touched_funds.discard(asset)
@@ -197,12 +238,23 @@ def _end(world: World, unit: Unit) -> None:
             wallet.cash = 0
         else:
             unit.position.isolated_margin = 0
-        world.emit(codes.DEFICIT, account=wallet.account, counterparty=codes.INSURANCE, instrument=unit.label,
-                   money=paid, liquidation_id=unit.liquidation_id)
+        world.emit(
+            codes.DEFICIT,
+            account=wallet.account,
+            counterparty=codes.INSURANCE,
+            instrument=unit.label,
+            money=paid,
+            liquidation_id=unit.liquidation_id,
+        )
     if unit.position is not None and unit.position.lots == 0:
         ledger.move_margin(unit.position, -unit.position.isolated_margin)
-    world.emit(codes.LIQUIDATION_END, account=wallet.account, instrument=unit.label,
-               money=margin.equity(world, unit), code=codes.RECOVERED if has_legs else codes.CLOSED,
-               liquidation_id=unit.liquidation_id)
+    world.emit(
+        codes.LIQUIDATION_END,
+        account=wallet.account,
+        instrument=unit.label,
+        money=margin.equity(world, unit),
+        code=codes.RECOVERED if has_legs else codes.CLOSED,
+        liquidation_id=unit.liquidation_id,
+    )
     unit.stage = codes.STAGE_NONE
     world.touch(wallet)

@@ -66,8 +66,11 @@ def detect(world: World) -> None:
 
 def open_orders(position: Position, side: int) -> list[Order]:
     """Live orders of one side that count as exposure: not reduce-only."""
-    return [order for order in position.wallet.orders.values() if order.instrument == position.instrument
-            and order.side == side and not order.flags & codes.REDUCE_ONLY]
+    return [
+        order
+        for order in position.wallet.orders.values()
+        if order.instrument == position.instrument and order.side == side and not order.flags & codes.REDUCE_ONLY
+    ]
 
 
 def order_lots(position: Position, side: int) -> int:
@@ -99,8 +102,11 @@ def order_margin(world: World, position: Position, exposed: int, leverage_e2: in
 
 def wallet_margin(world: World, wallet: Wallet, without: Position | None = None) -> int:
     """Initial margin of all positions and orders of a wallet, one position left out if named."""
-    return sum(order_margin(world, position, exposure(world, position), position.leverage_e2)
-               for position in wallet.positions.values() if position is not without)
+    return sum(
+        order_margin(world, position, exposure(world, position), position.leverage_e2)
+        for position in wallet.positions.values()
+        if position is not without
+    )
 
 
 def available(world: World, wallet: Wallet) -> int:

@@ -97,14 +97,30 @@ def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
     ledger.credit(world, codes.FEES, contract.asset, maker_fee + taker_fee)
     if maker.account != codes.EXTERNAL:
         _emit_fill(world, maker, taker.account, lots, maker_fee, flags | codes.MAKER, taker.liquidation_id)
-    world.emit(codes.FILL, account=taker.account, counterparty=maker.account, order_id=taker.order_id,
-               instrument=taker.instrument, price=maker.ticks, lots=lots, money=taker_fee,
-               flags=flags | (codes.SELL if taker.side == codes.ASK else 0), liquidation_id=taker.liquidation_id)
+    world.emit(
+        codes.FILL,
+        account=taker.account,
+        counterparty=maker.account,
+        order_id=taker.order_id,
+        instrument=taker.instrument,
+        price=maker.ticks,
+        lots=lots,
+        money=taker_fee,
+        flags=flags | (codes.SELL if taker.side == codes.ASK else 0),
+        liquidation_id=taker.liquidation_id,
+    )
     if liquidation_fee:
         ledger.credit(world, codes.INSURANCE, contract.asset, liquidation_fee)
-        world.emit(codes.LIQUIDATION_FEE, account=taker.account, counterparty=codes.INSURANCE,
-                   instrument=taker.instrument, price=maker.ticks, lots=lots, money=liquidation_fee,
-                   liquidation_id=taker.liquidation_id)
+        world.emit(
+            codes.LIQUIDATION_FEE,
+            account=taker.account,
+            counterparty=codes.INSURANCE,
+            instrument=taker.instrument,
+            price=maker.ticks,
+            lots=lots,
+            money=liquidation_fee,
+            liquidation_id=taker.liquidation_id,
+        )
 
 
 def _taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, int]:
@@ -119,13 +135,23 @@ def _taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int,
     return taker_fee, min(ppm_up(value, contract.liquidation_ppm), surplus - taker_fee)
 
 
-def _emit_fill(world: World, maker: Order, counterparty: int, lots: int, maker_fee: int, flags: int,
-               liquidation_id: int = 0) -> None:
+def _emit_fill(
+    world: World, maker: Order, counterparty: int, lots: int, maker_fee: int, flags: int, liquidation_id: int = 0
+) -> None:
     if maker.side == codes.ASK:
         flags |= codes.SELL
-    world.emit(codes.FILL, account=maker.account, counterparty=counterparty, order_id=maker.order_id,
-               instrument=maker.instrument, price=maker.ticks, lots=lots, money=maker_fee, flags=flags,
-               liquidation_id=liquidation_id)
+    world.emit(
+        codes.FILL,
+        account=maker.account,
+        counterparty=counterparty,
+        order_id=maker.order_id,
+        instrument=maker.instrument,
+        price=maker.ticks,
+        lots=lots,
+        money=maker_fee,
+        flags=flags,
+        liquidation_id=liquidation_id,
+    )
 
 
 def fill_from_external(world: World, maker: Order, lots: int, flags: int = 0) -> None:

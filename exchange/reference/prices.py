@@ -38,8 +38,11 @@ def apply_index(world: World, event: Event) -> None:
 def _index_of_constituents(world: World, instrument: int) -> int:
     """Median of the fresh constituents, or their weighted mean without outliers."""
     policy, weights = world.policy, world.contracts[instrument].weights_ppm
-    fresh = {k: price for k, (price, ts) in world.markets[instrument].constituents.items()
-             if world.clock_ns - ts <= policy.index_stale_ns}
+    fresh = {
+        k: price
+        for k, (price, ts) in world.markets[instrument].constituents.items()
+        if world.clock_ns - ts <= policy.index_stale_ns
+    }
     middle = median(list(fresh.values()))
     if policy.index_rule == codes.INDEX_MEDIAN:
         return middle
@@ -87,7 +90,7 @@ def mark_tick(world: World, instrument: int) -> None:
     bid, ask = world.books[instrument].best(codes.BID), world.books[instrument].best(codes.ASK)
     if bid and ask and bid < ask:
         samples = [*market.basis_samples, (bid + ask) * per_tick // 2 - market.index_sub]
-        market.basis_samples = samples[-policy.mark_samples:]
+        market.basis_samples = samples[-policy.mark_samples :]
     left_ms = 0
     if market.next_funding_ns:
         left_ms = clamp(market.next_funding_ns - world.clock_ns, 0, policy.funding_interval_ns) // NS_PER_MS
@@ -159,5 +162,11 @@ def apply_funding_settle(world: World, event: Event) -> None:
         change = -ceil_div(amount, PPB) if pays else amount // PPB
         ledger.pay_pocket(world, position, change)
         ledger.credit(world, codes.RESIDUE, asset, -change)
-        world.emit(codes.FUNDING, account=position.wallet.account, instrument=event.instrument, price=mark,
-                   lots=position.lots, money=change)
+        world.emit(
+            codes.FUNDING,
+            account=position.wallet.account,
+            instrument=event.instrument,
+            price=mark,
+            lots=position.lots,
+            money=change,
+        )

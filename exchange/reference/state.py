@@ -24,39 +24,79 @@ def snapshot(world: World) -> dict[str, Any]:
 
 
 def _wallets(world: World) -> dict[tuple[int, int], tuple[int, int]]:
-    return {(w.account, w.asset): (w.cash, w.unit.stage) for w in world.wallets.values()
-            if w.cash or (w.is_open and w.account >= codes.FIRST_USER)}
+    return {
+        (w.account, w.asset): (w.cash, w.unit.stage)
+        for w in world.wallets.values()
+        if w.cash or (w.is_open and w.account >= codes.FIRST_USER)
+    }
 
 
 def _positions(world: World) -> dict[tuple[int, int], tuple[int, ...]]:
-    return {(wallet.account, instrument): _position(world, position)
-            for wallet in world.wallets.values() for instrument, position in wallet.positions.items()
-            if wallet.account not in SYSTEM_POSITIONS or position.lots or position.entry_value}
+    return {
+        (wallet.account, instrument): _position(world, position)
+        for wallet in world.wallets.values()
+        for instrument, position in wallet.positions.items()
+        if wallet.account not in SYSTEM_POSITIONS or position.lots or position.entry_value
+    }
 
 
 def _position(world: World, position: Position) -> tuple[int, ...]:
-    return (position.lots, position.entry_value, position.isolated_margin,
-            margin.order_value(world, position, codes.BID), margin.order_value(world, position, codes.ASK),
-            margin.order_lots(position, codes.BID), margin.order_lots(position, codes.ASK),
-            position.leverage_e2, position.mode, position.isolated_unit.stage)
+    return (
+        position.lots,
+        position.entry_value,
+        position.isolated_margin,
+        margin.order_value(world, position, codes.BID),
+        margin.order_value(world, position, codes.ASK),
+        margin.order_lots(position, codes.BID),
+        margin.order_lots(position, codes.ASK),
+        position.leverage_e2,
+        position.mode,
+        position.isolated_unit.stage,
+    )
 
 
 def _books(world: World) -> dict[tuple[int, int], list[tuple[int, list[tuple[int, int, int]]]]]:
-    books = {(k, side): [(ticks, [(order.order_id, order.account, order.leaves_lots) for order in orders])
-                         for ticks, orders in book.levels(side)]
-             for k, book in enumerate(world.books) for side in (codes.BID, codes.ASK)}
+    books = {
+        (k, side): [
+            (ticks, [(order.order_id, order.account, order.leaves_lots) for order in orders])
+            for ticks, orders in book.levels(side)
+        ]
+        for k, book in enumerate(world.books)
+        for side in (codes.BID, codes.ASK)
+    }
     return {key: levels for key, levels in books.items() if levels}
 
 
 def _externals(world: World) -> dict[tuple[int, int, int], tuple[int, ...]]:
-    return {(k, side, ticks): (level.recorded_lots, level.lots, level.displaced_lots, level.printed_lots,
-                               level.extrapolated)
-            for k, book in enumerate(world.books) for (side, ticks), level in book.externals.items()}
+    return {
+        (k, side, ticks): (
+            level.recorded_lots,
+            level.lots,
+            level.displaced_lots,
+            level.printed_lots,
+            level.extrapolated,
+        )
+        for k, book in enumerate(world.books)
+        for (side, ticks), level in book.externals.items()
+    }
 
 
 def _market(world: World, k: int) -> tuple[int, ...]:
     market = world.markets[k]
-    return (market.recorded_index_sub, market.index_sub, market.recorded_mark_sub, market.mark_sub, market.last_ticks,
-            market.funding_rate_ppb, market.next_funding_ns, market.shift_ticks, market.index_shift_sub,
-            market.depth_ppm, sum(market.basis_samples), len(market.basis_samples), world.open_interest(k),
-            market.halted, market.crossed_levels)
+    return (
+        market.recorded_index_sub,
+        market.index_sub,
+        market.recorded_mark_sub,
+        market.mark_sub,
+        market.last_ticks,
+        market.funding_rate_ppb,
+        market.next_funding_ns,
+        market.shift_ticks,
+        market.index_shift_sub,
+        market.depth_ppm,
+        sum(market.basis_samples),
+        len(market.basis_samples),
+        world.open_interest(k),
+        market.halted,
+        market.crossed_levels,
+    )

@@ -96,11 +96,16 @@ class ReferenceVenue:
         margin.detect(world)
 
     def _reply(self, event: Event, reply: Reply) -> None:
-        self.world.emit(codes.RESULT, account=event.account, order_id=event.order_id,
-                        instrument=event.instrument if reply.instrument is None else reply.instrument,
-                        price=event.price if reply.price is None else reply.price,
-                        lots=event.qty if reply.lots is None else reply.lots,
-                        code=reply.code, flags=event.kind)
+        self.world.emit(
+            codes.RESULT,
+            account=event.account,
+            order_id=event.order_id,
+            instrument=event.instrument if reply.instrument is None else reply.instrument,
+            price=event.price if reply.price is None else reply.price,
+            lots=event.qty if reply.lots is None else reply.lots,
+            code=reply.code,
+            flags=event.kind,
+        )
 
 
 def _rows(events: Any) -> Iterable[Event]:

@@ -125,8 +125,9 @@ class World:
         """Count of external levels of all instruments."""
         return sum(len(book.externals) for book in self.books)
 
-    def make_order(self, order_id: int, account: int, instrument: int, side: int, ticks: int, lots: int,
-                   flags: int) -> Order:
+    def make_order(
+        self, order_id: int, account: int, instrument: int, side: int, ticks: int, lots: int, flags: int
+    ) -> Order:
         """A new order with the next serial, in no book yet."""
         self.order_serial += 1
         return Order(self.order_serial, order_id, account, instrument, side, ticks, lots, lots, flags)
@@ -152,28 +153,77 @@ class World:
         timer = Timer(ts_ns, priority, account, order, self.timer_seq, kind, self.event_seq, target)
         heapq.heappush(self.timers, timer)
 
-    def emit(self, kind: int, *, account: int = 0, counterparty: int = 0, order_id: int = 0, instrument: int = 0,
-             price: int = 0, lots: int = 0, money: int = 0, code: int = 0, flags: int = 0, liquidation_id: int = 0,
-             cause_seq: int | None = None) -> None:
+    def emit(
+        self,
+        kind: int,
+        *,
+        account: int = 0,
+        counterparty: int = 0,
+        order_id: int = 0,
+        instrument: int = 0,
+        price: int = 0,
+        lots: int = 0,
+        money: int = 0,
+        code: int = 0,
+        flags: int = 0,
+        liquidation_id: int = 0,
+        cause_seq: int | None = None,
+    ) -> None:
         """Append an outcome, fields in the order of the outcome record."""
         self.outcome_seq += 1
         cause = self.event_seq if cause_seq is None else cause_seq
-        self.outcomes.append((self.clock_ns, self.outcome_seq, cause, order_id, price, lots, money, account,
-                              counterparty, liquidation_id, kind, code, instrument, flags))
+        self.outcomes.append(
+            (
+                self.clock_ns,
+                self.outcome_seq,
+                cause,
+                order_id,
+                price,
+                lots,
+                money,
+                account,
+                counterparty,
+                liquidation_id,
+                kind,
+                code,
+                instrument,
+                flags,
+            )
+        )
 
     def emit_cancelled(self, order: Order, code: int, liquidation_id: int = 0) -> None:
         """Outcome of an order that leaves the book without the owner naming it."""
-        self.emit(codes.CANCELLED, account=order.account, order_id=order.order_id, instrument=order.instrument,
-                  price=order.ticks, lots=order.leaves_lots, code=code, liquidation_id=liquidation_id,
-                  flags=codes.SELL if order.side == codes.ASK else 0)
+        self.emit(
+            codes.CANCELLED,
+            account=order.account,
+            order_id=order.order_id,
+            instrument=order.instrument,
+            price=order.ticks,
+            lots=order.leaves_lots,
+            code=code,
+            liquidation_id=liquidation_id,
+            flags=codes.SELL if order.side == codes.ASK else 0,
+        )
 
 
 def _contract(compiled: config.Compiled, k: int) -> Contract:
     row = compiled.instruments[k]
     first, count = int(row["tier_base"]), int(row["tier_count"])
-    tiers = [Tier(*map(int, tier)) for tier in compiled.tiers[first:first + count].tolist()]
+    tiers = [Tier(*map(int, tier)) for tier in compiled.tiers[first : first + count].tolist()]
     base, sources = int(row["constituent_base"]), int(row["constituent_count"])
-    weights = [int(source["weight_ppm"]) for source in compiled.constituents[base:base + sources]]
-    names = ("unit_value", "mark_unit", "mark_per_tick", "ticks_max", "order_max_lots", "position_max_lots",
-             "open_interest_max_lots", "maker_ppm", "taker_ppm", "liquidation_ppm", "market_band_ppm", "asset")
+    weights = [int(source["weight_ppm"]) for source in compiled.constituents[base : base + sources]]
+    names = (
+        "unit_value",
+        "mark_unit",
+        "mark_per_tick",
+        "ticks_max",
+        "order_max_lots",
+        "position_max_lots",
+        "open_interest_max_lots",
+        "maker_ppm",
+        "taker_ppm",
+        "liquidation_ppm",
+        "market_band_ppm",
+        "asset",
+    )
     return Contract(**{name: int(row[name]) for name in names}, tiers=tiers, weights_ppm=weights)

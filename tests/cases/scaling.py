@@ -10,7 +10,7 @@ from exchange import units
 MILLIONTH, BILLIONTH = Decimal("1e-6"), Decimal("1e-9")
 TRANSFER_MAX = 2**52  # most quanta that one DEPOSIT, WITHDRAW or TRANSFER carries
 MONEY_MAX = 2**57  # most quanta that a case's money may become
-PLENTY = 4  # deposits of TRANSFER_MAX that make an account rich
+PLENTY = 16  # deposits of TRANSFER_MAX that make an account rich
 SUB_TICKS_MAX = 10**10  # of a ladder: fine enough for a price to one part in a million
 MARK_PER_TICK_MAX = 10**6
 NS_PER_HOUR = 3_600 * 10**9

@@ -1,0 +1,144 @@
+"""External levels: recorded size at a price, kept as one order of EXTERNAL beside what is displaced of it. DESIGN §3.3."""
+
+import numpy as np
+
+from exchange.codes import EXTERNAL, EXTERNALS_FULL, OK, ORDERS_FULL
+from exchange.core.arith import MILLION
+from exchange.core.book import (
+    cut_leaves,
+    free_order_slot,
+    level_of,
+    link_order,
+    order_room,
+    take_order_slot,
+    unlink_order,
+)
+from exchange.core.kernel import leaf
+
+LOTS_MAX = 2**31 - 1
+
+
+@leaf
+def take_external_slot(book):
+    """A free external-level slot, 0 = full. Mutates the pool."""
+    pool = book.pools[0]
+    e = np.int64(pool["external_free"])
+    if e != 0:
+        pool["external_free"] = np.int64(book.externals[e]["next"])
+        book.externals[e]["next"] = 0
+        return e
+    e = np.int64(pool["external_high"]) + 1
+    if e >= book.externals.shape[0]:
+        return np.int64(0)
+    pool["external_high"] = e
+    return e
+
+
+@leaf
+def free_external(book, e):
+    """Give an external level's slot back, cleared. Mutates the pool."""
+    external = book.externals[e]
+    external["recorded_lots"] = 0
+    external["lots"] = 0
+    external["displaced_lots"] = 0
+    external["printed_lots"] = 0
+    external["recorded_ticks"] = 0
+    external["ticks"] = 0
+    external["order"] = 0
+    external["prev"] = 0
+    external["instrument"] = 0
+    external["side"] = 0
+    external["extrapolated"] = 0
+    external["next"] = np.int64(book.pools[0]["external_free"])
+    book.pools[0]["external_free"] = e
+
+
+@leaf
+def add_external(book, instrument, side, ticks):
+    """A new empty external level at a price, last in the instrument's list. Returns (slot, code). Mutates book."""
+    if not order_room(book.pools, book.orders):
+        return np.int64(0), ORDERS_FULL
+    e = take_external_slot(book)
+    if e == 0:
+        return e, EXTERNALS_FULL
+    slot = take_order_slot(book.pools, book.orders)
+    order, external = book.orders[slot], book.externals[e]
+    order["account"] = EXTERNAL
+    order["position"] = e
+    order["ticks"] = ticks
+    order["instrument"] = instrument
+    order["side"] = side
+    external["order"] = slot
+    external["ticks"] = ticks
+    external["instrument"] = instrument
+    external["side"] = side
+    tail = np.int64(book.books[instrument]["external_tail"])
+    external["prev"] = tail
+    if tail != 0:
+        book.externals[tail]["next"] = e
+    else:
+        book.books[instrument]["external_head"] = e
+    book.books[instrument]["external_tail"] = e
+    book.levels[level_of(book, instrument, side, ticks)]["external"] = e
+    return e, OK
+
+
+@leaf
+def drop_external(book, e):
+    """Remove an external level with its order and its displaced size. Mutates book."""
+    external = book.externals[e]
+    slot, instrument = np.int64(external["order"]), np.int64(external["instrument"])
+    if book.orders[slot]["leaves_lots"] != 0:
+        unlink_order(book, slot)
+    free_order_slot(book.pools, book.orders, slot)
+    level = book.levels[level_of(book, instrument, np.int64(external["side"]), np.int64(external["ticks"]))]
+    if level["external"] == e:  # a shift may have put another level there already
+        level["external"] = 0
+    before, after = np.int64(external["prev"]), np.int64(external["next"])
+    if before != 0:
+        book.externals[before]["next"] = after
+    else:
+        book.books[instrument]["external_head"] = after
+    if after != 0:
+        book.externals[after]["prev"] = before
+    else:
+        book.books[instrument]["external_tail"] = before
+    free_external(book, e)
+
+
+@leaf
+def show_external(book, e):
+    """Make an external order's leaves equal lots - displaced: in place where it stands, else at the tail. Mutates book."""
+    external = book.externals[e]
+    slot = np.int64(external["order"])
+    leaves, shown = (
+        np.int64(book.orders[slot]["leaves_lots"]),
+        np.int64(external["lots"]) - np.int64(external["displaced_lots"]),
+    )
+    book.orders[slot]["order_lots"] = np.int64(external["lots"])
+    if leaves == 0:
+        if shown > 0:
+            book.orders[slot]["leaves_lots"] = shown
+            link_order(book, slot)
+    elif shown == 0:
+        unlink_order(book, slot)
+        book.orders[slot]["leaves_lots"] = 0
+    else:
+        cut_leaves(book, slot, leaves - shown)
+
+
+@leaf
+def scaled_lots(prices, instrument, recorded_lots):
+    """Recorded size after the depth factor: at least 1, at most LOTS_MAX."""
+    depth_ppm = np.int64(prices.markets[instrument]["depth_ppm"])
+    return max(np.int64(1), min(recorded_lots * depth_ppm // MILLION, np.int64(LOTS_MAX)))
+
+
+@leaf
+def external_order(book, level):
+    """The linked external order of a level, 0 = none or fully displaced."""
+    e = np.int64(level["external"])
+    if e == 0:
+        return np.int64(0)
+    slot = np.int64(book.externals[e]["order"])
+    return slot if book.orders[slot]["leaves_lots"] != 0 else np.int64(0)
