@@ -50,8 +50,8 @@ def test_warmup(benchmark, cache):
     work = after.children_user + after.children_system - before.children_user - before.children_system
     report(benchmark, Row(
         place="8a", what="`deleverage warmup` from nothing", value=wall, unit="s", floor=90, aim=45,
-        less_is_better=True, measured=f"{wall:.1f} s", conditions=f"{os.cpu_count()} cores, empty cache folder; wall time, {work:.1f} s of "
-        "processor time in it"))
+        less_is_better=True, measured=f"{wall:.1f} s",
+        conditions=f"{os.cpu_count()} cores, empty cache folder; wall time, {work:.1f} s of processor time in it"))
 
 
 @pytest.mark.benchmark(timer=time.perf_counter)

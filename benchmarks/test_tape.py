@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.measure import Row, measure, rates, report, spread
 from exchange import codes
-from exchange.venue import Exchange
+from exchange.venue import EVENTS_PER_CALL, Exchange
 from replay import feeds, seeding, session
 from replay.population import Site
 from replay.scenario import Scenario, build_scenario
@@ -20,7 +20,6 @@ from replay.tape import Tape, spec_of
 ROUNDS = 3
 ACCOUNTS = 100_000
 EVENTS = 5_000_000
-CHUNK = 65_536  # events handed over at once; a second of a busy tape has fewer
 NS = 1_000_000_000
 SEED_AFTER_NS = 30 * NS
 SHARED = Path(os.environ.get("DELEVERAGE_SHARED") or Path(__file__).parents[2] / "shared")
@@ -54,8 +53,8 @@ def repeat(rows: np.ndarray, times: int) -> np.ndarray:
 
 def play(exchange: Exchange, rows: np.ndarray) -> None:
     """Hand the rows over and take the outcomes, as a session does."""
-    for start in range(0, len(rows), CHUNK):
-        exchange.submit(rows[start:start + CHUNK])
+    for start in range(0, len(rows), EVENTS_PER_CALL):
+        exchange.submit(rows[start:start + EVENTS_PER_CALL])
         exchange.run()
         exchange.outcomes()
 
@@ -88,6 +87,7 @@ def test_whole_tape(benchmark, refill):
     before = int(prepare.exchange.state.io.control[0]["guard_checks"])
     timing = measure(benchmark, ROUNDS, prepare, play)
     per_second, control = rates(EVENTS, timing.own), prepare.exchange.state.io.control[0]
+    checks = int(control["guard_checks"]) - before
     kinds, counts = np.unique(prepare.rows["kind"], return_counts=True)
     mix = ", ".join(f"{count:,} {codes.EVENT_NAME[int(kind)]}" for kind, count in zip(kinds, counts, strict=True))
     feed = "Binance USD-M captures of 2023-04-04 and 05" if recorded() else "a synthetic market"
@@ -95,8 +95,8 @@ def test_whole_tape(benchmark, refill):
         place="5a" if refill == "none" else "5b", what=f"whole loop, L2 + trades tape, refill {refill}",
         value=median(per_second), unit="M events/s", floor=3.0, aim=8.0, measured=spread(per_second, "M events/s"),
         conditions=f"{feed}, repeated to {EVENTS:,} events ({mix}); {ACCOUNTS:,} accounts, computed mark, index "
-        f"feedback 30 %; through Exchange.submit, run and outcomes, digest included; {int(control['guard_checks']) - before:,} "
-        f"units checked, {int(control['liquidation_seq']):,} accounts liquidated; seeding excluded"))
+        f"feedback 30 %; through Exchange.submit, run and outcomes, digest included; {checks:,} units checked, "
+        f"{int(control['liquidation_seq']):,} accounts liquidated; seeding excluded"))
 
 
 @pytest.mark.skipif(not recorded(), reason="the recorded captures are not there (DELEVERAGE_SHARED)")

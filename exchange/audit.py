@@ -254,7 +254,8 @@ def _check_units(state: State) -> None:
                 not any(guards[2 * p + d]["mark_sub"] for p in slots for d in (0, 1)), "LIQ-3", where + ", but armed"
             )
             continue
-        _require(health >= 0 or fund, "LIQ-3", where)
+        blind = slots and not any(state.prices.markets[int(leg["instrument"])]["mark_sub"] for leg in legs)
+        _require(health >= 0 or fund or blind, "LIQ-3", where)
         if health >= 0:
             armed += _check_guards(state, unit, pocket, slots, not fund)
     filed = int(np.count_nonzero(guards["mark_sub"]))

@@ -14,6 +14,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ladder import clear_level, find_down, find_up, mark_level
 from exchange.core.margin import (
     first_leg,
+    is_breached,
     leg_of,
     maintenance,
     mark_value,
@@ -265,7 +266,7 @@ def check_unit(ledger, guards, prices, io, unit):
         return
     io.control[0]["guard_checks"] += 1
     equity, required, legs = unit_numbers(ledger, prices, unit)
-    if equity < required and (legs > 0 or account != INSURANCE):
+    if is_breached(ledger, prices, unit, equity, required, legs):
         disarm_unit(ledger, guards, unit)
         set_stage(ledger, unit, STAGE_DETECTED)
         set_liquidation_timer(ledger, prices, io, unit, np.int64(prices.policy[0]["detection_delay_ns"]))

@@ -32,7 +32,8 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
 from exchange.core.margin import (
     first_leg,
-    leg_of,
+    is_breached,
+    live_leg,
     maintenance,
     mark_value,
     next_leg,
@@ -68,17 +69,6 @@ def set_liquidation_id(ledger, unit, liquidation_id):
 def instrument_label(ledger, unit):
     """Instrument of an isolated unit, -1 for a wallet."""
     return np.int64(ledger.positions[-unit]["instrument"]) if unit < 0 else np.int64(-1)
-
-
-@leaf
-def live_leg(ledger, prices, unit, p):
-    """Is position `p` a leg of the unit that can be closed now?"""
-    position = ledger.positions[p]
-    return (
-        position["lots"] != 0
-        and leg_of(ledger, unit, p)
-        and prices.markets[np.int64(position["instrument"])]["mark_sub"] != 0
-    )
 
 
 @leaf
@@ -171,7 +161,7 @@ def begin_liquidation(state, unit, cause_seq):
     """Stage DETECTED: give the liquidation its id, cancel orders, allot equity to legs."""
     ledger, prices, io = state.ledger, state.prices, state.io
     equity, required, legs = unit_numbers(ledger, prices, unit)
-    if equity >= required:
+    if not is_breached(ledger, prices, unit, equity, required, legs):
         set_stage(ledger, unit, STAGE_NONE)
         touch(ledger, io, unit)
         return

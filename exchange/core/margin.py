@@ -122,6 +122,32 @@ def unit_numbers(ledger, prices, unit):
 
 
 @leaf
+def is_breached(ledger, prices, unit, equity, required, legs):
+    """Is a unit with these numbers below maintenance, with something that a liquidation can do about it?
+
+    That is a leg with a known mark to close, or, for a user without positions, a debt that the fund must cover.
+    """
+    if equity >= required:
+        return False
+    if legs == 0:
+        return unit_account(ledger, prices, unit) != INSURANCE
+    p = first_leg(ledger, unit)
+    while p != 0:
+        if live_leg(ledger, prices, unit, p):
+            return True
+        p = next_leg(ledger, unit, p)
+    return False
+
+
+@leaf
+def live_leg(ledger, prices, unit, p):
+    """Is position `p` a leg of the unit that can be closed now?"""
+    position = ledger.positions[p]
+    marked = prices.markets[np.int64(position["instrument"])]["mark_sub"] != 0
+    return position["lots"] != 0 and leg_of(ledger, unit, p) and marked
+
+
+@leaf
 def exposure_of(value, bid_value, ask_value):
     """The larger side of position plus open orders."""
     return max(abs(value + bid_value), abs(value - ask_value))

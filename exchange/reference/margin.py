@@ -45,7 +45,9 @@ def is_breached(world: World, unit: Unit) -> bool:
         health += profit(world, position) - maintenance(world, position)
     if health >= 0:
         return False
-    return unit.wallet.account != codes.INSURANCE or any(is_leg(world, position) for position in held)
+    if not held:
+        return unit.wallet.account != codes.INSURANCE
+    return any(is_leg(world, position) for position in held)
 
 
 def detect(world: World) -> None:
