@@ -80,7 +80,7 @@ def walk_levels(book: Book, instrument: int, side: int, count: int) -> list[tupl
     """(ticks, lots) of the best `count` levels, found by reading the bitmap row itself."""
     return [
         (ticks, int(book.levels[_level(book, instrument, side, ticks)]["lots"]))
-        for ticks in _live_ticks(book, instrument, side)[:count]
+        for ticks in live_ticks(book, instrument, side)[:count]
     ]
 
 
@@ -88,7 +88,7 @@ def _level(book: Book, instrument: int, side: int, ticks: int) -> int:
     return int(book.ladders[2 * instrument + side]["level_base"]) + ticks
 
 
-def _live_ticks(book: Book, instrument: int, side: int) -> list[int]:
+def live_ticks(book: Book, instrument: int, side: int) -> list[int]:
     ladder = book.ladders[2 * instrument + side]
     base, size = int(ladder["word_base0"]), (int(ladder["ticks_max"]) >> 6) + 1
     words = book.words[base : base + size]
@@ -110,7 +110,7 @@ def _check_book(state: State, instrument: int) -> None:
     best = book.books[instrument]["best_ticks"]
     simulated = 0
     for side in (codes.BID, codes.ASK):
-        live = _live_ticks(book, instrument, side)
+        live = live_ticks(book, instrument, side)
         _require(
             (live[0] if live else 0) == best[side], "BK-1", f"instrument {instrument} side {side}: best {best[side]}"
         )
@@ -283,89 +283,3 @@ def _check_guards(state: State, unit: int, pocket: int, slots: list[int], mainta
         at = {k: v - 1 if legs[0]["lots"] > 0 else v + 1 for k, v in corner.items()}
         _require(unit_health(state, pocket, legs, at, maintained) < 0, "GRD-2", f"unit {unit}: healthy at its guard")
     return count
-
-
-def dump(state: State) -> dict[str, Any]:
-    """The live content of a state as plain values, in canonical order; derived guards left out."""
-    wallets, positions, totals = state.ledger.wallets, state.ledger.positions, state.ledger.totals
-    assets, book = len(totals), state.book
-    keep_wallets = np.flatnonzero(
-        (wallets["open"] != 0) & ((np.arange(len(wallets)) >= codes.FIRST_USER * assets) | (wallets["cash"] != 0))
-    )
-    names = (
-        "lots",
-        "entry_value",
-        "isolated_margin",
-        "bid_value",
-        "ask_value",
-        "bid_lots",
-        "ask_lots",
-        "leverage_e2",
-        "mode",
-        "stage",
-    )
-    held = {}
-    for p in range(1, int(state.io.control[0]["position_high"]) + 1):
-        row = positions[p]
-        account = int(row["wallet"]) // assets
-        if account >= codes.FIRST_USER or row["lots"] or row["entry_value"]:
-            held[account, int(row["instrument"])] = tuple(int(row[name]) for name in names)
-    books, levels = {}, {}
-    for instrument in range(len(book.books)):
-        for side in (codes.BID, codes.ASK):
-            rows = [
-                (
-                    ticks,
-                    [
-                        (
-                            int(book.orders[s]["order_id"]),
-                            int(book.orders[s]["account"]),
-                            int(book.orders[s]["leaves_lots"]),
-                        )
-                        for s in queue(book, instrument, side, ticks)
-                    ],
-                )
-                for ticks in _live_ticks(book, instrument, side)
-            ]
-            if rows:
-                books[instrument, side] = rows
-        for e in externals(book, instrument):
-            levels[instrument, int(e["side"]), int(e["ticks"])] = tuple(
-                int(e[name]) for name in ("recorded_lots", "lots", "displaced_lots", "printed_lots", "extrapolated")
-            )
-    market_names = (
-        "recorded_index_sub",
-        "index_sub",
-        "recorded_mark_sub",
-        "mark_sub",
-        "last_ticks",
-        "funding_rate_ppb",
-        "next_funding_ns",
-        "shift_ticks",
-        "index_shift_sub",
-        "depth_ppm",
-        "basis_sum_sub",
-        "basis_count",
-        "open_interest_lots",
-        "halted",
-    )
-    count = int(state.io.control[0]["timer_count"])
-    timers = sorted(
-        tuple(int(t[name]) for name in ("ts_ns", "priority", "account", "order", "kind"))
-        for t in state.io.timers[1 : count + 1]
-    )
-    return {
-        "wallets": {
-            (int(w) // assets, int(w) % assets): (int(wallets[w]["cash"]), int(wallets[w]["stage"]))
-            for w in keep_wallets
-        },
-        "positions": dict(sorted(held.items())),
-        "books": books,
-        "externals": dict(sorted(levels.items())),
-        "markets": {
-            k: (*(int(m[name]) for name in market_names), int(book.books[k]["crossed_levels"]))
-            for k, m in enumerate(state.prices.markets)
-        },
-        "timers": timers,
-        "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(totals)},
-    }

@@ -316,7 +316,9 @@ def _compile_tiers(instrument: Instrument, quantum: Decimal, where: str) -> list
             raise ConfigError(f"{place}.floor", str(error)) from None
         if floor >= MONEY_MAX:
             raise ConfigError(
-                f"{place}.floor", f"{tier.floor} is {floor} quanta, beyond 2**62; a larger quantum would do"
+                f"{place}.floor",
+                f"{tier.floor} is {floor} quanta, beyond 2**62; a quantum of {_enough(quantum, floor):f} for "
+                f"{instrument.settle} would do",
             )
         if not rows:
             if floor != 0:
@@ -343,6 +345,11 @@ def _compile_tiers(instrument: Instrument, quantum: Decimal, where: str) -> list
     return rows
 
 
+def _enough(quantum: Decimal, bound: int) -> Decimal:
+    """A power-of-ten multiple of a quantum in which `bound` quanta stay below 2**62."""
+    return (quantum * Decimal(10) ** len(str(bound // MONEY_MAX))).normalize()
+
+
 def _check_bounds(venue: Venue, records: np.ndarray) -> None:
     """Per account: value of the largest position and orders. In all: value of the whole open interest."""
     for k, record in enumerate(records):
@@ -353,12 +360,11 @@ def _check_bounds(venue: Venue, records: np.ndarray) -> None:
         whole_book = int(record["open_interest_max_lots"]) * top * 2
         for field, bound in (("position_max", position), ("open_interest_max", whole_book)):
             if bound >= MONEY_MAX:
-                factor = Decimal(10) ** len(str(bound // MONEY_MAX))
                 asset = venue.assets[int(record["asset"])]
                 raise ConfigError(
                     f"{where}.{field}",
                     f"value at price_max reaches {bound} quanta, beyond 2**62; a quantum of "
-                    f"{units.decimal(asset.quantum) * factor:f} for {asset.name} would do, or a lower {field}",
+                    f"{_enough(units.decimal(asset.quantum), bound):f} for {asset.name} would do, or a lower {field}",
                 )
 
 

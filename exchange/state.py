@@ -17,6 +17,7 @@ class Book(NamedTuple):
     books: np.ndarray  # BOOK[instrument]
     ladders: np.ndarray  # LADDER[2 * instrument + side]
     words: np.ndarray  # uint64[...], the ladders' bitmap trees
+    recorded: np.ndarray  # uint64[...], the same trees over recorded levels, displaced ones included
     levels: np.ndarray  # LEVEL[ladder.level_base + ticks]
     orders: np.ndarray  # ORDER[slot]
     externals: np.ndarray  # EXTERNAL_LEVEL[slot]
@@ -112,6 +113,7 @@ def allocate(venue: config.Venue) -> State:
     book = Book(
         zeros(count, schema.BOOK),
         ladders,
+        zeros(words, np.uint64),
         zeros(words, np.uint64),
         zeros(levels, schema.LEVEL),
         zeros(capacity.orders + 1, schema.ORDER),

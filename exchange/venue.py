@@ -9,10 +9,11 @@ import numpy as np
 from exchange import audit, codes, config, schema, state
 from exchange.core.loop import run as run_kernel
 from exchange.core.views import sum_levels, unit_equity
+from exchange.dump import dump
 from exchange.errors import InvariantError
 
 FOREVER_NS = 2**62
-EVENTS_PER_CALL = 8_192  # outcomes of that many events stay in the processor's cache until they are drained
+EVENTS_PER_CALL = 4_096  # outcomes of that many events stay in the processor's cache until they are drained
 
 
 class Exchange:
@@ -122,7 +123,7 @@ class Exchange:
 
     def state_digest(self) -> str:
         """Digest of the live content of the state, guards left out because they are derived."""
-        return hashlib.blake2b(repr(audit.dump(self.state)).encode(), digest_size=20).hexdigest()
+        return hashlib.blake2b(repr(dump(self.state)).encode(), digest_size=20).hexdigest()
 
     def audit(self, full: bool = True) -> None:
         """Check the invariants of DESIGN §5; `full` also recomputes every unit, queue and guard.

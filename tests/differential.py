@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from exchange import audit, codes, schema
+from exchange import codes, schema
+from exchange.dump import dump
 from exchange.reference.venue import ReferenceVenue
 from exchange.venue import Exchange
 from tests.campaign_events import make_events, make_venue
@@ -25,7 +26,7 @@ def run_core(venue, events, batch=None, audit_every=0):
     exchange.run(end)
     outcomes += [tuple(int(v) for v in row) for row in exchange.outcomes().tolist()]
     exchange.audit()
-    return outcomes, audit.dump(exchange.state), exchange.digest()
+    return outcomes, dump(exchange.state), exchange.digest()
 
 
 def run_reference(venue, events):

@@ -11,7 +11,7 @@ from exchange import schema, state
 ROOT = Path(__file__).parents[1]
 MONEY_FIELDS = {"cash", "isolated_margin", "entry_value"}
 CORE_IMPORTS = {"numpy", "exchange.codes", "exchange.schema"}
-KERNEL_IMPORTS = {"hashlib", "os", "re", "sys", "warnings", "pathlib", "numpy", "llvmlite", "numba"}
+KERNEL_IMPORTS = {"ast", "hashlib", "os", "re", "sys", "warnings", "pathlib", "numpy", "llvmlite", "numba"}
 CLOCKS_AND_CHANCE = {"time", "datetime", "random", "secrets", "uuid"}
 UNSAFE = {"pickle", "marshal", "shelve", "yaml", "dill", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "load", "loads", "fromfile", "memmap"}

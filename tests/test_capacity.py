@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from exchange import audit, codes, config
+from exchange import codes, config
 from exchange.core.loop import run as run_kernel
+from exchange.dump import dump
 from exchange.venue import FOREVER_NS, Exchange
 from tests.campaign_events import make_events, make_venue
 from tests.desk import FIRST, Desk, event_rows, venue_table
@@ -27,11 +28,11 @@ def every_byte(state):
 
 def refuses(desk, code, kind, **fields):
     """Send a command that must be refused with `code` and leave everything but the counters as it was."""
-    before, content, whole = desk.exchange.state_digest(), audit.dump(desk.state), every_byte(desk.state)
+    before, content, whole = desk.exchange.state_digest(), dump(desk.state), every_byte(desk.state)
     rejected, processed = int(desk.state.io.control[0]["rejected"]), desk.exchange.events_processed
     rows = desk.send(kind, **fields)
     assert [(row["kind"], row["code"]) for row in rows] == [(codes.RESULT, code)], codes.RESULT_NAME[code]
-    assert audit.dump(desk.state) == content
+    assert dump(desk.state) == content
     assert desk.exchange.state_digest() == before
     after = every_byte(desk.state)
     assert not [name for name in whole if whole[name] != after[name]]

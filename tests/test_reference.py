@@ -331,9 +331,11 @@ def test_shift_moves_levels_and_scales_depth():
 
 def test_marks_and_indices_stay_within_the_ladder():
     desk = order_desk()
-    assert desk.send(codes.MARK, price=4_001)[-1]["price"] == 4_000
-    desk.send(codes.INDEX, price=9_000)
-    assert (desk.market()["recorded_index"], desk.market()["index"]) == (9_000, 4_000)
+    assert code(desk.send(codes.MARK, price=4_001)) == code(desk.send(codes.INDEX, price=4_001)) == "BAD_PRICE"
+    desk.send(codes.SHIFT, price=10, flags=codes.SHIFT_INDEX)
+    assert desk.send(codes.MARK, price=4_000)[-1]["price"] == 4_000
+    desk.send(codes.INDEX, price=4_000)
+    assert (desk.market()["recorded_index"], desk.market()["index"]) == (4_000, 4_000)
     assert code(desk.send(codes.SHIFT, price=-4_001, flags=codes.SHIFT_INDEX)) == "BAD_PRICE"
 
 

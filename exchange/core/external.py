@@ -1,8 +1,8 @@
-"""External levels: recorded size at a price, kept as one order of EXTERNAL beside what is displaced of it. DESIGN §3.3."""
+"""External levels: recorded size at a price, one order of EXTERNAL beside what is displaced of it. DESIGN §3.3."""
 
 import numpy as np
 
-from exchange.codes import EXTERNAL, EXTERNALS_FULL, OK, ORDERS_FULL
+from exchange.codes import BID, EXTERNAL, EXTERNALS_FULL, OK, ORDERS_FULL
 from exchange.core.arith import MILLION
 from exchange.core.book import (
     cut_leaves,
@@ -14,6 +14,7 @@ from exchange.core.book import (
     unlink_order,
 )
 from exchange.core.kernel import leaf
+from exchange.core.ladder import clear_level, find_down, find_up, mark_level
 
 LOTS_MAX = 2**31 - 1
 
@@ -54,6 +55,35 @@ def free_external(book, e):
 
 
 @leaf
+def file_external(book, e):
+    """Note an external level at its price. Mutates book."""
+    external = book.externals[e]
+    instrument, side, ticks = np.int64(external["instrument"]), np.int64(external["side"]), np.int64(external["ticks"])
+    book.levels[level_of(book, instrument, side, ticks)]["external"] = e
+    mark_level(book.recorded, book.ladders[2 * instrument + side], ticks)
+
+
+@leaf
+def unfile_external(book, e):
+    """Forget an external level at its price, unless a shift has put another there already. Mutates book."""
+    external = book.externals[e]
+    instrument, side, ticks = np.int64(external["instrument"]), np.int64(external["side"]), np.int64(external["ticks"])
+    level = book.levels[level_of(book, instrument, side, ticks)]
+    if level["external"] == e:
+        level["external"] = 0
+        clear_level(book.recorded, book.ladders[2 * instrument + side], ticks)
+
+
+@leaf
+def recorded_best(book, instrument, side):
+    """Best recorded price of a side, whether simulated flow displaced it or not; 0 = none."""
+    ladder = book.ladders[2 * instrument + side]
+    if side == BID:
+        return find_down(book.recorded, ladder, np.int64(ladder["ticks_max"]))
+    return find_up(book.recorded, ladder, np.int64(1))
+
+
+@leaf
 def add_external(book, instrument, side, ticks):
     """A new empty external level at a price, last in the instrument's list. Returns (slot, code). Mutates book."""
     if not order_room(book.pools, book.orders):
@@ -79,7 +109,7 @@ def add_external(book, instrument, side, ticks):
     else:
         book.books[instrument]["external_head"] = e
     book.books[instrument]["external_tail"] = e
-    book.levels[level_of(book, instrument, side, ticks)]["external"] = e
+    file_external(book, e)
     return e, OK
 
 
@@ -91,9 +121,7 @@ def drop_external(book, e):
     if book.orders[slot]["leaves_lots"] != 0:
         unlink_order(book, slot)
     free_order_slot(book.pools, book.orders, slot)
-    level = book.levels[level_of(book, instrument, np.int64(external["side"]), np.int64(external["ticks"]))]
-    if level["external"] == e:  # a shift may have put another level there already
-        level["external"] = 0
+    unfile_external(book, e)
     before, after = np.int64(external["prev"]), np.int64(external["next"])
     if before != 0:
         book.externals[before]["next"] = after
@@ -108,7 +136,7 @@ def drop_external(book, e):
 
 @leaf
 def show_external(book, e):
-    """Make an external order's leaves equal lots - displaced: in place where it stands, else at the tail. Mutates book."""
+    """Make an external order's leaves lots - displaced, in place where it stands, else at the tail. Mutates book."""
     external = book.externals[e]
     slot = np.int64(external["order"])
     leaves, shown = (

@@ -33,6 +33,7 @@ from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
 from exchange.core.margin import (
     first_leg,
     is_breached,
+    leg_of,
     live_leg,
     maintenance,
     mark_value,
@@ -144,7 +145,8 @@ def plan(ledger, prices, unit, equity, required):
     total = sum_weights(ledger, prices, unit, by_notional, shift)
     p = first_leg(ledger, unit)
     while p != 0:
-        ledger.legs[p]["bankruptcy_ticks"] = 0
+        if leg_of(ledger, unit, p):  # an isolated position of the wallet may have a plan of its own
+            ledger.legs[p]["bankruptcy_ticks"] = 0
         if live_leg(ledger, prices, unit, p):
             position = ledger.positions[p]
             instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
@@ -307,7 +309,8 @@ def deleverage_leg(state, unit):
         emit(io, DEFICIT, 0, instrument, INSURANCE, 0, 0, 0, 0, after, 0, liquidation_id_of(ledger, unit))
         if fund:  # nobody can take it: on the record, and looked at again when something changes
             set_stage(ledger, unit, STAGE_NONE)
-            clear_dirty(ledger, unit)
+            if after < 0:
+                clear_dirty(ledger, unit)
         else:
             next_leg_stage(state, unit, p)
 

@@ -14,6 +14,7 @@ from exchange.codes import (
     PRIORITY_MARK,
 )
 from exchange.core.arith import MILLION, mul_div_floor
+from exchange.core.external import recorded_best
 from exchange.core.guards import cross_guards, touch, touch_holders
 from exchange.core.kernel import kernel, leaf
 from exchange.core.outbox import emit
@@ -38,21 +39,6 @@ def clip_sub(prices, instrument, price_sub):
 @leaf
 def mid_sub(bid_ticks, ask_ticks, per_tick):
     return (bid_ticks + ask_ticks) * per_tick // 2
-
-
-@leaf
-def recorded_best(book, instrument, side):
-    """Best recorded price of a side, whether simulated flow displaced it or not; 0 = none."""
-    best = np.int64(0)
-    e = np.int64(book.books[instrument]["external_head"])
-    while e != 0:
-        level = book.externals[e]
-        if level["side"] == side:
-            ticks = np.int64(level["ticks"])
-            if best == 0 or (ticks > best if side == BID else ticks < best):
-                best = ticks
-        e = np.int64(level["next"])
-    return best
 
 
 @kernel

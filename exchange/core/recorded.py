@@ -33,7 +33,16 @@ from exchange.core.book import (
     next_level,
     unlink_order,
 )
-from exchange.core.external import LOTS_MAX, add_external, drop_external, external_order, scaled_lots, show_external
+from exchange.core.external import (
+    LOTS_MAX,
+    add_external,
+    drop_external,
+    external_order,
+    file_external,
+    scaled_lots,
+    show_external,
+    unfile_external,
+)
 from exchange.core.kernel import kernel, leaf
 from exchange.core.match import (
     book_trade,
@@ -254,7 +263,7 @@ def move_externals(book, prices, instrument):
         if book.orders[slot]["leaves_lots"] != 0:
             unlink_order(book, slot)
             book.orders[slot]["leaves_lots"] = 0
-        book.levels[level_of(book, instrument, np.int64(external["side"]), np.int64(external["ticks"]))]["external"] = 0
+        unfile_external(book, e)
         e = np.int64(external["next"])
     e = np.int64(book.books[instrument]["external_head"])
     while e != 0:
@@ -268,7 +277,7 @@ def move_externals(book, prices, instrument):
             external["displaced_lots"] = min(np.int64(external["displaced_lots"]), np.int64(external["lots"]))
             external["printed_lots"] = 0
             book.orders[np.int64(external["order"])]["ticks"] = ticks
-            book.levels[level_of(book, instrument, np.int64(external["side"]), ticks)]["external"] = e
+            file_external(book, e)
             show_external(book, e)
         e = after
 
