@@ -58,7 +58,7 @@ def shortfalls(rows: list[Row]) -> str:
 def machine(found: dict[str, Any], load: tuple[float, float], seconds: float) -> str:
     """What the numbers were measured on."""
     cpu = found["cpu"].get("brand_raw") or found["machine"]
-    return (f"{cpu}, {os.cpu_count()} cores; {found['system']} {found['release']}; Python {found['python_version']}, "
+    return (f"{cpu}, {os.cpu_count()} cores; {found['system']}; Python {found['python_version']}, "
             f"numba {numba.__version__}, llvmlite {llvmlite.__version__}, numpy {numpy.__version__}. "
             f"Load average {load[0]:.1f} at the start and {load[1]:.1f} at the end "
             f"(these benchmarks alone make about 1); the run took {seconds:.0f} s.")
