@@ -255,7 +255,6 @@ CONTROL = _record(
     ("liquidation_seq", "i8"),
     ("dirty_count", "i8"),
     ("position_high", "i8"),
-    ("sweep_kind", "i8"),
     ("sweep_instrument", "i8"),
     ("sweep_next", "i8"),
     ("sweep_value", "i8"),

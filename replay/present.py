@@ -299,7 +299,9 @@ def print_tape(tape: Tape, json: bool) -> None:
 def print_profiles(venues: dict[str, Venue], json: bool) -> None:
     """The shipped venue rules, with source and date."""
     if json:
-        print_json({name: msgspec.to_builtins(venue) for name, venue in venues.items()})
+        from exchange.config import to_table
+
+        print_json({name: to_table(venue) for name, venue in venues.items()})
         return
     console = _console()
     for name, venue in venues.items():

@@ -32,6 +32,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
 from exchange.core.margin import (
     first_leg,
+    insurance_position,
     is_breached,
     leg_of,
     live_leg,
@@ -45,7 +46,7 @@ from exchange.core.margin import (
     unit_pocket,
     unit_stage,
 )
-from exchange.core.match import book_trade, emit_cancelled, execute, execute_shadow, insurance_position, remove_order
+from exchange.core.match import book_trade, emit_cancelled, execute, execute_shadow, remove_order
 from exchange.core.outbox import emit
 
 WEIGHT_BITS = 31

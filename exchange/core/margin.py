@@ -221,6 +221,18 @@ def find_position(ledger, wallet, instrument):
 
 
 @leaf
+def external_position(instrument):
+    """EXTERNAL's position slot in an instrument."""
+    return 1 + instrument
+
+
+@leaf
+def insurance_position(prices, instrument):
+    """INSURANCE's position slot in an instrument."""
+    return 1 + np.int64(prices.policy[0]["instruments"]) + instrument
+
+
+@leaf
 def make_position(ledger, prices, control, wallet, instrument):
     """Find or make a position slot; 0 when the pool is full. Mutates the wallet's list and the pool."""
     before, p = np.int64(0), np.int64(ledger.wallets[wallet]["first_position"])

@@ -33,20 +33,8 @@ from exchange.core.book import (
 from exchange.core.guards import touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
-from exchange.core.margin import account_of, trade_value
+from exchange.core.margin import account_of, external_position, trade_value
 from exchange.core.outbox import emit
-
-
-@leaf
-def external_position(instrument):
-    """EXTERNAL's position slot in an instrument."""
-    return 1 + instrument
-
-
-@leaf
-def insurance_position(prices, instrument):
-    """INSURANCE's position slot in an instrument."""
-    return 1 + np.int64(prices.policy[0]["instruments"]) + instrument
 
 
 @leaf

@@ -17,6 +17,7 @@ from exchange.core.arith import MILLION, mul_div_floor
 from exchange.core.external import recorded_best
 from exchange.core.guards import cross_guards, touch, touch_holders
 from exchange.core.kernel import kernel, leaf
+from exchange.core.margin import insurance_position
 from exchange.core.outbox import emit
 from exchange.core.timers import push_timer
 
@@ -74,7 +75,7 @@ def set_mark(ledger, guards, prices, io, instrument, mark_sub):
         return
     market["mark_sub"] = mark_sub
     market["mark_version"] += 1
-    fund = 1 + np.int64(prices.policy[0]["instruments"]) + instrument
+    fund = insurance_position(prices, instrument)
     if ledger.positions[fund]["lots"] != 0:  # a fund in deficit has no guard, and its deficit moves with the mark
         touch(ledger, io, np.int64(ledger.positions[fund]["wallet"]))
     emit(io, MARK_PRICE, 0, instrument, 0, 0, 0, mark_sub, 0, np.int64(market["index_sub"]), 0, 0)

@@ -44,9 +44,9 @@ from exchange.core.external import (
     unfile_external,
 )
 from exchange.core.kernel import kernel, leaf
+from exchange.core.margin import external_position
 from exchange.core.match import (
     book_trade,
-    external_position,
     extrapolated_flag,
     fill_maker,
     take_from_external,
