@@ -42,6 +42,8 @@ def fee_of(value, ppm):
 @leaf
 def close_share(entry_value, closed_lots, lots):
     """The part of a signed entry value that closing `closed_lots` of `lots` (both > 0) takes out, toward zero."""
+    if closed_lots == lots:
+        return entry_value
     size = abs(entry_value)
     share = size // lots * closed_lots + size % lots * closed_lots // lots
     return share if entry_value >= 0 else -share

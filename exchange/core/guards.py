@@ -66,10 +66,10 @@ def arm(ledger, guards, prices, p, direction, mark_sub):
     """
     instrument = np.int64(ledger.positions[p]["instrument"])
     ladder = guards.ladders[2 * instrument + direction]
-    bucket = mark_sub // np.int64(prices.instruments[instrument]["mark_per_tick"])
-    if mark_sub < 1 or bucket > ladder["ticks_max"]:
+    per_tick = np.int64(prices.instruments[instrument]["mark_per_tick"])
+    if mark_sub < 1 or mark_sub >= (np.int64(ladder["ticks_max"]) + 1) * per_tick:
         return
-    bucket = max(bucket, np.int64(1))  # tick 0 is never a level; the guard's own price stays exact
+    bucket = max(mark_sub // per_tick, np.int64(1))  # tick 0 is never a level; the guard's own price stays exact
     g = 2 * p + direction
     guard = guards.guards[g]
     at = np.int64(ladder["level_base"]) + bucket
@@ -94,6 +94,8 @@ def health_at(prices, instrument, constant, lots, mark_sub):
 @leaf
 def solve_long(prices, instrument, constant, lots, mark_sub):
     """The highest mark at which a one-leg long unit is breached; 0 = none. Health falls as the mark falls."""
+    if constant >= 0:  # rates are below one, so value never falls below its maintenance
+        return np.int64(0)
     slope = lots * np.int64(prices.instruments[instrument]["mark_unit"])
     tier = tier_of(prices, instrument, slope * mark_sub)
     base = np.int64(prices.instruments[instrument]["tier_base"])
@@ -128,7 +130,7 @@ def solve_short(prices, instrument, constant, lots, mark_sub):
         tier += 1
     have = constant + np.int64(prices.tiers[tier]["cum"])
     top = (np.int64(record["ticks_max"]) + 1) * np.int64(record["mark_per_tick"])
-    if have // slope > 2 * top:  # rates are below one, so the breach lies beyond the ladder
+    if have > 2 * top * slope:  # rates are below one, so the breach lies beyond the ladder
         return top
     guess = max(mark_sub, have // slope * MILLION // (MILLION + np.int64(prices.tiers[tier]["maintenance_ppm"])))
     while health_at(prices, instrument, constant, lots, guess) >= 0:

@@ -7,16 +7,20 @@ import numpy as np
 
 from exchange.codes import INSURANCE, ISOLATED, RESIDUE
 from exchange.core.arith import ceil_div, close_share
-from exchange.core.kernel import kernel, leaf
+from exchange.core.kernel import leaf
+
+SAFE_EXPOSURE = 2**62 // 100  # below it one division does
 
 
 @leaf
 def initial_margin(exposure, leverage_e2):
     """ceil(exposure * 100 / leverage_e2), exposure >= 0, without the overflow of exposure * 100."""
+    if exposure < SAFE_EXPOSURE:
+        return ceil_div(exposure * 100, leverage_e2)
     return exposure // leverage_e2 * 100 + ceil_div(exposure % leverage_e2 * 100, leverage_e2)
 
 
-@kernel
+@leaf
 def apply_trade(ledger, p, lots, ticks, unit_value, asset, fee):
     """Book one side of a trade on position `p`: entry value, profit, fee, and the isolated margin that goes with it.
 

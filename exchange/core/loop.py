@@ -134,7 +134,7 @@ def balanced(ledger, prices):
 @leaf
 def look_ahead(state, events, k):
     """Fetch what orders a little later will touch: with many accounts each would wait for memory. Changes only time."""
-    wallets, ids = state.ledger.wallets, state.book.ids
+    wallets, ids, orders = state.ledger.wallets, state.book.ids, state.book.orders
     assets = np.int64(state.prices.policy[0]["assets"])
     event = events[k + 4 * LOOK_AHEAD]
     wallet = np.int64(event["account"]) * assets
@@ -145,7 +145,13 @@ def look_ahead(state, events, k):
     wallet = np.int64(event["account"]) * assets
     if event["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
         prefetch_position(state, np.int64(wallets[wallet]["first_position"]))
+        if event["kind"] != NEW:
+            prefetch(orders, np.int64(ids[id_home(ids, np.int64(event["order_id"]))]["slot"]))
     event = events[k + LOOK_AHEAD]
+    if event["kind"] == CANCEL:
+        slot = np.int64(ids[id_home(ids, np.int64(event["order_id"]))]["slot"])
+        prefetch(orders, np.int64(orders[slot]["prev"]))
+        prefetch(orders, np.int64(orders[slot]["next"]))
     if event["kind"] == NEW and instrument_exists(state.prices, np.int64(event["instrument"])):
         side = ASK if event["side"] == BID else BID
         instrument = np.int64(event["instrument"])

@@ -65,7 +65,9 @@ def in_liquidation(ledger, unit):
 
 @leaf
 def account_of(prices, wallet):
-    return wallet // np.int64(prices.policy[0]["assets"])
+    """Account of a wallet slot; with one asset the division, which is slow, is left out."""
+    assets = np.int64(prices.policy[0]["assets"])
+    return wallet if assets == 1 else wallet // assets
 
 
 @leaf

@@ -3,7 +3,7 @@
 import numpy as np
 
 from exchange.codes import FIRST_REJECTION, RESULT
-from exchange.core.kernel import leaf
+from exchange.core.kernel import kernel, leaf
 
 
 @leaf
@@ -50,7 +50,7 @@ def answer(io, event, instrument, code, price, lots):
     )
 
 
-@leaf
+@kernel
 def refuse(io, event, code):
     """Answer with a rejection: instrument, price and lots as they were asked for."""
     answer(io, event, np.int64(event["instrument"]), code, np.int64(event["price"]), np.int64(event["qty"]))
