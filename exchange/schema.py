@@ -113,8 +113,6 @@ POOLS = _record(  # one record: what is free and live in the order and external-
     ("external_high", "i8"),
 )
 
-ID_SLOT = _record(("order_id", "i8"), ("slot", "i8"))
-
 # --- risk --------------------------------------------------------------------------------------------------
 WALLET = _record(  # one account's cash in one settlement asset: the unit of cross margin; half a cache line
     ("cash", "i8"),

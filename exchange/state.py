@@ -4,6 +4,8 @@ Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL 
 over every legal price costs only the pages that are touched.
 """
 
+import contextlib
+import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,8 @@ import numpy as np
 from exchange import codes, config, schema
 
 CACHE_LINE = 64
+HUGE_PAGE = 1 << 21
+HUGE_FROM = 1 << 17  # bytes; a smaller pool gains nothing
 
 
 class Book(NamedTuple):
@@ -21,7 +25,7 @@ class Book(NamedTuple):
     levels: np.ndarray  # LEVEL[ladder.level_base + ticks]
     orders: np.ndarray  # ORDER[slot]
     externals: np.ndarray  # EXTERNAL_LEVEL[slot]
-    ids: np.ndarray  # ID_SLOT[power of two], open addressing
+    ids: np.ndarray  # int32[power of two], order slots by hash of the id, open addressing
     pools: np.ndarray  # POOLS[1]
 
 
@@ -84,15 +88,33 @@ def _ladders(ticks_max: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 def aligned_zeros(shape: int, dtype: Any) -> np.ndarray:
     """Zeroed memory that starts on a cache line, so that a 64-byte record never straddles two."""
+    return _carve(shape, dtype, np.zeros(shape * np.dtype(dtype).itemsize + CACHE_LINE, np.uint8), CACHE_LINE)
+
+
+def pool_zeros(shape: int, dtype: Any) -> np.ndarray:
+    """Zeroed memory of a pool used from its start, in huge pages where the system has them.
+
+    A stream over many accounts spends its time looking up pages otherwise; a ladder, touched here and there, would
+    commit much more than it uses.
+    """
     size = shape * np.dtype(dtype).itemsize
-    raw = np.zeros(size + CACHE_LINE, np.uint8)
-    start = -raw.ctypes.data % CACHE_LINE
-    return raw[start : start + size].view(dtype)
+    if size < HUGE_FROM or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return aligned_zeros(shape, dtype)
+    pages = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel built without them
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return _carve(shape, dtype, np.frombuffer(pages, np.uint8), HUGE_PAGE)
+
+
+def _carve(shape: int, dtype: Any, raw: np.ndarray, boundary: int) -> np.ndarray:
+    """`shape` records from the first multiple of `boundary` on."""
+    start = -raw.ctypes.data % boundary
+    return raw[start : start + shape * np.dtype(dtype).itemsize].view(dtype)
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:
     """A copy that starts on a cache line."""
-    twin = aligned_zeros(array.size, array.dtype)
+    twin = pool_zeros(array.size, array.dtype)
     twin[:] = array
     return twin
 
@@ -109,20 +131,20 @@ def allocate(venue: config.Venue) -> State:
     wallets = (codes.FIRST_USER + capacity.accounts) * assets
     positions = capacity.positions + 2 * count + 1
     ladders, levels, words = _ladders(instruments["ticks_max"])
-    zeros = aligned_zeros
+    zeros, pool = aligned_zeros, pool_zeros
     book = Book(
         zeros(count, schema.BOOK),
         ladders,
         zeros(words, np.uint64),
         zeros(words, np.uint64),
         zeros(levels, schema.LEVEL),
-        zeros(capacity.orders + 1, schema.ORDER),
-        zeros(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
-        zeros(_hash_size(capacity.orders + 1), schema.ID_SLOT),
+        pool(capacity.orders + 1, schema.ORDER),
+        pool(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
+        pool(_hash_size(capacity.orders + 1), np.int32),
         zeros(1, schema.POOLS),
     )
     guards = Guards(
-        ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), zeros(2 * positions, schema.GUARD)
+        ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), pool(2 * positions, schema.GUARD)
     )
     prices = Prices(
         instruments.copy(),
@@ -135,19 +157,19 @@ def allocate(venue: config.Venue) -> State:
     units = wallets + positions
     # a heap slot for each unit and each recurring timer, and the scratch slot
     io = IO(
-        zeros(capacity.outcomes, schema.OUTCOME),
+        pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),
-        zeros(units + 2 * count + 2, schema.TIMER),
-        zeros(units + 1, np.int32),
-        zeros(wallets + 1, schema.RANK),
+        pool(units + 2 * count + 2, schema.TIMER),
+        pool(units + 1, np.int32),
+        pool(wallets + 1, schema.RANK),
         zeros(max(64, 2 * count), np.int64),
     )
     state = State(
         book,
         Ledger(
-            zeros(wallets, schema.WALLET),
-            zeros(positions, schema.POSITION),
-            zeros(positions, schema.LEG),
+            pool(wallets, schema.WALLET),
+            pool(positions, schema.POSITION),
+            pool(positions, schema.LEG),
             zeros(assets, schema.TOTAL),
         ),
         guards,

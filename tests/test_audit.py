@@ -69,13 +69,19 @@ class Broken:
         return self.book.levels[int(self.book.ladders[2 * instrument + side]["level_base"]) + ticks]
 
     def order(self, order_id):
-        return self.book.orders[int(np.flatnonzero(self.book.orders["order_id"] == order_id)[0])]
+        return self.book.orders[self.slot(order_id)]
 
     def external(self, side):
         return next(e for e in audit.externals(self.book, 0) if e["side"] == side)
 
-    def id_row(self, order_id):
-        return self.book.ids[int(np.flatnonzero(self.book.ids["order_id"] == order_id)[0])]
+    def move_id(self, order_id, slot, steps=0):
+        """Let the place of an order's id, or the one `steps` before it, name `slot`."""
+        ids, place = self.book.ids, int(np.flatnonzero(self.book.ids == self.slot(order_id))[0])
+        ids[place] = 0
+        ids[place - steps] = slot
+
+    def slot(self, order_id):
+        return int(np.flatnonzero(self.book.orders["order_id"] == order_id)[0])
 
     def guard(self, account, instrument, direction):
         return self.guards[2 * self.desk.slot(account, instrument) + direction]
@@ -116,9 +122,10 @@ BREAKS = {
     "priority": ("BK-3", lambda x: put(x.order(12), "priority_seq", 0)),
     "leaves above the order": ("BK-4", lambda x: put(x.order(12), "order_lots", 4)),
     "leaves of nothing": ("BK-4", lambda x: put(x.order(12), "leaves_lots", 0)),
-    "id of no order": ("BK-5", lambda x: put(x.id_row(12), "slot", 200)),
-    "id of another order": ("BK-5", lambda x: put(x.id_row(12), "order_id", 999)),
-    "id lost": ("BK-5", lambda x: (put(x.id_row(12), "slot", 0), put(x.id_row(12), "order_id", 0))),
+    "id of no order": ("BK-5", lambda x: x.move_id(12, 200)),
+    "id of another order": ("BK-5", lambda x: x.move_id(12, x.slot(10))),
+    "id where no search finds it": ("BK-5", lambda x: x.move_id(12, x.slot(12), steps=1)),
+    "id lost": ("BK-5", lambda x: x.move_id(12, 0)),
     "free list cut": ("BK-5", lambda x: put(x.book.pools[0], "order_free", 0)),
     "free list cyclic": ("BK-5", lambda x: put(x.book.orders[int(x.book.pools[0]["order_free"])], "next",
                                                x.book.pools[0]["order_free"])),

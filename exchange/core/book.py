@@ -150,43 +150,40 @@ def id_home(ids, order_id):
 
 
 @leaf
-def find_id(ids, order_id):
+def find_id(ids, orders, order_id):
     """Order slot of a live id, 0 = none."""
     at = id_home(ids, order_id)
-    while ids[at]["order_id"] != 0:
-        if ids[at]["order_id"] == order_id:
-            return np.int64(ids[at]["slot"])
+    slot = np.int64(ids[at])
+    while slot != 0 and orders[slot]["order_id"] != order_id:
         at = (at + 1) & (ids.shape[0] - 1)
-    return np.int64(0)
+        slot = np.int64(ids[at])
+    return slot
 
 
 @leaf
 def insert_id(ids, order_id, slot):
     """Add an id that is not there. Mutates `ids`, which is never more than half full."""
     at = id_home(ids, order_id)
-    while ids[at]["order_id"] != 0:
+    while ids[at] != 0:
         at = (at + 1) & (ids.shape[0] - 1)
-    ids[at]["order_id"] = order_id
-    ids[at]["slot"] = slot
+    ids[at] = slot
 
 
 @leaf
-def remove_id(ids, order_id):
-    """Take an id out and close the gap, so that lookups need no tombstones. Mutates `ids`."""
+def remove_id(ids, orders, slot):
+    """Take a live order's id out and close the gap, so that lookups need no tombstones. Mutates `ids`."""
     mask = ids.shape[0] - 1
-    at = id_home(ids, order_id)
-    while ids[at]["order_id"] != order_id:
+    at = id_home(ids, np.int64(orders[slot]["order_id"]))
+    while ids[at] != slot:
         at = (at + 1) & mask
     probe = (at + 1) & mask
-    while ids[probe]["order_id"] != 0:
-        home = id_home(ids, np.int64(ids[probe]["order_id"]))
+    while ids[probe] != 0:
+        home = id_home(ids, np.int64(orders[ids[probe]]["order_id"]))
         if (probe - home) & mask >= (probe - at) & mask:
-            ids[at]["order_id"] = np.int64(ids[probe]["order_id"])
-            ids[at]["slot"] = np.int64(ids[probe]["slot"])
+            ids[at] = ids[probe]
             at = probe
         probe = (probe + 1) & mask
-    ids[at]["order_id"] = 0
-    ids[at]["slot"] = 0
+    ids[at] = 0
 
 
 @leaf

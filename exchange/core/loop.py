@@ -146,10 +146,10 @@ def look_ahead(state, events, k):
     if event["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
         prefetch_position(state, np.int64(wallets[wallet]["first_position"]))
         if event["kind"] != NEW:
-            prefetch(orders, np.int64(ids[id_home(ids, np.int64(event["order_id"]))]["slot"]))
+            prefetch(orders, np.int64(ids[id_home(ids, np.int64(event["order_id"]))]))
     event = events[k + LOOK_AHEAD]
     if event["kind"] == CANCEL:
-        slot = np.int64(ids[id_home(ids, np.int64(event["order_id"]))]["slot"])
+        slot = np.int64(ids[id_home(ids, np.int64(event["order_id"]))])
         prefetch(orders, np.int64(orders[slot]["prev"]))
         prefetch(orders, np.int64(orders[slot]["next"]))
     if event["kind"] == NEW and instrument_exists(state.prices, np.int64(event["instrument"])):

@@ -77,7 +77,7 @@ def remove_order(state, slot):
     unlink_order(book, slot)
     add_open_order(state.ledger, state.prices, order, -leaves)
     book.books[np.int64(order["instrument"])]["order_lots"] -= leaves
-    remove_id(book.ids, np.int64(order["order_id"]))
+    remove_id(book.ids, book.orders, slot)
     delist(
         book.orders, state.ledger.wallets, np.int64(state.ledger.positions[np.int64(order["position"])]["wallet"]), slot
     )

@@ -124,7 +124,7 @@ def check_fields(state, event, instrument):
         return HALTED
     if prices.markets[instrument]["mark_sub"] == 0:
         return NO_MARK
-    if find_id(state.book.ids, np.int64(event["order_id"])) != 0:
+    if find_id(state.book.ids, state.book.orders, np.int64(event["order_id"])) != 0:
         return DUPLICATE_ORDER_ID
     return OK
 
@@ -269,7 +269,7 @@ def owned_order(state, event):
     """(slot, code) of the live order that a command names."""
     if event["order_id"] <= 0:
         return np.int64(0), BAD_ORDER_ID
-    slot = find_id(state.book.ids, np.int64(event["order_id"]))
+    slot = find_id(state.book.ids, state.book.orders, np.int64(event["order_id"]))
     if slot == 0:
         return slot, UNKNOWN_ORDER
     if state.book.orders[slot]["account"] != event["account"]:
