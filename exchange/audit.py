@@ -11,6 +11,7 @@ from exchange import codes
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
 from exchange.state import Book, State
+from exchange.units import contract_value
 
 home_of = getattr(id_home, "py_func", id_home)  # the plain function: a leaf cannot be called from Python
 
@@ -192,8 +193,9 @@ def _check_open_orders(state: State) -> None:
         order = state.book.orders[slot]
         if not order["flags"] & codes.REDUCE_ONLY:
             row = sums.setdefault(int(order["position"]), [0, 0, 0, 0])
-            unit_value = int(state.prices.instruments[order["instrument"]]["unit_value"])
-            row[2 * int(order["side"])] += int(order["ticks"]) * unit_value * int(order["leaves_lots"])
+            record = state.prices.instruments[order["instrument"]]
+            price_sub = int(order["ticks"]) * int(record["mark_per_tick"])
+            row[2 * int(order["side"])] += abs(contract_value(record, price_sub, int(order["leaves_lots"])))
             row[2 * int(order["side"]) + 1] += int(order["leaves_lots"])
     positions = state.ledger.positions
     for p in range(1, int(state.io.control[0]["position_high"]) + 1):
@@ -217,7 +219,7 @@ def unit_health(state: State, pocket: int, legs: list[Any], moved: dict[int, int
         instrument = int(leg["instrument"])
         mark = moved.get(instrument, int(state.prices.markets[instrument]["mark_sub"]))
         if mark:
-            value = mark * int(state.prices.instruments[instrument]["mark_unit"]) * int(leg["lots"])
+            value = contract_value(state.prices.instruments[instrument], mark, int(leg["lots"]))
             health += (
                 value - int(leg["entry_value"]) - (maintenance(state, instrument, abs(value)) if maintained else 0)
             )
@@ -278,12 +280,13 @@ def _check_guards(state: State, unit: int, pocket: int, slots: list[int], mainta
         _require(guards[2 * p + (1 if long else 0)]["mark_sub"] == 0, "GRD-1", f"position {p}: guard on its safe side")
         if state.prices.markets[instrument]["mark_sub"]:
             top = int(record["ticks_max"]) * int(record["mark_per_tick"])
-            corner[instrument] = guard + 1 if long else (guard or top + 1) - 1
+            bottom = int(record["ticks_min"]) * int(record["mark_per_tick"])
+            corner[instrument] = max(guard + 1, bottom) if long else (guard or top + 1) - 1
     legs = [positions[p] for p in slots]
     _require(
         unit_health(state, pocket, legs, corner, maintained) >= 0, "GRD-1", f"unit {unit}: breached before its guards"
     )
     if len(slots) == 1 and count and maintained:
-        at = {k: v - 1 if legs[0]["lots"] > 0 else v + 1 for k, v in corner.items()}
+        at = {k: int(guards[2 * slots[0] + (legs[0]["lots"] < 0)]["mark_sub"]) for k in corner}
         _require(unit_health(state, pocket, legs, at, maintained) < 0, "GRD-2", f"unit {unit}: healthy at its guard")
     return count

@@ -60,7 +60,11 @@ class Constituent(_Struct):
 
 
 class Instrument(_Struct):
-    """One contract. Prices and quantities are decimal text in the venue's own units."""
+    """One contract. Prices and quantities are decimal text in the venue's own units.
+
+    `multiplier` is what one unit of quantity stands for: of the base asset (linear, settled in the quote asset) or of
+    the quote asset (inverse, settled in the base asset). `price_min` is one tick unless said.
+    """
 
     symbol: str
     settle: str
@@ -71,8 +75,9 @@ class Instrument(_Struct):
     position_max: str
     open_interest_max: str
     tiers: Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)]
-    kind: Literal["linear"] = "linear"
+    kind: Literal["linear", "inverse"] = "linear"
     multiplier: str = "1"
+    price_min: str | None = None
     mark_per_tick: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     fees: Fees | None = None
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
@@ -271,10 +276,8 @@ def compile_venue(venue: Venue) -> Compiled:
     return Compiled(records, tier_records, source_records, _compile_policy(venue))
 
 
-def _compile_units(record: np.void, instrument: Instrument, quantum: Decimal, where: str) -> None:
-    tick, lot = _number(f"{where}.tick", instrument.tick), _number(f"{where}.lot", instrument.lot)
-    multiplier = _number(f"{where}.multiplier", instrument.multiplier)
-    money = tick * lot * multiplier
+def _linear_units(instrument: Instrument, money: Decimal, quantum: Decimal, where: str) -> tuple[int, int]:
+    """Quanta of one lot moving one tick, and one sub-tick."""
     unit_value = money / quantum
     if unit_value != unit_value.to_integral_value():
         raise ConfigError(
@@ -288,10 +291,30 @@ def _compile_units(record: np.void, instrument: Instrument, quantum: Decimal, wh
             f"{instrument.mark_per_tick} does not divide the {int(unit_value)} "
             f"quanta of one tick and lot; a quantum of {money.normalize() / instrument.mark_per_tick:f} would do",
         )
-    record["unit_value"] = int(unit_value)
-    record["mark_unit"] = int(unit_value) // instrument.mark_per_tick
+    return int(unit_value), int(unit_value) // instrument.mark_per_tick
+
+
+def _inverse_units(instrument: Instrument, money: Decimal, quantum: Decimal, where: str) -> tuple[int, int]:
+    """Quanta of one lot times its price in ticks, and in sub-ticks."""
+    unit_value = money / quantum
+    if unit_value != unit_value.to_integral_value():
+        raise ConfigError(
+            f"{where}.multiplier",
+            f"lot * multiplier / tick = {money.normalize():f} is not a whole number of "
+            f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do",
+        )
+    return int(unit_value), int(unit_value) * instrument.mark_per_tick
+
+
+def _compile_units(record: np.void, instrument: Instrument, quantum: Decimal, where: str) -> None:
+    tick, lot = _number(f"{where}.tick", instrument.tick), _number(f"{where}.lot", instrument.lot)
+    face = lot * _number(f"{where}.multiplier", instrument.multiplier)
+    if instrument.kind == "linear":
+        record["unit_value"], record["mark_unit"] = _linear_units(instrument, tick * face, quantum, where)
+    else:
+        record["unit_value"], record["mark_unit"] = _inverse_units(instrument, face / tick, quantum, where)
     record["mark_per_tick"] = instrument.mark_per_tick
-    record["kind"] = codes.LINEAR
+    record["kind"] = {"linear": codes.LINEAR, "inverse": codes.INVERSE}[instrument.kind]
     record["market_band_ppm"] = instrument.market_band_ppm
     ticks_max = _count(f"{where}.price_max", instrument.price_max, tick)
     if ticks_max > LOTS_MAX:
@@ -299,6 +322,9 @@ def _compile_units(record: np.void, instrument: Instrument, quantum: Decimal, wh
     if ticks_max * instrument.mark_per_tick >= 2**40:
         raise ConfigError(f"{where}.mark_per_tick", "price_max in sub-ticks must stay below 2**40; lower mark_per_tick")
     record["ticks_max"] = ticks_max
+    record["ticks_min"] = _count(f"{where}.price_min", instrument.price_min or instrument.tick, tick)
+    if record["ticks_min"] > ticks_max:
+        raise ConfigError(f"{where}.price_min", f"{instrument.price_min} is above price_max {instrument.price_max}")
     for field in ("order_max", "position_max", "open_interest_max"):
         lots = _count(f"{where}.{field}", getattr(instrument, field), lot)
         if lots > LOTS_MAX:
@@ -353,19 +379,32 @@ def _enough(quantum: Decimal, bound: int) -> Decimal:
 def _check_bounds(venue: Venue, records: np.ndarray) -> None:
     """Per account: value of the largest position and orders. In all: value of the whole open interest."""
     for k, record in enumerate(records):
-        where = f"$.venue.instruments[{k}]"
-        top = int(record["ticks_max"]) * int(record["unit_value"])
-        position = max(int(record["position_max_lots"]), int(record["order_max_lots"])) * top * NOTIONAL_SLACK
-        position *= len(records)
-        whole_book = int(record["open_interest_max_lots"]) * top * 2
-        for field, bound in (("position_max", position), ("open_interest_max", whole_book)):
+        price = "price_max" if record["kind"] == codes.LINEAR else "price_min"
+        held = max(int(record["position_max_lots"]), int(record["order_max_lots"]))
+        whole_book = int(record["open_interest_max_lots"])
+        bounds = [
+            ("position_max", f"value at {price}", _most_value(record, held) * NOTIONAL_SLACK * len(records)),
+            ("open_interest_max", f"value at {price}", _most_value(record, whole_book) * 2),
+        ]
+        if record["kind"] == codes.INVERSE:
+            numerator = max(held, whole_book) * int(record["mark_unit"])
+            bounds.append(("open_interest_max", "value times the price in sub-ticks", numerator))
+        for field, what, bound in bounds:
             if bound >= MONEY_MAX:
                 asset = venue.assets[int(record["asset"])]
+                quantum = _enough(units.decimal(asset.quantum), bound)
                 raise ConfigError(
-                    f"{where}.{field}",
-                    f"value at price_max reaches {bound} quanta, beyond 2**62; a quantum of "
-                    f"{_enough(units.decimal(asset.quantum), bound):f} for {asset.name} would do, or a lower {field}",
+                    f"$.venue.instruments[{k}].{field}",
+                    f"{what} reaches {bound} quanta, beyond 2**62; a quantum of {quantum:f} for {asset.name} "
+                    "would do, or a lower limit",
                 )
+
+
+def _most_value(record: np.void, lots: int) -> int:
+    """The largest notional of `lots`: a linear contract's at the highest price, an inverse one's at the lowest."""
+    if record["kind"] == codes.LINEAR:
+        return int(record["ticks_max"]) * int(record["unit_value"]) * lots
+    return int(record["unit_value"]) * lots // int(record["ticks_min"])
 
 
 def _compile_policy(venue: Venue) -> np.ndarray:

@@ -169,9 +169,10 @@ TIER = _record(
 
 # --- prices and instruments ------------------------------------------------------------------------------------
 INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
-    ("unit_value", "i8"),  # money of one lot moving one tick
-    ("mark_unit", "i8"),  # money of one lot moving one sub-tick
+    ("unit_value", "i8"),  # linear: money of a lot moving a tick; inverse: money of a lot times its price in ticks
+    ("mark_unit", "i8"),  # the same in sub-ticks
     ("mark_per_tick", "i8"),
+    ("ticks_min", "i8"),
     ("ticks_max", "i8"),
     ("order_max_lots", "i8"),
     ("position_max_lots", "i8"),

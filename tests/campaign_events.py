@@ -18,6 +18,7 @@ TIERS = [{"floor": "0", "maintenance_ppm": 10_000, "leverage_max": 50},
          {"floor": "20000", "maintenance_ppm": 25_000, "leverage_max": 20},
          {"floor": "60000", "maintenance_ppm": 50_000, "leverage_max": 10},
          {"floor": "150000", "maintenance_ppm": 125_000, "leverage_max": 4}]
+INVERSE = {"kind": "inverse", "multiplier": str(START_TICKS * START_TICKS)}  # first worth what a linear one is
 CONSTITUENTS = [{"name": "a", "weight_ppm": 500_000}, {"name": "b", "weight_ppm": 300_000},
                 {"name": "c", "weight_ppm": 200_000}]
 
@@ -34,13 +35,15 @@ def make_venue(seed: int) -> config.Venue:
     def pick(*choices: Any) -> Any:
         return choices[int(rng.integers(len(choices)))]
 
-    instruments = [{"symbol": f"P{k}", "settle": "USD", "tick": "1", "lot": "1", "price_max": str(TICKS_MAX),
+    assets = pick(["USD"], ["USD", "COIN"])
+    instruments = [{"symbol": f"P{k}", "settle": pick(*assets), "tick": "1", "lot": "1", "price_max": str(TICKS_MAX),
+                    "price_min": pick("1", "1", "250"), **pick({}, INVERSE),
                     "order_max": pick("100", "200"), "position_max": pick("60", "150", "400"),
                     "open_interest_max": pick("500", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
     return config.build_venue({
-        "name": f"campaign-{seed}", "assets": [{"name": "USD", "quantum": "0.01"}], "instruments": instruments,
+        "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
         "fees": {"maker_ppm": pick(-150, 0, 200), "taker_ppm": pick(150, 500),
                  "liquidation_ppm": pick(0, 5_000, 15_000)},
         "index": {"rule": pick("composite", "median", "weighted"), "stale_ns": pick(100 * MS, 10 * SECOND),
@@ -107,6 +110,9 @@ class _Stream:
     def instrument(self) -> int:
         return self.whole(0, len(self.fair) - 1)
 
+    def asset(self) -> int:
+        return self.whole(0, len(self.venue.assets) - 1)
+
     def put(self, kind: int, **fields: int) -> None:
         """Append a row; fields that are not named are 0."""
         values = {"ts_ns": self.clock, "seq": len(self.rows) + 1, "kind": kind, **fields}
@@ -123,8 +129,10 @@ class _Stream:
         for _ in range(3):
             self.new()
         for account in range(codes.FIRST_USER, codes.FIRST_USER + USERS - 1):
-            self.put(codes.DEPOSIT, account=account, qty=self.whole(500, 15_000) * UNIT)
-        self.put(codes.DEPOSIT, account=codes.INSURANCE, qty=self.whole(1, 1_500) * UNIT)
+            for asset in range(len(self.venue.assets)):
+                self.put(codes.DEPOSIT, account=account, instrument=asset, qty=self.whole(500, 15_000) * UNIT)
+        for asset in range(len(self.venue.assets)):
+            self.put(codes.DEPOSIT, account=codes.INSURANCE, instrument=asset, qty=self.whole(1, 1_500) * UNIT)
         for _ in range(3):
             self.new()
         self.seed_position()
@@ -253,12 +261,12 @@ class _Stream:
 
     def deposit(self) -> None:
         if self.chance(0.05):
-            self.put(codes.DEPOSIT, account=codes.INSURANCE, qty=self.whole(1, 1_000) * UNIT)
+            self.put(codes.DEPOSIT, account=codes.INSURANCE, instrument=self.asset(), qty=self.whole(1, 1_000) * UNIT)
         else:
-            self.put(codes.DEPOSIT, account=self.user(), qty=self.whole(100, 6_000) * UNIT)
+            self.put(codes.DEPOSIT, account=self.user(), instrument=self.asset(), qty=self.whole(100, 6_000) * UNIT)
 
     def withdraw(self) -> None:
-        self.put(codes.WITHDRAW, account=self.user(), qty=self.whole(1, self.pick(100, 3_000) * UNIT))
+        self.put(codes.WITHDRAW, account=self.user(), instrument=self.asset(), qty=self.whole(1, self.pick(100, 3_000) * UNIT))
 
     def leverage(self) -> None:
         self.put(codes.SET_LEVERAGE, account=self.user(), instrument=self.instrument(),

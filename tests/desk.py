@@ -18,6 +18,7 @@ TIERS = [{"floor": "0", "maintenance_ppm": 10_000, "leverage_max": 100},
          {"floor": "150000", "maintenance_ppm": 125_000, "leverage_max": 5}]
 INSTRUMENT = {"symbol": "P", "settle": "USD", "tick": "1", "lot": "1", "price_max": "4000", "order_max": "1000",
               "position_max": "1000", "open_interest_max": "100000", "mark_per_tick": 10, "tiers": TIERS}
+INVERSE = {"kind": "inverse", "multiplier": "1000000"}  # a lot at 1,000 ticks is worth what a linear one is
 CAPACITY = {"accounts": 64, "positions": 256, "orders": 256, "external_levels": 256, "outcomes": 8_192}
 
 

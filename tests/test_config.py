@@ -55,7 +55,7 @@ def test_an_unknown_field_is_refused_by_its_path(place, path):
     ("tick", "abc", ".tick"), ("tick", "0", ".tick"), ("tick", "-1", ".tick"), ("tick", "NaN", ".tick"),
     ("tick", "Infinity", ".tick"), ("tick", 1.5, ".tick"), ("lot", "", ".lot"), ("multiplier", "0", ".multiplier"),
     ("price_max", "4000.5", ".price_max"), ("order_max", "0.5", ".order_max"), ("position_max", "0", ".position_max"),
-    ("open_interest_max", "-5", ".open_interest_max"), ("settle", "EUR", ".settle"), ("kind", "inverse", ".kind"),
+    ("open_interest_max", "-5", ".open_interest_max"), ("settle", "EUR", ".settle"), ("kind", "quanto", ".kind"),
     ("mark_per_tick", 0, ".mark_per_tick"), ("market_band_ppm", 1_000_000, ".market_band_ppm"), ("tiers", [], ".tiers"),
     ("fees", {"maker_ppm": -200, "taker_ppm": 100}, ".fees"), ("order_max", str(2**31), ".order_max"),
     ("price_max", str(2**31), ".price_max"),
@@ -99,6 +99,36 @@ def test_money_that_could_wrap_is_refused_and_the_named_quantum_does(field, quan
         except ConfigError as other:
             error = other
     assert f"$.venue.instruments[0].{field}" in complained
+
+
+@pytest.mark.parametrize("changes, field, what", [
+    ({"position_max": "1000000000", "open_interest_max": "10"}, "position_max", "value at price_min"),
+    ({"open_interest_max": "2000000000", "price_min": "1000"}, "open_interest_max", "value times the price"),
+])
+def test_an_inverse_contract_is_bounded_by_its_lowest_price_and_its_numerator(changes, field, what):
+    error = refused(changed(kind="inverse", multiplier="1000000000", **changes))
+    assert error.where == f"$.venue.instruments[0].{field}" and what in str(error)
+    table = changed(kind="inverse", multiplier="1000000000", **changes)
+    while error is not None:
+        table["assets"][0]["quantum"] = re.search(r"a quantum of (\S+) for USD would do", str(error)).group(1)
+        try:
+            config.build_venue(table)
+            error = None
+        except ConfigError as other:
+            assert other.where != error.where
+            error = other
+
+
+def test_a_face_that_a_quantum_cannot_express_is_refused_and_the_named_quantum_does():
+    table = changed(kind="inverse", multiplier="0.01", tick="10")
+    error = refused(table)
+    assert error.where == "$.venue.instruments[0].multiplier"
+    table["assets"][0]["quantum"] = re.search(r"a quantum of (\S+) would do", str(error)).group(1)
+    config.build_venue(table)
+
+
+def test_a_ladder_that_ends_below_its_start_is_refused():
+    assert refused(changed(price_min="5000")).where == "$.venue.instruments[0].price_min"
 
 
 def test_sub_ticks_that_pass_forty_bits_are_refused():

@@ -26,7 +26,8 @@ def tiers_held(exchange):
     ledger, prices = exchange.state.ledger, exchange.state.prices
     held = ledger.positions[:int(exchange.state.io.control[0]["position_high"]) + 1]
     instruments, floors = prices.instruments[held["instrument"]], prices.tiers["floor"]
-    notional = np.abs(prices.markets["mark_sub"][held["instrument"]] * instruments["mark_unit"] * held["lots"])
+    mark, size = prices.markets["mark_sub"][held["instrument"]], instruments["mark_unit"] * np.abs(held["lots"])
+    notional = np.where(instruments["kind"] == codes.LINEAR, mark * size, size // np.maximum(mark, 1))
     tiers = np.zeros(len(held), np.int64)
     for step in range(1, int(prices.instruments["tier_count"].max())):
         at = np.minimum(instruments["tier_base"] + step, len(floors) - 1)

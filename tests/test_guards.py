@@ -9,19 +9,21 @@ from hypothesis import strategies as st
 
 from exchange import audit, codes, config
 from exchange.venue import Exchange
-from tests.desk import FIRST, NEVER_NS, SECOND, TIERS, UNIT, Desk, event_rows, venue_table
+from tests.desk import FIRST, INVERSE, NEVER_NS, SECOND, TIERS, UNIT, Desk, event_rows, venue_table
 
 ACCOUNTS, INSTRUMENTS, STEPS, PER_TICK = 20, 3, 90, 10
 FLOORS = [int(tier["floor"]) * UNIT for tier in TIERS]
 SUB_UNIT = UNIT // PER_TICK
+INVERSE_UNIT = int(INVERSE["multiplier"]) * UNIT * PER_TICK  # quanta of one lot times its price in sub-ticks
 
 
 def world(rng):
     """A venue whose liquidations are detected and then wait for ever, with random accounts in random positions."""
     tiers = TIERS[:int(rng.integers(3, 5))]
-    venue = config.build_venue(venue_table(
-        INSTRUMENTS, {"tiers": tiers}, liquidation={"detection_delay_ns": NEVER_NS}))
-    exchange = Exchange(venue)
+    table = venue_table(INSTRUMENTS, {"tiers": tiers}, liquidation={"detection_delay_ns": NEVER_NS})
+    for instrument in table["instruments"]:
+        instrument |= INVERSE if rng.random() < 0.4 else {}
+    exchange = Exchange(config.build_venue(table))
     rows = [{"kind": codes.MARK, "instrument": k, "price": 10_000} for k in range(INSTRUMENTS)]
     for account in range(FIRST, FIRST + ACCOUNTS):
         rows.append({"kind": codes.DEPOSIT, "account": account, "qty": int(rng.integers(100_000, 4_000_000))})
@@ -67,6 +69,13 @@ def verdicts(exchange):
     return breached, stopped, legs_of
 
 
+def holds_inverse(exchange, unit):
+    """Has an account a position in an inverse contract that counts in this unit?"""
+    held = [unit[2]] if unit[0] == "isolated" else range(INSTRUMENTS)
+    kinds = exchange.state.prices.instruments["kind"]
+    return any((p := exchange.position(unit[1], k)) is not None and p["lots"] and kinds[k] == codes.INVERSE for k in held)
+
+
 def edge_mark(rng, exchange, instrument):
     """A mark at which some position's notional stands at a tier's floor, or one sub-tick beside it."""
     lots = [abs(int(p["lots"])) for account in range(FIRST, FIRST + ACCOUNTS)
@@ -74,7 +83,9 @@ def edge_mark(rng, exchange, instrument):
     if not lots:
         return 10_000
     floor = int(rng.choice(FLOORS[1:]))
-    return -(-floor // (int(rng.choice(lots)) * SUB_UNIT)) + int(rng.integers(-1, 2))
+    size = int(rng.choice(lots)) * int(exchange.state.prices.instruments[instrument]["mark_unit"])
+    linear = exchange.state.prices.instruments[instrument]["kind"] == codes.LINEAR
+    return (-(-floor // size) if linear else size // floor) + int(rng.integers(-1, 2))
 
 
 def next_rows(rng, exchange, shape):
@@ -114,6 +125,7 @@ def test_after_every_event_units_in_liquidation_are_exactly_those_a_full_recompu
         breached, stopped, legs = verdicts(exchange)
         for unit in breached - expected:
             REACHED[unit[0] if legs[unit] == 1 else "several legs"] += 1
+            REACHED["inverse leg"] += holds_inverse(exchange, unit)
         expected |= breached
         missed, early = sorted(expected - stopped), sorted(stopped - expected)
         assert not missed and not early, f"step {step}: missed {missed}, stopped while healthy {early}"
@@ -123,12 +135,14 @@ def test_after_every_event_units_in_liquidation_are_exactly_those_a_full_recompu
 def test_the_walks_breached_units_of_every_form():
     if not REACHED:
         pytest.skip("the walks were not run in this process")
-    assert min(REACHED["wallet"], REACHED["isolated"], REACHED["several legs"]) >= 20, REACHED
+    assert min(REACHED["wallet"], REACHED["isolated"], REACHED["several legs"], REACHED["inverse leg"]) >= 20, REACHED
 
 
-def health(pocket, entry, lots, mark):
+def health(pocket, entry, lots, mark, inverse=False):
     """Health of a lone position by the rule itself, in Python integers."""
     value = mark * SUB_UNIT * lots
+    if inverse:
+        value = (-1 if lots > 0 else 1) * (INVERSE_UNIT * abs(lots) // mark)
     cum, tier = 0, 0
     while tier + 1 < len(TIERS) and FLOORS[tier + 1] <= abs(value):
         tier += 1
@@ -137,10 +151,11 @@ def health(pocket, entry, lots, mark):
 
 
 @settings(max_examples=150, deadline=None)
-@given(lots=st.integers(1, 1_000), ticks=st.integers(300, 3_000), long=st.booleans(), isolated=st.booleans(),
+@given(lots=st.integers(1, 1_000), ticks=st.integers(300, 3_000), long=st.booleans(), isolated=st.booleans(), inverse=st.booleans(),
        money=st.integers(1, 20_000_000), offset=st.integers(-300, 300))
-def test_the_guard_of_a_lone_position_is_exactly_its_liquidation_price(lots, ticks, long, isolated, money, offset):
-    desk = Desk(liquidation={"detection_delay_ns": NEVER_NS})
+def test_the_guard_of_a_lone_position_is_exactly_its_liquidation_price(
+        lots, ticks, long, isolated, inverse, money, offset):
+    desk = Desk(instrument=INVERSE if inverse else {}, liquidation={"detection_delay_ns": NEVER_NS})
     a, other = FIRST, FIRST + 1
     desk.fund(a, money=money + 100_000_000)
     desk.fund(other, money=10**12)
@@ -159,9 +174,9 @@ def test_the_guard_of_a_lone_position_is_exactly_its_liquidation_price(lots, tic
     guard = desk.state.guards.guards[2 * p + (0 if long else 1)]["mark_sub"]
     top = 40_000  # price_max in sub-ticks
     ahead = range(now, 0, -1) if long else range(now, top + 1)
-    breached = next((mark for mark in ahead if health(pocket, entry, signed, mark) < 0), 0)
+    breached = next((mark for mark in ahead if health(pocket, entry, signed, mark, inverse) < 0), 0)
     stage = desk.exchange.position(a, 0)["stage"] if isolated else desk.exchange.wallet(a)["stage"]
-    if breached == now or health(pocket, entry, signed, ticks * PER_TICK) < 0:
+    if breached == now or health(pocket, entry, signed, ticks * PER_TICK, inverse) < 0:
         assert stage == codes.STAGE_DETECTED and guard == 0
     elif breached:
         assert (stage, guard) == (codes.STAGE_NONE, breached)

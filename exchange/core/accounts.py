@@ -29,6 +29,7 @@ from exchange.codes import (
     POSITIONS_FULL,
     STAGE_NONE,
 )
+from exchange.core.contract import mark_exposure, mark_value
 from exchange.core.guards import disarm, touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import deposit, initial_margin, pay_residue, shift_margin, withdraw
@@ -38,7 +39,6 @@ from exchange.core.margin import (
     find_position,
     in_liquidation,
     make_position,
-    mark_value,
     tier_limit,
     unit_of,
     wallet_equity,
@@ -159,8 +159,8 @@ def check_leverage(state, p, instrument, leverage_e2):
     before = np.int64(position["leverage_e2"])
     if position["mode"] == ISOLATED and position["lots"] != 0 and leverage_e2 < before:
         return POSITION_OPEN
-    value = mark_value(prices, instrument, np.int64(position["lots"]))
-    exposure = exposure_of(value, np.int64(position["bid_value"]), np.int64(position["ask_value"]))
+    held = mark_exposure(prices, instrument, np.int64(position["lots"]))
+    exposure = exposure_of(held, np.int64(position["bid_value"]), np.int64(position["ask_value"]))
     limit = tier_limit(prices, instrument, leverage_e2)
     if limit >= 0 and exposure > limit:
         return LEVERAGE_TIER
@@ -270,9 +270,10 @@ def check_pair(state, event, instrument, buyer, seller):
         or not open_user(ledger, prices, seller, instrument)
     ):
         return BAD_ACCOUNT
-    if event["qty"] < 1 or event["qty"] > prices.instruments[instrument]["order_max_lots"]:
+    record = prices.instruments[instrument]
+    if event["qty"] < 1 or event["qty"] > record["order_max_lots"]:
         return BAD_LOTS
-    if event["price"] < 1 or event["price"] > prices.instruments[instrument]["ticks_max"]:
+    if event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]:
         return BAD_PRICE
     return OK
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from exchange.codes import ADL, FIRST_USER, STAGE_NONE
 from exchange.core.arith import MILLION, ratio_ppm
+from exchange.core.contract import mark_value
 from exchange.core.kernel import kernel, leaf
-from exchange.core.margin import account_of, find_position, mark_value, unit_numbers, unit_of, unit_stage
+from exchange.core.margin import account_of, find_position, unit_numbers, unit_of, unit_stage
 from exchange.core.match import book_trade
 from exchange.core.outbox import emit
 

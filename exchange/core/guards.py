@@ -1,24 +1,25 @@
 """Guards: exact margin checks without scanning. DESIGN §2 and "Guards" there.
 
-Health of a unit falls by at most `slope` per sub-tick that a mark moves against it, over the whole band up to the
-guard. So each leg gets a guard so far from the mark that the slack covers all legs' moves together; while no guard is
-crossed the unit cannot be breached. For a unit of one leg the guard is the liquidation price itself, solved through the
-tiers.
+Everything is reckoned in notional, in which the health of a leg is piecewise linear whatever the contract: as a mark
+moves against it the notional of a linear long or an inverse short falls, that of a linear short or an inverse long
+rises. Each leg gets a guard so far off that the slack covers all legs' moves together at their worst rates; while no
+guard is crossed the unit cannot be breached. For a unit of one leg the guard is the liquidation price itself, solved
+through the tiers.
 """
 
 import numpy as np
 
 from exchange.codes import EXTERNAL, FEES, INSURANCE, LIQUIDATE, PRIORITY_LIQUIDATE, RESIDUE, STAGE_DETECTED, STAGE_NONE
-from exchange.core.arith import MILLION, ceil_div, ppm_down, ppm_up
+from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_down, ppm_up
+from exchange.core.contract import mark_at_notional, mark_value, rises_against
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ladder import clear_level, find_down, find_up, mark_level
 from exchange.core.margin import (
     first_leg,
     is_breached,
     leg_of,
-    maintenance,
-    mark_value,
     next_leg,
+    tier_maintenance,
     tier_of,
     unit_account,
     unit_numbers,
@@ -29,7 +30,7 @@ from exchange.core.margin import (
 from exchange.core.timers import push_timer
 
 DOWN, UP = 0, 1
-SHIFT_BITS = 22  # slack and weight are scaled below 2**22, so that times a mark (< 2**40) they fit 63 bits
+WEIGHT_BITS = 31  # slack and weight are scaled below 2**31, so that their products fit 63 bits
 
 
 @leaf
@@ -85,70 +86,41 @@ def arm(ledger, guards, prices, p, direction, mark_sub):
 
 
 @leaf
-def health_at(prices, instrument, constant, lots, mark_sub):
-    """Health of a one-leg unit at a mark: constant + value - maintenance."""
-    value = lots * np.int64(prices.instruments[instrument]["mark_unit"]) * mark_sub
-    return constant + value - maintenance(prices, instrument, abs(value))
+def rising_limit(prices, instrument, constant, notional):
+    """The least notional at which a one-leg unit is breached whose notional rises as it loses.
 
-
-@leaf
-def solve_long(prices, instrument, constant, lots, mark_sub):
-    """The highest mark at which a one-leg long unit is breached; 0 = none. Health falls as the mark falls."""
-    if constant >= 0:  # rates are below one, so value never falls below its maintenance
-        return np.int64(0)
-    slope = lots * np.int64(prices.instruments[instrument]["mark_unit"])
-    tier = tier_of(prices, instrument, slope * mark_sub)
-    base = np.int64(prices.instruments[instrument]["tier_base"])
-    while tier > base:
-        edge = ceil_div(np.int64(prices.tiers[tier]["floor"]), slope)  # lowest mark of this tier
-        if health_at(prices, instrument, constant, lots, edge) < 0:
-            break
-        tier -= 1
-    need = -(constant + np.int64(prices.tiers[tier]["cum"]))
-    if need <= 0:
-        return np.int64(0)
-    guess = need // slope * MILLION // (MILLION - np.int64(prices.tiers[tier]["maintenance_ppm"]))
-    guess = max(np.int64(0), min(guess, mark_sub))
-    while guess > 0 and health_at(prices, instrument, constant, lots, guess) >= 0:
-        guess -= 1
-    while guess < mark_sub and health_at(prices, instrument, constant, lots, guess + 1) < 0:
-        guess += 1
-    return guess
-
-
-@leaf
-def solve_short(prices, instrument, constant, lots, mark_sub):
-    """The lowest mark at which a one-leg short unit is breached. Health falls as the mark rises."""
+    Its health is `constant` - notional - maintenance; `notional` is where it stands, not breached.
+    """
+    tier = tier_of(prices, instrument, notional)
     record = prices.instruments[instrument]
-    slope = -lots * np.int64(record["mark_unit"])
-    tier = tier_of(prices, instrument, slope * mark_sub)
     last = np.int64(record["tier_base"]) + np.int64(record["tier_count"]) - 1
     while tier < last:
-        edge = ceil_div(np.int64(prices.tiers[tier + 1]["floor"]), slope)  # lowest mark of the next tier
-        if health_at(prices, instrument, constant, lots, edge) < 0:
+        edge = np.int64(prices.tiers[tier + 1]["floor"])
+        if constant - edge - tier_maintenance(prices, tier + 1, edge) < 0:
             break
         tier += 1
     have = constant + np.int64(prices.tiers[tier]["cum"])
-    top = (np.int64(record["ticks_max"]) + 1) * np.int64(record["mark_per_tick"])
-    if have > 2 * top * slope:  # rates are below one, so the breach lies beyond the ladder
-        return top
-    guess = max(mark_sub, have // slope * MILLION // (MILLION + np.int64(prices.tiers[tier]["maintenance_ppm"])))
-    while health_at(prices, instrument, constant, lots, guess) >= 0:
-        guess += 1
-    while guess > mark_sub and health_at(prices, instrument, constant, lots, guess - 1) < 0:
-        guess -= 1
-    return guess
+    return mul_div_floor(have, MILLION, MILLION + np.int64(prices.tiers[tier]["maintenance_ppm"])) + 1
 
 
 @leaf
-def worst_slope(prices, instrument, value, slope, maintained):
-    """Most that health can fall per sub-tick over the band: long at the lowest rate, short at its tier's own."""
-    if not maintained:  # the insurance fund holds no maintenance
-        return slope
-    if value > 0:
-        base = np.int64(prices.instruments[instrument]["tier_base"])
-        return slope - ppm_down(slope, np.int64(prices.tiers[base]["maintenance_ppm"]))
-    return slope + ppm_up(slope, np.int64(prices.tiers[tier_of(prices, instrument, -value)]["maintenance_ppm"]))
+def falling_limit(prices, instrument, constant, notional):
+    """The greatest notional at which a one-leg unit is breached whose notional falls as it loses; -1 = none.
+
+    Its health is `constant` + notional - maintenance; `notional` is where it stands, not breached.
+    """
+    if constant >= 0:  # rates are below one, so notional never falls below its maintenance
+        return np.int64(-1)
+    tier = tier_of(prices, instrument, notional)
+    base = np.int64(prices.instruments[instrument]["tier_base"])
+    while tier > base:
+        edge = np.int64(prices.tiers[tier]["floor"])
+        if constant + edge - tier_maintenance(prices, tier, edge) < 0:
+            break
+        tier -= 1
+    need = -(constant + np.int64(prices.tiers[tier]["cum"]))
+    kept_ppm = MILLION - np.int64(prices.tiers[tier]["maintenance_ppm"])
+    return need // kept_ppm * MILLION + ceil_div(need % kept_ppm * MILLION, kept_ppm) - 1
 
 
 @leaf
@@ -156,19 +128,38 @@ def arm_single(ledger, guards, prices, unit, p):
     """Arm the one leg of a unit at its liquidation price."""
     position = ledger.positions[p]
     instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
-    mark_sub = np.int64(prices.markets[instrument]["mark_sub"])
     constant = unit_pocket(ledger, unit) - np.int64(position["entry_value"])
     disarm(ledger, guards, p)
-    if mark_sub != 0:
-        if lots > 0:
-            arm(ledger, guards, prices, p, DOWN, solve_long(prices, instrument, constant, lots, mark_sub))
+    if prices.markets[instrument]["mark_sub"] != 0:
+        notional = abs(mark_value(prices, instrument, lots))
+        if rises_against(prices, instrument, lots):
+            limit = rising_limit(prices, instrument, constant, notional)
         else:
-            arm(ledger, guards, prices, p, UP, solve_short(prices, instrument, constant, lots, mark_sub))
+            limit = falling_limit(prices, instrument, constant, notional)
+        arm_at_notional(ledger, guards, prices, p, instrument, lots, limit)
+
+
+@leaf
+def arm_at_notional(ledger, guards, prices, p, instrument, lots, limit):
+    """Arm a position on its losing side at the first mark where its notional has come to `limit`."""
+    arm(ledger, guards, prices, p, DOWN if lots > 0 else UP, mark_at_notional(prices, instrument, lots, limit))
+
+
+@leaf
+def worst_loss(prices, instrument, lots, notional, maintained):
+    """Most that health falls when a leg's notional moves by its own size, at the worst maintenance rate on the way."""
+    if not maintained:  # the insurance fund holds no maintenance
+        return notional
+    if rises_against(prices, instrument, lots):
+        tier = tier_of(prices, instrument, notional)
+        return notional + ppm_up(notional, np.int64(prices.tiers[tier]["maintenance_ppm"]))
+    tier = np.int64(prices.instruments[instrument]["tier_base"])
+    return notional - ppm_down(notional, np.int64(prices.tiers[tier]["maintenance_ppm"]))
 
 
 @leaf
 def arm_legs(ledger, guards, prices, unit, slack):
-    """Split the slack of a unit of several legs in equal relative moves, one guard a leg."""
+    """Split the slack of a unit of several legs in equal relative moves of their notionals, one guard a leg."""
     weight = np.int64(0)
     maintained = unit_account(ledger, prices, unit) != INSURANCE
     p = first_leg(ledger, unit)
@@ -176,48 +167,45 @@ def arm_legs(ledger, guards, prices, unit, slack):
         lots = np.int64(ledger.positions[p]["lots"])
         if lots != 0 and leg_of(ledger, unit, p):
             instrument = np.int64(ledger.positions[p]["instrument"])
-            value = mark_value(prices, instrument, lots)
-            slope = abs(lots) * np.int64(prices.instruments[instrument]["mark_unit"])
-            weight += worst_slope(prices, instrument, value, slope, maintained) * np.int64(
-                prices.markets[instrument]["mark_sub"]
-            )
+            notional = abs(mark_value(prices, instrument, lots))
+            weight += worst_loss(prices, instrument, lots, notional, maintained)
             slack -= 1  # each leg's maintenance is rounded up by less than one quantum
         p = next_leg(ledger, unit, p)
-    slack = max(slack, np.int64(0))
-    whole = min(slack // max(weight, np.int64(1)), np.int64(1 << 20))
+    weight, slack = max(weight, np.int64(1)), max(slack, np.int64(0))
+    whole = slack // weight
     slack -= whole * weight
-    while weight >= 1 << SHIFT_BITS:
+    while weight >= 1 << WEIGHT_BITS:
         slack >>= 1
         weight = (weight >> 1) + 1
     p = first_leg(ledger, unit)
     while p != 0:
-        lots = np.int64(ledger.positions[p]["lots"])
         if leg_of(ledger, unit, p):
             disarm(ledger, guards, p)
             instrument = np.int64(ledger.positions[p]["instrument"])
-            mark_sub = np.int64(prices.markets[instrument]["mark_sub"])
-            if lots != 0 and mark_sub != 0:
-                move = mark_sub * whole + mark_sub * min(slack, weight) // max(weight, np.int64(1))
-                if lots > 0:
-                    arm(ledger, guards, prices, p, DOWN, mark_sub - move - 1)
-                else:
-                    arm_short_leg(ledger, guards, prices, p, instrument, lots, mark_sub + move + 1)
+            if ledger.positions[p]["lots"] != 0 and prices.markets[instrument]["mark_sub"] != 0:
+                arm_leg(ledger, guards, prices, p, instrument, whole, min(slack, weight), weight)
         p = next_leg(ledger, unit, p)
 
 
 @leaf
-def arm_short_leg(ledger, guards, prices, p, instrument, lots, guard_sub):
-    """Arm a short leg no further than the edge of its tier, beyond which its slope is steeper."""
-    slope = -lots * np.int64(prices.instruments[instrument]["mark_unit"])
-    tier = tier_of(prices, instrument, -mark_value(prices, instrument, lots))
-    last = (
-        np.int64(prices.instruments[instrument]["tier_base"])
-        + np.int64(prices.instruments[instrument]["tier_count"])
-        - 1
-    )
-    if tier < last:
-        guard_sub = min(guard_sub, ceil_div(np.int64(prices.tiers[tier + 1]["floor"]), slope))
-    arm(ledger, guards, prices, p, UP, guard_sub)
+def arm_leg(ledger, guards, prices, p, instrument, whole, part, weight):
+    """Arm a leg just past a move of its notional by (whole + part / weight) of itself.
+
+    One whose notional rises is armed no further than the edge of its tier, beyond which it loses faster; one whose
+    notional falls can lose no more than all of it.
+    """
+    lots = np.int64(ledger.positions[p]["lots"])
+    notional = abs(mark_value(prices, instrument, lots))
+    move = mul_div_floor(notional, part, weight)
+    if rises_against(prices, instrument, lots):
+        limit = notional + notional * whole + move + 1
+        tier = tier_of(prices, instrument, notional)
+        record = prices.instruments[instrument]
+        if tier < np.int64(record["tier_base"]) + np.int64(record["tier_count"]) - 1:
+            limit = min(limit, np.int64(prices.tiers[tier + 1]["floor"]))
+    else:
+        limit = notional - move - 1 if whole == 0 else np.int64(-1)
+    arm_at_notional(ledger, guards, prices, p, instrument, lots, limit)
 
 
 @leaf

@@ -7,6 +7,7 @@ import numpy as np
 
 from exchange.codes import INSURANCE, ISOLATED, RESIDUE
 from exchange.core.arith import ceil_div, close_share
+from exchange.core.contract import trade_value
 from exchange.core.kernel import leaf
 
 SAFE_EXPOSURE = 2**62 // 100  # below it one division does
@@ -21,38 +22,41 @@ def initial_margin(exposure, leverage_e2):
 
 
 @leaf
-def apply_trade(ledger, p, lots, ticks, unit_value, asset, fee):
+def apply_trade(ledger, prices, instrument, p, lots, ticks, fee):
     """Book one side of a trade on position `p`: entry value, profit, fee, and the isolated margin that goes with it.
 
     Parameters
     ----------
-    p : position slot; lots : signed change; ticks : price; unit_value : money of a lot and tick; fee : money, charged
+    p : position slot; lots : signed change; ticks : price; fee : money, charged
 
     Returns
     -------
     int64
         Change of max(position, 0), for open interest.
 
-    Mutates: the position, its wallet. The fee is credited by `collect_fee`.
+    Mutates: the position, its wallet, the running balance. The fee is credited by `collect_fee`.
     """
     position = ledger.positions[p]
     wallet = ledger.wallets[np.int64(position["wallet"])]
     before, entry = np.int64(position["lots"]), np.int64(position["entry_value"])
-    price_value = ticks * unit_value
-    closed, opened, pnl = np.int64(0), lots, np.int64(0)
+    opened_value, closed, pnl = trade_value(prices, instrument, ticks, lots), np.int64(0), np.int64(0)
     if before != 0 and (before > 0) != (lots > 0):
         closed = min(abs(lots), abs(before))
-        closing = closed if lots > 0 else -closed
-        opened = lots - closing
+        closed_value = opened_value
+        if closed != abs(lots):
+            closed_value = trade_value(prices, instrument, ticks, closed if lots > 0 else -closed)
         share = close_share(entry, closed, abs(before))
-        pnl = -closing * price_value - share
+        pnl = -closed_value - share
         entry -= share
+        opened_value -= closed_value
+    opens = closed != abs(lots)
     position["lots"] = before + lots
-    ledger.totals[asset]["balance"] += pnl - fee + np.int64(position["entry_value"]) - entry - opened * price_value
-    position["entry_value"] = entry + opened * price_value
+    totals = ledger.totals[np.int64(prices.instruments[instrument]["asset"])]
+    totals["balance"] += pnl - fee + np.int64(position["entry_value"]) - entry - opened_value
+    position["entry_value"] = entry + opened_value
     if position["mode"] == ISOLATED:
         margin = np.int64(position["isolated_margin"])
-        kept_fee = fee if opened == 0 else np.int64(0)
+        kept_fee = np.int64(0) if opens else fee
         if closed != 0:
             size = abs(before)
             part = margin // size * closed + margin % size * closed // size
@@ -60,10 +64,8 @@ def apply_trade(ledger, p, lots, ticks, unit_value, asset, fee):
             release = min(max(part + pnl - kept_fee, np.int64(0)), max(margin, np.int64(0)))
             margin -= release
             wallet["cash"] += release
-        if opened != 0:
-            paid_in = initial_margin(abs(opened) * price_value, np.int64(position["leverage_e2"])) + max(
-                fee, np.int64(0)
-            )
+        if opens:
+            paid_in = initial_margin(abs(opened_value), np.int64(position["leverage_e2"])) + max(fee, np.int64(0))
             margin += paid_in - fee
             wallet["cash"] -= paid_in
         position["isolated_margin"] = margin

@@ -13,6 +13,7 @@ from exchange.codes import (
     DEFICIT,
     FORCED,
     INSURANCE,
+    LINEAR,
     LIQUIDATION_END,
     LIQUIDATION_ORDER,
     LIQUIDATION_START,
@@ -27,6 +28,7 @@ from exchange.codes import (
 )
 from exchange.core.adl import close_by_ranking
 from exchange.core.arith import ceil_div, mul_div_floor
+from exchange.core.contract import mark_value, trade_value, worst_ticks
 from exchange.core.guards import clear_dirty, set_liquidation_timer, set_stage, touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
@@ -37,9 +39,7 @@ from exchange.core.margin import (
     leg_of,
     live_leg,
     maintenance,
-    mark_value,
     next_leg,
-    trade_value,
     unit_account,
     unit_numbers,
     unit_of,
@@ -151,11 +151,9 @@ def plan(ledger, prices, unit, equity, required):
         if live_leg(ledger, prices, unit, p):
             position = ledger.positions[p]
             instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
-            record = prices.instruments[instrument]
             share = mul_div_floor(equity, leg_weight(ledger, prices, unit, p, by_notional) >> shift, total)
-            rest, per_tick = mark_value(prices, instrument, lots) - share, np.int64(record["unit_value"]) * abs(lots)
-            ticks = ceil_div(rest, per_tick) if lots > 0 else -rest // per_tick
-            ledger.legs[p]["bankruptcy_ticks"] = max(np.int64(1), min(ticks, np.int64(record["ticks_max"])))
+            value = mark_value(prices, instrument, lots) - share
+            ledger.legs[p]["bankruptcy_ticks"] = worst_ticks(prices, instrument, lots, value)
         p = next_leg(ledger, unit, p)
 
 
@@ -259,6 +257,16 @@ def fund_unit(prices, instrument):
     return INSURANCE * np.int64(prices.policy[0]["assets"]) + np.int64(prices.instruments[instrument]["asset"])
 
 
+@leaf
+def affordable_lots(prices, instrument, lots, ticks, fund_equity):
+    """How much of a leg the fund's equity can take at `ticks`, losing the difference to the mark."""
+    loss = trade_value(prices, instrument, ticks, lots) - mark_value(prices, instrument, lots)
+    if prices.instruments[instrument]["kind"] != LINEAR:
+        fund_equity -= 1  # values are rounded: a position of both is worth up to a quantum less than each
+    fund_equity = max(np.int64(0), fund_equity)
+    return abs(lots) if loss <= fund_equity else fund_equity // ceil_div(loss, abs(lots))
+
+
 @kernel
 def take_over_leg(state, unit):
     """Stage TAKEOVER: the fund takes what its equity can carry at the mark."""
@@ -274,9 +282,7 @@ def take_over_leg(state, unit):
         np.int64(ledger.legs[p]["bankruptcy_ticks"]),
     )
     fund_equity, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
-    loss = trade_value(prices, instrument, ticks, 1) - mark_value(prices, instrument, 1)
-    loss = loss if lots > 0 else -loss
-    taken = abs(lots) if loss <= 0 else min(abs(lots), max(np.int64(0), fund_equity) // loss)
+    taken = affordable_lots(prices, instrument, lots, ticks, fund_equity)
     if taken > 0:
         give_to_fund(state, unit, p, taken if lots > 0 else -taken, fund_equity)
     if taken == abs(lots):

@@ -70,7 +70,7 @@ from exchange.core.kernel import entry, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
 from exchange.core.orders import amend_order, cancel_all, cancel_order, instrument_exists, new_order
 from exchange.core.outbox import refuse
-from exchange.core.prices import mark_tick, set_mark, set_mark_timer, take_index
+from exchange.core.prices import clip_sub, mark_tick, set_mark, set_mark_timer, take_index
 from exchange.core.recorded import book_clear, level_set, refill_tick, shift_market, trade_print
 from exchange.core.timers import pop_timer
 
@@ -255,11 +255,10 @@ def index_event(state, event):
     if not instrument_exists(prices, instrument):
         refuse(state.io, event, BAD_INSTRUMENT)
         return
-    record = prices.instruments[instrument]
-    if event["price"] < 1 or event["price"] > np.int64(record["ticks_max"]) * np.int64(record["mark_per_tick"]):
+    if clip_sub(prices, instrument, np.int64(event["price"])) != event["price"]:
         refuse(state.io, event, BAD_PRICE)
         return
-    composite = prices.policy[0]["index_rule"] == INDEX_COMPOSITE
+    record, composite = prices.instruments[instrument], prices.policy[0]["index_rule"] == INDEX_COMPOSITE
     if (constituent != 0) if composite else (constituent < 1 or constituent > record["constituent_count"]):
         refuse(state.io, event, BAD_CONSTITUENT)
         return
@@ -275,8 +274,7 @@ def mark_event(state, event):
     if not instrument_exists(prices, instrument):
         refuse(state.io, event, BAD_INSTRUMENT)
         return
-    record = prices.instruments[instrument]
-    if event["price"] < 1 or event["price"] > np.int64(record["ticks_max"]) * np.int64(record["mark_per_tick"]):
+    if clip_sub(prices, instrument, np.int64(event["price"])) != event["price"]:
         refuse(state.io, event, BAD_PRICE)
         return
     market = prices.markets[instrument]

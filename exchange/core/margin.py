@@ -7,22 +7,9 @@ import numpy as np
 
 from exchange.codes import BID, CROSS, INSURANCE, ISOLATED, STAGE_REDUCE
 from exchange.core.arith import ppm_up
+from exchange.core.contract import mark_exposure, mark_value
 from exchange.core.kernel import leaf
 from exchange.core.ledger import initial_margin
-
-
-@leaf
-def mark_value(prices, instrument, lots):
-    """Signed value of `lots` at the mark; 0 without a mark."""
-    return (
-        np.int64(prices.markets[instrument]["mark_sub"]) * np.int64(prices.instruments[instrument]["mark_unit"]) * lots
-    )
-
-
-@leaf
-def trade_value(prices, instrument, ticks, lots):
-    """Value of `lots` traded at `ticks`, signed with lots."""
-    return ticks * np.int64(prices.instruments[instrument]["unit_value"]) * lots
 
 
 @leaf
@@ -36,10 +23,16 @@ def tier_of(prices, instrument, notional):
 
 
 @leaf
+def tier_maintenance(prices, tier, notional):
+    """Maintenance margin of a notional >= 0 that lies in a tier."""
+    record = prices.tiers[tier]
+    return ppm_up(notional, np.int64(record["maintenance_ppm"])) - np.int64(record["cum"])
+
+
+@leaf
 def maintenance(prices, instrument, notional):
     """Maintenance margin of a notional >= 0 through the marginal tiers."""
-    tier = prices.tiers[tier_of(prices, instrument, notional)]
-    return ppm_up(notional, np.int64(tier["maintenance_ppm"])) - np.int64(tier["cum"])
+    return tier_maintenance(prices, tier_of(prices, instrument, notional), notional)
 
 
 @leaf
@@ -150,9 +143,9 @@ def live_leg(ledger, prices, unit, p):
 
 
 @leaf
-def exposure_of(value, bid_value, ask_value):
-    """The larger side of position plus open orders."""
-    return max(abs(value + bid_value), abs(value - ask_value))
+def exposure_of(held, bid_value, ask_value):
+    """The larger side of a position's exposure plus open orders."""
+    return max(abs(held + bid_value), abs(held - ask_value))
 
 
 @leaf
@@ -173,11 +166,11 @@ def wallet_margin(ledger, prices, wallet, p_new, side, order_value):
                 asks += order_value
         lots = np.int64(position["lots"])
         if lots != 0 or bids != 0 or asks != 0:
-            value = mark_value(prices, np.int64(position["instrument"]), lots)
+            held = mark_exposure(prices, np.int64(position["instrument"]), lots)
             leverage_e2 = np.int64(position["leverage_e2"])
-            margin = initial_margin(exposure_of(value, bids, asks), leverage_e2)
+            margin = initial_margin(exposure_of(held, bids, asks), leverage_e2)
             if position["mode"] == ISOLATED:
-                margin = max(np.int64(0), margin - initial_margin(abs(value), leverage_e2))
+                margin = max(np.int64(0), margin - initial_margin(abs(held), leverage_e2))
             required += margin
         p = np.int64(position["next"])
     return required

@@ -30,10 +30,11 @@ from exchange.core.book import (
     remove_id,
     unlink_order,
 )
+from exchange.core.contract import trade_notional
 from exchange.core.guards import touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
-from exchange.core.margin import account_of, external_position, trade_value
+from exchange.core.margin import account_of, external_position
 from exchange.core.outbox import emit
 
 
@@ -43,7 +44,7 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
     record, market = state.prices.instruments[instrument], state.prices.markets[instrument]
     asset, assets = np.int64(record["asset"]), np.int64(state.prices.policy[0]["assets"])
     market["open_interest_lots"] += apply_trade(
-        state.ledger, p, lots, ticks, np.int64(record["unit_value"]), asset, fee + fund_charge
+        state.ledger, state.prices, instrument, p, lots, ticks, fee + fund_charge
     )
     market["net_lots"] += lots
     if fee != 0:
@@ -55,12 +56,14 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
 
 
 @leaf
-def add_open_order(ledger, prices, order, lots):
-    """Add `lots` (signed) of an order to its position's running sums; reduce-only orders do not count there."""
+def change_open_order(ledger, prices, order, before_lots, lots):
+    """Let an order count with `lots` instead of `before_lots` in its position's sums; reduce-only ones do not count."""
     if order["flags"] & REDUCE_ONLY:
         return
     position = ledger.positions[np.int64(order["position"])]
-    value = trade_value(prices, np.int64(order["instrument"]), np.int64(order["ticks"]), lots)
+    instrument, ticks = np.int64(order["instrument"]), np.int64(order["ticks"])
+    value = trade_notional(prices, instrument, ticks, lots) - trade_notional(prices, instrument, ticks, before_lots)
+    lots -= before_lots
     if order["side"] == BID:
         position["bid_value"] += value
         position["bid_lots"] += lots
@@ -75,7 +78,7 @@ def remove_order(state, slot):
     book, order = state.book, state.book.orders[slot]
     leaves = np.int64(order["leaves_lots"])
     unlink_order(book, slot)
-    add_open_order(state.ledger, state.prices, order, -leaves)
+    change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     book.books[np.int64(order["instrument"])]["order_lots"] -= leaves
     remove_id(book.ids, book.orders, slot)
     delist(
@@ -112,8 +115,9 @@ def take_from_order(state, slot, lots):
     if lots == order["leaves_lots"]:
         remove_order(state, slot)
     else:
+        leaves = np.int64(order["leaves_lots"])
         cut_leaves(state.book, slot, lots)
-        add_open_order(state.ledger, state.prices, order, -lots)
+        change_open_order(state.ledger, state.prices, order, leaves, leaves - lots)
         state.book.books[np.int64(order["instrument"])]["order_lots"] -= lots
 
 
@@ -163,7 +167,7 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
     order, prices = state.book.orders[slot], state.prices
     p, ticks, side = np.int64(order["position"]), np.int64(order["ticks"]), np.int64(order["side"])
     account, order_id = np.int64(order["account"]), np.int64(order["order_id"])
-    fee = fee_of(trade_value(prices, instrument, ticks, lots), np.int64(prices.instruments[instrument]["maker_ppm"]))
+    fee = fee_of(trade_notional(prices, instrument, ticks, lots), np.int64(prices.instruments[instrument]["maker_ppm"]))
     book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, 0)
     flags |= MAKER | (SELL if side == ASK else 0)
     emit(state.io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)
@@ -181,10 +185,10 @@ def fill_taker(
     prices, io = state.prices, state.io
     record = prices.instruments[instrument]
     account = account_of(prices, np.int64(state.ledger.positions[p]["wallet"]))
-    value = trade_value(prices, instrument, ticks, lots)
+    value = trade_notional(prices, instrument, ticks, lots)
     fee, charge = fee_of(value, np.int64(record["taker_ppm"])), np.int64(0)
     if flags & FORCED:
-        surplus = abs(ticks - bankruptcy_ticks) * np.int64(record["unit_value"]) * lots
+        surplus = abs(value - trade_notional(prices, instrument, bankruptcy_ticks, lots))
         fee = min(fee, surplus)
         charge = min(ppm_up(value, np.int64(record["liquidation_ppm"])), surplus - fee)
     book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, charge)

@@ -44,20 +44,19 @@ from exchange.codes import (
 )
 from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
 from exchange.core.book import crosses, cut_leaves, enlist, find_id, insert_id, link_order, order_room, take_order_slot
+from exchange.core.contract import mark_exposure, mark_value, trade_notional, trade_value
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import (
     exposure_of,
     find_position,
     in_liquidation,
     make_position,
-    mark_value,
     tier_limit,
-    trade_value,
     unit_of,
     wallet_equity,
     wallet_margin,
 )
-from exchange.core.match import add_open_order, emit_cancelled, execute, fillable_lots, remove_order
+from exchange.core.match import change_open_order, emit_cancelled, execute, fillable_lots, remove_order
 from exchange.core.outbox import answer, refuse
 
 
@@ -95,7 +94,7 @@ def market_limit(prices, instrument, side):
         ticks = mul_div_floor(mark, MILLION + band, MILLION) // per_tick
     else:
         ticks = ceil_div(mul_div_floor(mark, MILLION - band, MILLION), per_tick)
-    return max(np.int64(1), min(ticks, np.int64(record["ticks_max"])))
+    return max(np.int64(record["ticks_min"]), min(ticks, np.int64(record["ticks_max"])))
 
 
 @leaf
@@ -118,7 +117,7 @@ def check_fields(state, event, instrument):
         return BAD_FLAGS
     if event["qty"] < 1 or event["qty"] > record["order_max_lots"]:
         return BAD_LOTS
-    if not flags & MARKET and (event["price"] < 1 or event["price"] > record["ticks_max"]):
+    if not flags & MARKET and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
         return BAD_PRICE
     if prices.markets[instrument]["halted"]:
         return HALTED
@@ -150,27 +149,26 @@ def check_admission(state, instrument, p, side, limit_ticks, lots):
     """Position limit, open interest cap, leverage tier and initial margin of one more open order. Mutates nothing."""
     ledger, prices = state.ledger, state.prices
     position, record, market = ledger.positions[p], prices.instruments[instrument], prices.markets[instrument]
-    held, wallet = np.int64(position["lots"]), np.int64(position["wallet"])
+    wallet = np.int64(position["wallet"])
     if reachable_lots(ledger, p, side) + lots > record["position_max_lots"]:
         return POSITION_LIMIT
     committed = np.int64(market["open_interest_lots"]) + np.int64(state.book.books[instrument]["order_lots"])
     if committed + lots > record["open_interest_max_lots"]:
         return OPEN_INTEREST_CAP
-    value, order_value = mark_value(prices, instrument, held), trade_value(prices, instrument, limit_ticks, lots)
+    held = mark_exposure(prices, instrument, np.int64(position["lots"]))
+    order_value = trade_notional(prices, instrument, limit_ticks, lots)
     bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])
-    before = exposure_of(value, bids, asks)
-    after = (
-        exposure_of(value, bids + order_value, asks) if side == BID else exposure_of(value, bids, asks + order_value)
-    )
+    before = exposure_of(held, bids, asks)
+    after = exposure_of(held, bids + order_value, asks) if side == BID else exposure_of(held, bids, asks + order_value)
     if after <= before:
         return OK
     limit = tier_limit(prices, instrument, np.int64(position["leverage_e2"]))
     if limit >= 0 and after > limit:
         return LEVERAGE_TIER
-    at_mark = mark_value(prices, instrument, lots)
-    open_loss = max(np.int64(0), order_value - at_mark if side == BID else at_mark - order_value)
+    change = lots if side == BID else -lots
+    open_loss = trade_value(prices, instrument, limit_ticks, change) - mark_value(prices, instrument, change)
     fee_reserve = ppm_up(order_value, max(np.int64(record["taker_ppm"]), np.int64(0)))
-    available = wallet_equity(ledger, prices, wallet) - open_loss - fee_reserve
+    available = wallet_equity(ledger, prices, wallet) - max(np.int64(0), open_loss) - fee_reserve
     if available < wallet_margin(ledger, prices, wallet, p, side, order_value):
         return INSUFFICIENT_MARGIN
     return OK
@@ -207,7 +205,7 @@ def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots,
     link_order(book, slot)
     insert_id(book.ids, order_id, slot)
     enlist(book.orders, state.ledger.wallets, np.int64(state.ledger.positions[p]["wallet"]), slot)
-    add_open_order(state.ledger, state.prices, order, leaves)
+    change_open_order(state.ledger, state.prices, order, np.int64(0), leaves)
     book.books[instrument]["order_lots"] += leaves
 
 
@@ -334,7 +332,7 @@ def check_amend(state, event, slot):
     record = state.prices.instruments[instrument]
     if event["qty"] < 1 or event["qty"] > record["order_max_lots"]:
         return BAD_LOTS
-    if event["price"] < 0 or event["price"] > record["ticks_max"]:
+    if event["price"] != 0 and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
         return BAD_PRICE
     if state.prices.markets[instrument]["halted"]:
         return HALTED
@@ -364,7 +362,7 @@ def amend_order(state, event):
         cut = np.int64(order["order_lots"]) - total
         if cut > 0:
             cut_leaves(state.book, slot, cut)
-            add_open_order(state.ledger, state.prices, order, -cut)
+            change_open_order(state.ledger, state.prices, order, leaves, leaves - cut)
             state.book.books[instrument]["order_lots"] -= cut
             order["order_lots"] = total
         answer_order(state, event, slot, RESTING)
@@ -378,14 +376,14 @@ def re_enter(state, event, slot, instrument, side, ticks, lots):
     order = state.book.orders[slot]
     p, flags, leaves = np.int64(order["position"]), np.int64(order["flags"]), np.int64(order["leaves_lots"])
     code = OK
-    add_open_order(state.ledger, state.prices, order, -leaves)
+    change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     state.book.books[instrument]["order_lots"] -= leaves
     if flags & REDUCE_ONLY:
         lots = min(lots, reducible_lots(state.ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
         code = check_matchable(state, instrument, p, side, ticks, lots, flags, GTC)
-    add_open_order(state.ledger, state.prices, order, leaves)
+    change_open_order(state.ledger, state.prices, order, np.int64(0), leaves)
     state.book.books[instrument]["order_lots"] += leaves
     if code != OK:
         refuse(state.io, event, code)

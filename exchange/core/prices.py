@@ -34,7 +34,8 @@ def median3(a, b, c):
 def clip_sub(prices, instrument, price_sub):
     """Hold a mark or index inside the ladder."""
     record = prices.instruments[instrument]
-    return max(np.int64(1), min(price_sub, np.int64(record["ticks_max"]) * np.int64(record["mark_per_tick"])))
+    per_tick = np.int64(record["mark_per_tick"])
+    return max(np.int64(record["ticks_min"]) * per_tick, min(price_sub, np.int64(record["ticks_max"]) * per_tick))
 
 
 @leaf

@@ -112,7 +112,7 @@ def check_level(prices, event, lots_min):
     if event["price"] < 1 or event["price"] > LOTS_MAX:
         return BAD_PRICE
     ticks = np.int64(event["price"]) + np.int64(prices.markets[instrument]["shift_ticks"])
-    if ticks < 1 or ticks > prices.instruments[instrument]["ticks_max"]:
+    if ticks < prices.instruments[instrument]["ticks_min"] or ticks > prices.instruments[instrument]["ticks_max"]:
         return BAD_PRICE
     return OK
 
@@ -269,7 +269,7 @@ def move_externals(book, prices, instrument):
     while e != 0:
         external = book.externals[e]
         after, ticks = np.int64(external["next"]), np.int64(external["recorded_ticks"]) + shift
-        if ticks < 1 or ticks > ticks_max:
+        if ticks < prices.instruments[instrument]["ticks_min"] or ticks > ticks_max:
             drop_external(book, e)
         else:
             external["ticks"] = ticks

@@ -102,7 +102,7 @@ def apply_open_position(world: World, event: Event) -> Reply:
     world.open_wallet(event.order_id, contract.asset)
     require(event.account != event.order_id, codes.BAD_ACCOUNT)
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
-    require(1 <= event.price <= contract.ticks_max, codes.BAD_PRICE)
+    require(contract.ticks_min <= event.price <= contract.ticks_max, codes.BAD_PRICE)
     for account in (event.account, event.order_id):
         check_not_liquidating(world, account, event.instrument)
     buyer = world.position(event.account, event.instrument)

@@ -3,7 +3,7 @@
 from exchange import codes
 from exchange.reference import ledger, margin
 from exchange.reference.adl import next_counterparty
-from exchange.reference.arithmetic import ceil_div, clamp
+from exchange.reference.arithmetic import ceil_div
 from exchange.reference.matching import Taker, match, match_shadow
 from exchange.reference.records import Position, Unit
 from exchange.reference.world import World
@@ -94,11 +94,22 @@ def _plan(world: World, unit: Unit) -> None:
 
 
 def _bankruptcy_ticks(world: World, leg: Position, leg_equity: int) -> int:
+    """The worst price for the leg, by bisection, at which it still brings what it is worth less its equity.
+
+    Where no price does, the best one; where only an inverse short is worth nothing at any price, the worst one.
+    """
     contract = world.contracts[leg.instrument]
     worth = margin.position_value(world, leg) - leg_equity
-    per_tick = contract.unit_value * leg.lots
-    ticks = ceil_div(worth, per_tick) if leg.lots > 0 else worth // per_tick
-    return clamp(ticks, 1, contract.ticks_max)
+    bad, good = contract.ticks_min - 1, contract.ticks_max
+    if leg.lots < 0:
+        bad, good = contract.ticks_max + 1, contract.ticks_min
+    while abs(good - bad) > 1:
+        middle = (good + bad) // 2
+        if contract.trade_value(middle, leg.lots) >= worth:
+            good = middle
+        else:
+            bad = middle
+    return good
 
 
 def _next_step(world: World, unit: Unit, stage: int) -> None:
@@ -143,11 +154,10 @@ def _take_over(world: World, unit: Unit, leg: Position) -> None:
     contract = world.contracts[leg.instrument]
     fund_equity = margin.equity(world, world.fund(contract.asset).unit)
     mark = world.markets[leg.instrument].mark_sub
-    loss = contract.trade_value(leg.bankruptcy_ticks, 1) - contract.value(mark, 1)
-    if leg.lots < 0:
-        loss = -loss
-    lots = abs(leg.lots)
-    taken = lots if loss <= 0 else min(lots, max(0, fund_equity) // loss)
+    loss = contract.trade_value(leg.bankruptcy_ticks, leg.lots) - contract.value(mark, leg.lots)
+    rounding = 0 if contract.kind == codes.LINEAR else 1
+    affordable, lots = max(0, fund_equity - rounding), abs(leg.lots)
+    taken = lots if loss <= affordable else affordable // ceil_div(loss, lots)
     if taken:
         _give_to_fund(world, unit, leg, taken)
     if taken == lots:

@@ -83,15 +83,15 @@ def order_lots(position: Position, side: int) -> int:
 def order_value(world: World, position: Position, side: int) -> int:
     """Value of those orders at their limits."""
     contract = world.contracts[position.instrument]
-    return sum(contract.trade_value(order.ticks, order.leaves_lots) for order in open_orders(position, side))
+    return sum(contract.notional(order.ticks, order.leaves_lots) for order in open_orders(position, side))
 
 
 def exposure(world: World, position: Position, bid_value: int = 0, ask_value: int = 0) -> int:
     """Largest notional that position and orders may become, with further value added to either side."""
-    value = position_value(world, position)
+    held = abs(position_value(world, position)) * (1 if position.lots > 0 else -1)
     bids = order_value(world, position, codes.BID) + bid_value
     asks = order_value(world, position, codes.ASK) + ask_value
-    return max(abs(value + bids), abs(value - asks))
+    return max(abs(held + bids), abs(held - asks))
 
 
 def order_margin(world: World, position: Position, exposed: int, leverage_e2: int) -> int:
@@ -128,15 +128,16 @@ def check_admission(world: World, position: Position, side: int, limit_ticks: in
     require(reachable_lots(position, side) + lots <= contract.position_max_lots, codes.POSITION_LIMIT)
     interest = world.open_interest(position.instrument) + world.order_lots(position.instrument) + lots
     require(interest <= contract.open_interest_max_lots, codes.OPEN_INTEREST_CAP)
-    value = contract.trade_value(limit_ticks, lots)
+    value = contract.notional(limit_ticks, lots)
     added = (value, 0) if side == codes.BID else (0, value)
     exposed = exposure(world, position, *added)
     if exposed <= exposure(world, position):
         return
     limit = contract.exposure_limit(position.leverage_e2)
     require(limit is None or exposed <= limit, codes.LEVERAGE_TIER)
-    at_mark = contract.value(world.markets[position.instrument].mark_sub, lots)
-    open_loss = max(0, value - at_mark if side == codes.BID else at_mark - value)
+    change = lots if side == codes.BID else -lots
+    at_mark = contract.value(world.markets[position.instrument].mark_sub, change)
+    open_loss = max(0, contract.trade_value(limit_ticks, change) - at_mark)
     fee_reserve = ppm_up(value, max(contract.taker_ppm, 0))
     needed = wallet_margin(world, position.wallet, without=position)
     needed += order_margin(world, position, exposed, position.leverage_e2)

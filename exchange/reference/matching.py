@@ -85,7 +85,7 @@ def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
     """Trade at the maker's price: the maker's position first, then the taker's; outcomes likewise."""
     taker.lots -= lots
     contract = world.contracts[taker.instrument]
-    value = contract.trade_value(maker.ticks, lots)
+    value = contract.notional(maker.ticks, lots)
     signed = lots if taker.side == codes.BID else -lots
     flags = taker.flags & (codes.FORCED | codes.SHADOW)
     if maker.external is not None and maker.external.extrapolated:
@@ -126,11 +126,11 @@ def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
 def _taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, int]:
     """Taker and liquidation fee (money); a liquidation pays no more than its gain over the bankruptcy price."""
     contract = world.contracts[taker.instrument]
-    value = contract.trade_value(ticks, lots)
+    value = contract.notional(ticks, lots)
     taker_fee = fee(value, contract.taker_ppm)
     if not taker.flags & codes.FORCED:
         return taker_fee, 0
-    surplus = contract.trade_value(abs(ticks - taker.limit_ticks), lots)
+    surplus = abs(value - contract.notional(taker.limit_ticks, lots))
     taker_fee = min(taker_fee, surplus)
     return taker_fee, min(ppm_up(value, contract.liquidation_ppm), surplus - taker_fee)
 
@@ -157,7 +157,7 @@ def _emit_fill(
 def fill_from_external(world: World, maker: Order, lots: int, flags: int = 0) -> None:
     """Fill a resting simulated order at its own price against the recorded world; last stays."""
     contract = world.contracts[maker.instrument]
-    maker_fee = fee(contract.trade_value(maker.ticks, lots), contract.maker_ppm)
+    maker_fee = fee(contract.notional(maker.ticks, lots), contract.maker_ppm)
     signed = lots if maker.side == codes.BID else -lots
     ledger.trade(world, maker.account, maker.instrument, maker.ticks, signed, maker_fee)
     ledger.trade(world, codes.EXTERNAL, maker.instrument, maker.ticks, -signed, 0)

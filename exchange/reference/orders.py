@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from exchange import codes
 from exchange.reference import margin
-from exchange.reference.arithmetic import PPM, ceil_div, clamp
+from exchange.reference.arithmetic import PPM, ceil_div
 from exchange.reference.book import is_within
 from exchange.reference.matching import Taker, is_opposite, match
 from exchange.reference.records import Event, Order, Position, Wallet
@@ -52,7 +52,7 @@ def _check_form(world: World, event: Event) -> int:
     if event.flags & codes.POST_ONLY:
         require(event.time_in_force == codes.GTC and not is_market, codes.BAD_FLAGS)
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
-    require(is_market or 1 <= event.price <= contract.ticks_max, codes.BAD_PRICE)
+    require(is_market or contract.ticks_min <= event.price <= contract.ticks_max, codes.BAD_PRICE)
     return codes.IOC if is_market and event.time_in_force == codes.GTC else event.time_in_force
 
 
@@ -89,7 +89,7 @@ def _market_limit(world: World, event: Event) -> int:
         limit = mark * (PPM + contract.market_band_ppm) // PPM // contract.mark_per_tick
     else:
         limit = ceil_div(mark * (PPM - contract.market_band_ppm) // PPM, contract.mark_per_tick)
-    return clamp(limit, 1, contract.ticks_max)
+    return contract.clip_ticks(limit)
 
 
 def _check_post_only(world: World, instrument: int, side: int, limit: int) -> None:
@@ -139,12 +139,11 @@ def _cancel(world: World, order: Order) -> Reply:
 
 def apply_cancel_all(world: World, event: Event) -> Reply:
     """Remove the account's live orders, of one instrument or of all (-1)."""
-    if event.instrument == -1:
-        wallets = [world.wallets.get((event.account, asset)) for asset in range(world.policy.assets)]
-        wallets = [wallet for wallet in wallets if wallet is not None and wallet.is_open]
-        require(event.account >= codes.FIRST_USER and bool(wallets), codes.BAD_ACCOUNT)
-    else:
-        wallets = [world.open_wallet(event.account, world.contract_of(event.instrument).asset)]
+    if event.instrument != -1:
+        world.contract_of(event.instrument)
+    wallets = [world.wallets.get((event.account, asset)) for asset in range(world.policy.assets)]
+    wallets = [wallet for wallet in wallets if wallet is not None and wallet.is_open]
+    require(event.account >= codes.FIRST_USER and bool(wallets), codes.BAD_ACCOUNT)
     count = sum(_cancel_orders(world, wallet, event.instrument) for wallet in wallets)
     return Reply(codes.OK, lots=count)
 
@@ -162,7 +161,7 @@ def apply_amend(world: World, event: Event) -> Reply:
     order = _named_order(world, event)
     contract = world.contracts[order.instrument]
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
-    require(0 <= event.price <= contract.ticks_max, codes.BAD_PRICE)
+    require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
     require(not world.markets[order.instrument].halted, codes.HALTED)
     check_not_liquidating(world, order.account, order.instrument)
     done = order.order_lots - order.leaves_lots

@@ -14,7 +14,7 @@ NS_PER_MS = 1_000_000
 def apply_index(world: World, event: Event) -> None:
     """Take a recorded index, or one constituent's price, and refresh the index."""
     contract = world.contract_of(event.instrument)
-    require(1 <= event.price <= contract.ticks_max * contract.mark_per_tick, codes.BAD_PRICE)
+    require(contract.clip_sub(event.price) == event.price, codes.BAD_PRICE)
     market, policy = world.markets[event.instrument], world.policy
     if policy.index_rule == codes.INDEX_COMPOSITE:
         require(event.order_id == 0, codes.BAD_CONSTITUENT)
@@ -62,8 +62,7 @@ def refresh_index(world: World, instrument: int) -> None:
 
 def _held(world: World, instrument: int, price_sub: int) -> int:
     """A mark or index (sub-ticks) held within the ladder."""
-    contract = world.contracts[instrument]
-    return clamp(price_sub, 1, contract.ticks_max * contract.mark_per_tick)
+    return world.contracts[instrument].clip_sub(price_sub)
 
 
 def _own_premium(world: World, instrument: int) -> int:
@@ -127,7 +126,7 @@ def set_mark(world: World, instrument: int, mark_sub: int) -> None:
 def apply_mark(world: World, event: Event) -> None:
     """Take a recorded mark; it is the venue's mark when the profile says so."""
     contract = world.contract_of(event.instrument)
-    require(1 <= event.price <= contract.ticks_max * contract.mark_per_tick, codes.BAD_PRICE)
+    require(contract.clip_sub(event.price) == event.price, codes.BAD_PRICE)
     market = world.markets[event.instrument]
     market.recorded_mark_sub = event.price
     if world.policy.mark_source == codes.MARK_RECORDED:

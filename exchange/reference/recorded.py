@@ -17,7 +17,7 @@ def _check_level_event(world: World, event: Event, lots_min: int) -> int:
     require(lots_min <= event.qty <= LOTS_MAX, codes.BAD_LOTS)
     require(1 <= event.price <= LOTS_MAX, codes.BAD_PRICE)
     ticks = event.price + world.markets[event.instrument].shift_ticks
-    require(1 <= ticks <= contract.ticks_max, codes.BAD_PRICE)
+    require(contract.ticks_min <= ticks <= contract.ticks_max, codes.BAD_PRICE)
     return ticks
 
 
@@ -122,7 +122,7 @@ def _move_levels(world: World, instrument: int) -> None:
         book.remove_external(level)
     for level in levels:
         level.ticks = level.order.ticks = level.recorded_ticks + market.shift_ticks
-        if 1 <= level.ticks <= world.contracts[instrument].ticks_max:
+        if world.contracts[instrument].clip_ticks(level.ticks) == level.ticks:
             level.printed_lots = 0
             _scale(world, instrument, level)
             book.externals[level.side, level.ticks] = level

@@ -36,11 +36,12 @@ class Tier(NamedTuple):
 
 @dataclass(slots=True)
 class Contract:
-    """Terms of one instrument. `unit_value` is money per lot and tick, `mark_unit` money per lot and sub-tick."""
+    """Terms of one instrument. `unit_value`: linear, money per lot and tick; inverse, money times ticks per lot."""
 
+    kind: int
     unit_value: int
-    mark_unit: int
     mark_per_tick: int
+    ticks_min: int
     ticks_max: int
     order_max_lots: int
     position_max_lots: int
@@ -54,12 +55,29 @@ class Contract:
     weights_ppm: list[int]
 
     def value(self, mark_sub: int, lots: int) -> int:
-        """Money of signed lots at a price in sub-ticks."""
-        return mark_sub * self.mark_unit * lots
+        """Money of signed lots at a price in sub-ticks, 0 for none: what profit is the change of."""
+        if mark_sub == 0:
+            return 0
+        if self.kind == codes.LINEAR:
+            return self.unit_value * mark_sub * lots // self.mark_per_tick
+        size = self.unit_value * self.mark_per_tick * abs(lots) // mark_sub
+        return -size if lots > 0 else size
 
     def trade_value(self, ticks: int, lots: int) -> int:
         """Money of signed lots at a price in ticks."""
-        return ticks * self.unit_value * lots
+        return self.value(ticks * self.mark_per_tick, lots)
+
+    def notional(self, ticks: int, lots: int) -> int:
+        """Size of lots at a price in ticks, in money."""
+        return abs(self.trade_value(ticks, lots))
+
+    def clip_ticks(self, ticks: int) -> int:
+        """The nearest price of the ladder."""
+        return arithmetic.clamp(ticks, self.ticks_min, self.ticks_max)
+
+    def clip_sub(self, price_sub: int) -> int:
+        """The nearest mark inside the ladder."""
+        return arithmetic.clamp(price_sub, self.ticks_min * self.mark_per_tick, self.ticks_max * self.mark_per_tick)
 
     def maintenance(self, notional: int) -> int:
         """Maintenance margin (money) of a notional >= 0."""

@@ -213,9 +213,10 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
     base, sources = int(row["constituent_base"]), int(row["constituent_count"])
     weights = [int(source["weight_ppm"]) for source in compiled.constituents[base : base + sources]]
     names = (
+        "kind",
         "unit_value",
-        "mark_unit",
         "mark_per_tick",
+        "ticks_min",
         "ticks_max",
         "order_max_lots",
         "position_max_lots",
