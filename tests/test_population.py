@@ -56,7 +56,7 @@ def test_open_interest_is_stated_against_depth(venue):
 
 @pytest.mark.parametrize("long_share", [0.1, 0.5, 0.9])
 def test_hedgers_hold_at_most_a_tenth(venue, long_share):
-    summary = seeded(venue, long_share=long_share, size_share_max=0.02).summary
+    summary = seeded(venue, long_share=long_share).summary
     assert 0 <= summary.hedger_share <= 0.1
     assert summary.scaled_up >= 1.0
 
@@ -125,7 +125,7 @@ def test_the_venue_accepts_every_event_and_everyone_is_healthy(venue):
     stand_in.submit(book)
     stand_in.run()
     assert stand_in.world.markets[0].mark_sub == MARK_SUB
-    made = seeded(venue, accounts=80, size_share_max=0.2, fund="5000")
+    made = seeded(venue, accounts=80, fund="5000")
     stand_in.submit(made.events)
     stand_in.run()
     outcomes = stand_in.outcomes()
