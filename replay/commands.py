@@ -37,7 +37,9 @@ Sensitivity = Annotated[
 ]
 History = Annotated[
     tuple[Path, ...],
-    Parameter(name="--history", negative="", help="Klines (CSV or zip) that entries are drawn from; repeat in time order."),
+    Parameter(
+        name="--history", negative="", help="Klines (CSV or zip) that entries are drawn from; repeat in time order."
+    ),
 ]
 Rebase = Annotated[
     bool, Parameter(name="--history-rebase", negative="", help="Move and scale the history to end at seeding.")

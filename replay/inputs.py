@@ -23,6 +23,9 @@ class Inputs(msgspec.Struct, frozen=True):
         return hashlib.sha256("".join(parts).encode()).hexdigest() if parts else ""
 
 
+NO_INPUTS = Inputs()
+
+
 def open_inputs(scenario: Scenario) -> Inputs:
     """Read the files that the scenario's population names.
 
@@ -34,7 +37,9 @@ def open_inputs(scenario: Scenario) -> Inputs:
     population, first = scenario.population, scenario.venue.instruments[0]
     klines = accounts = None
     if population is not None and population.history:
-        klines = read_klines([Path(file) for file in population.history], units.decimal(first.tick) / first.mark_per_tick)
+        klines = read_klines(
+            [Path(file) for file in population.history], units.decimal(first.tick) / first.mark_per_tick
+        )
     if population is not None and population.accounts_from:
         accounts = read_accounts(Path(population.accounts_from), scenario.venue)
     return Inputs(klines, accounts)

@@ -13,7 +13,8 @@ from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError, InvariantError
 from replay import __version__, figures, holdings, population, seeding, shock
 from replay.figures import Figures, Units
-from replay.inputs import Inputs, open_inputs
+from replay.inputs import NO_INPUTS, Inputs, open_inputs
+from replay.plays import Variant, plays_of, sensitivity
 from replay.population import Population, Site
 from replay.recorder import NullRecorder, Recorder
 from replay.scenario import Scenario
@@ -26,18 +27,6 @@ DEPTH_PPM = 10_000  # the 1 % depth that open interest is stated against
 RECORDED_FORCED_MAX = 0.05  # above this share the recording is itself a cascade
 
 Progress = Callable[[float, str], None]
-
-
-class Variant(msgspec.Struct, frozen=True):
-    """One run of several: the refill model of eaten depth, and whether forced flow touches the book."""
-
-    refill: str
-    mode: str
-
-    @property
-    def label(self) -> str:
-        """A name for tables and progress."""
-        return f"{self.refill} {self.mode}"
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -63,11 +52,6 @@ def run_id(scenario: Scenario, tape_digest: str, inputs_digest: str = "") -> str
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def variants_of(scenario: Scenario) -> tuple[Variant, ...]:
-    """The cross product, refill models outside."""
-    return tuple(Variant(refill, mode) for refill in scenario.run.refills for mode in scenario.run.modes)
-
-
 def level_slots(rows: np.ndarray) -> int:
     """Most external levels that a tape can hold at once: its different prices, sides and instruments."""
     rows = rows[(rows["kind"] == codes.LEVEL_SET) & (rows["qty"] > 0)]
@@ -77,7 +61,7 @@ def level_slots(rows: np.ndarray) -> int:
     )
 
 
-def venue_for(scenario: Scenario, variant: Variant, levels: int, inputs: Inputs) -> Venue:
+def venue_for(scenario: Scenario, variant: Variant, levels: int, inputs: Inputs = NO_INPUTS) -> Venue:
     """The scenario's venue with the variant's policies, and pools that hold the population and `levels` of the tape."""
     venue, replace = scenario.venue, msgspec.structs.replace
     accounts = shock.accounts_needed(scenario.shocks)
@@ -141,7 +125,7 @@ def run_scenario(
             f"{forced:.1%} of the recorded volume is forced: the recording is a cascade "
             "itself, and accounts on top of it are counted twice; set it to true to run all the same",
         )
-    plays, levels = _plays(scenario), level_slots(tape.rows)
+    plays, levels = plays_of(scenario), level_slots(tape.rows)
     played: list[tuple[Figures, Summary | None]] = []
     for k, play in enumerate(plays):
 
@@ -161,42 +145,9 @@ def run_scenario(
         played[0][1],
         own,
         figures.amplification(own),
-        _sensitivity(plays, played) if len(plays) > len(own) else [],
+        sensitivity(plays, played) if len(plays) > len(own) else [],
         time.perf_counter() - started,
     )
-
-
-class Play(msgspec.Struct, frozen=True):
-    """One session to run; `number` is the variant's, None where only the headline is wanted."""
-
-    scenario: Scenario
-    variant: Variant
-    number: int | None
-
-
-def _plays(scenario: Scenario) -> list[Play]:
-    """The scenario's variants, then both modes of the first refill model with the size truncation halved and doubled."""
-    run, people = scenario.run, scenario.population
-    plays = [Play(scenario, variant, k) for k, variant in enumerate(variants_of(scenario))]
-    if run.sensitivity and len(run.modes) == 2 and people is not None and not people.accounts_from:
-        for truncation in (people.size_truncation // 2, people.size_truncation * 2):
-            drawn = msgspec.structs.replace(people, size_truncation=truncation)
-            changed = msgspec.structs.replace(scenario, population=drawn)
-            plays += [Play(changed, Variant(run.refills[0], mode), None) for mode in run.modes]
-    return plays
-
-
-def _sensitivity(plays: list[Play], played: list[tuple[Figures, Any]]) -> list[dict[str, Any]]:
-    """Headline of the first refill model by size truncation, smallest first."""
-    by_truncation: dict[int, list[tuple[Figures, Any]]] = {}
-    for play, made in zip(plays, played, strict=True):
-        if play.variant.refill == plays[0].variant.refill:
-            by_truncation.setdefault(play.scenario.population.size_truncation, []).append(made)
-    return [
-        {"size_truncation": truncation, "top_ten_share": made[0][1].top_ten_share}
-        | figures.amplification(tuple(one for one, _ in made))[0]
-        for truncation, made in sorted(by_truncation.items())
-    ]
 
 
 class Session:
