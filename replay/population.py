@@ -29,7 +29,7 @@ from exchange.config import Venue
 from exchange.errors import ConfigError
 from replay.synthetic import quantiles, streams
 
-ENTRY_TRIES = 12  # then the account opens now
+ENTRY_TRIES = 100  # then the account opens now
 PPM = 1_000_000
 DAY_MS = 86_400_000
 
@@ -143,7 +143,7 @@ def check_population(population: Population) -> None:
     if population.size_truncation <= start:
         raise ConfigError(
             "$.population.size_truncation",
-            f"{population.size_truncation} medians; the Pareto tail starts at {start:.0f} (exp(alpha sigma²)), expected more",
+            f"{population.size_truncation} medians; expected more than {start:.0f}, where the Pareto tail starts",
         )
     if population.history and population.accounts_from:
         raise ConfigError("$.population.history", "accounts_from has entry prices of its own; expected one of the two")

@@ -104,9 +104,7 @@ def lognormal_pareto(sigma: float, alpha: float, truncation: int) -> Knots:
         body = edge / (edge + _density(edge) / below)  # share of the accounts: what makes the density continuous
         start, power = splice(sigma, alpha), Decimal(alpha)
         reach = (Decimal(truncation) / start).ln()
-        points = [
-            (body * share / below, (Decimal(sigma) * z).exp()) for share, z in _normal_points() if z < edge
-        ]
+        points = [(body * share / below, (Decimal(sigma) * z).exp()) for share, z in _normal_points() if z < edge]
         for k in range(TAIL_KNOTS + 1):
             ratio = reach * k / TAIL_KNOTS  # logarithm of the multiple of `start`
             beyond = ((-power * ratio).exp() - (-power * reach).exp()) / (1 - (-power * reach).exp())
