@@ -69,8 +69,8 @@ def recorded_history(klines: Klines, population: Population, record: np.void, si
     if not len(used):
         raise ConfigError(
             "$.population.history",
-            f"{source} starts at {moment(int(klines.start_ns[0]))}, accounts are seeded at {moment(site.ts_ns)}; expected "
-            "bars that end before, or history_rebase = true (--history-rebase) to use its moves all the same",
+            f"{source} starts at {moment(int(klines.start_ns[0]))}, accounts are seeded at {moment(site.ts_ns)}; "
+            "expected bars that end before, or history_rebase = true (--history-rebase) to use its moves all the same",
         )
     top = int(record["ticks_max"]) * int(record["mark_per_tick"])
     prices = (klines.low_sub, klines.high_sub, klines.close_sub)

@@ -63,7 +63,9 @@ def _text(path: Path) -> str:
         if data.startswith(b"PK"):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 if len(archive.namelist()) != 1:
-                    raise FeedError(str(path), f"holds {len(archive.namelist())} files; expected one CSV file of klines")
+                    raise FeedError(
+                        str(path), f"holds {len(archive.namelist())} files; expected one CSV file of klines"
+                    )
                 data = archive.read(archive.namelist()[0])
         return data.decode("utf-8-sig")
     except (OSError, zipfile.BadZipFile) as error:
@@ -88,6 +90,7 @@ def _bar(row: list[str], mark_step: Decimal, previous_end_ns: int, where: str) -
         raise FeedError(where, "is no bar; expected 0 < low <= open, close <= high and volume >= 0, of legal size")
     if not previous_end_ns <= start_ns < end_ns < 2**62:
         raise FeedError(
-            where, f"open_time {row[0]}, close_time {row[6]}; expected a bar that starts where the one before ended or later"
+            where,
+            f"open_time {row[0]}, close_time {row[6]}; expected a bar that starts where the one before ended or later",
         )
     return start_ns, end_ns, low, high, close, volume
