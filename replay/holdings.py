@@ -128,7 +128,7 @@ def _fund(accounts: Accounts, placed: list[Placed], compiled: Compiled) -> _Fund
     bad = [
         f"{accounts.file}:{accounts.line[k]}: margin: {accounts.names[accounts.account[k]]!r} "
         + (
-            f"would start {health[k]} quanta above maintenance at the mark; expected more than 0, so more margin or cash"
+            f"has {health[k]} quanta of equity less maintenance at the mark; expected more than 0, so more money"
             if health[k] <= 0
             else "has cross positions with less than their initial margin; expected more cash, or no margin apart"
         )
@@ -149,16 +149,19 @@ def _transfers(accounts: Accounts, funded: _Funded, placed: Placed) -> np.ndarra
     return rows(codes.TRANSFER, placed.site, owners, funded.extra[mine])
 
 
-def _summary(
-    accounts: Accounts, population: Population, placed: list[Placed], funded: _Funded, fund: int
-) -> Summary:
+def _summary(accounts: Accounts, population: Population, placed: list[Placed], funded: _Funded, fund: int) -> Summary:
     parts, hedged, open_interest, lots = [], 0, 0, 0
     for one in placed:
         drawn, mine = one.drawn, _rows_of(accounts, one)
         notional = drawn.lots * one.site.mark_sub * int(one.contract.record["mark_unit"])
         held, tiers = notional[: len(mine)], one.contract.tiers
         parts.append(
-            (accounts.account[mine], held, drawn.leverage_e2[: len(mine)], distance_ppm(funded.health[mine], held, tiers))
+            (
+                accounts.account[mine],
+                held,
+                drawn.leverage_e2[: len(mine)],
+                distance_ppm(funded.health[mine], held, tiers),
+            )
         )
         hedged += int(np.abs(notional[len(mine) :]).sum())
         open_interest += int(notional[notional > 0].sum())
