@@ -30,7 +30,9 @@ from exchange.core.book import (
     remove_id,
     unlink_order,
 )
+from exchange.core.external import cut_part
 from exchange.core.guards import touch, touch_position
+from exchange.core.impact import note_flow
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position, trade_value
@@ -122,11 +124,7 @@ def take_from_external(state, slot, lots):
     """A fill takes `lots` of recorded size: it is displaced until the impact model brings it back."""
     order = state.book.orders[slot]
     state.book.externals[np.int64(order["position"])]["displaced_lots"] += lots
-    if lots == order["leaves_lots"]:
-        unlink_order(state.book, slot)
-        order["leaves_lots"] = 0
-    else:
-        cut_leaves(state.book, slot, lots)
+    cut_part(state.book, slot, lots)
 
 
 @leaf
@@ -218,6 +216,7 @@ def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bank
     book, market = state.book, state.prices.markets[instrument]
     other = ASK if side == BID else BID
     account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
+    asked = lots
     while lots > 0:
         ticks = np.int64(book.books[instrument]["best_ticks"][other])
         if not crosses(side, limit_ticks, ticks):
@@ -250,6 +249,8 @@ def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bank
             liquidation_id,
         )
         lots -= fill
+    if lots != asked:
+        note_flow(state.prices, state.io, instrument, side, asked - lots, flags & FORCED)
     return lots
 
 
