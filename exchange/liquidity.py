@@ -34,7 +34,8 @@ class Impact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     `volume` is decimal text in units of the contract, such as a day's volume; with `decaying_ppm` = the day's
     volatility and `shape` square_root the decaying part is the square-root law. `shape` is that of the decaying part:
-    the permanent part is linear always, or round trips would move the price. `flow` forced counts liquidation orders only.
+    the permanent part is always linear, or round trips would move the price. `flow` forced counts liquidation orders
+    alone.
     """
 
     model: Literal["none", "shift"] = "none"

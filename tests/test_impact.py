@@ -25,8 +25,10 @@ def made(request):
 def desk_of(made, impact, **sections):
     """A recorded bid of 1,000 at 990 and ask at 1,010: a mid of 1,000."""
     desk = Desk(made=made, impact=impact, **sections)
-    desk.fund(A, B, money=100_000_000)
+    desk.fund(A, B, money=10_000_000_000)
     desk.mark(1_000)
+    for account in (A, B):
+        assert desk.code(codes.SET_LEVERAGE, account=account, qty=500) == codes.OK
     quote(desk)
     return desk
 
@@ -158,12 +160,23 @@ def test_impact_out_of_range_is_refused_by_its_path(fields, where):
     assert caught.value.where == f"$.venue.impact{where}"
 
 
-def test_extreme_flow_and_coefficients_stay_within_64_bits(made):
-    """A tiny volume, whole coefficients and a price at the top of the ladder: the move is held at the whole price."""
-    impact = {**MOVES, "volume": "1", "permanent_ppm": 1_000_000, "decaying_ppm": 1_000_000}
-    desk = desk_of(made, impact)
-    take(desk, codes.BID, 1_000)
+def test_a_move_is_held_at_the_whole_price(made):
+    desk = desk_of(made, {**MOVES, "volume": "1", "permanent_ppm": 1_000_000, "decaying_ppm": 1_000_000})
+    take(desk, codes.BID, 999)
     assert best_at(desk, 3 * HALF) == (1_990, 2_010)
+
+
+@pytest.mark.parametrize("shape, move", [("linear", 1_000), ("square_root", 31)])  # volumes times 0.1 %
+def test_the_largest_flow_and_volume_stay_within_64_bits(shape, move):
+    volume = 2**40 - 1
+    desk = desk_of(Exchange, {**MOVES, "volume": str(volume), "shape": shape, "decaying_ppm": 1_000})
+    impact = desk.state.prices.impacts[0]
+    for sign in (1, -1):
+        impact["decaying_mlots"] = sign * 10**6 * volume
+        impact["flow_lots"] = sign * 2**62
+        take(desk, codes.BID, 1)
+        best_at(desk, desk.clock // HALF * HALF + HALF)
+        assert abs(impact["decaying_mlots"]) == 10**6 * volume and impact["ticks"] == sign * move
 
 
 def test_integer_square_roots_are_exact():

@@ -16,7 +16,7 @@ POWER_BITS, WEIGHT_BITS = 60, 30
 
 @leaf
 def resize_external(book, prices, e, printed):
-    """Bring a level's parts to lots - displaced after an update, `printed` lots of them gone by prints. Mutates book."""
+    """Bring a level's parts to lots - displaced; prints took `printed` lots of the front. Mutates book."""
     external = book.externals[e]
     instrument, side, ticks = np.int64(external["instrument"]), np.int64(external["side"]), np.int64(external["ticks"])
     if (
@@ -103,7 +103,7 @@ def join_back(book, e, last, lots):
 
 @leaf
 def leave_parts(book, prices, last, total, lots):
-    """Size that goes leaves the parts, from the back: at each the model says how much of it stood ahead. Mutates book."""
+    """Size that goes leaves part by part from the back; the model says how much stood ahead of each. Mutates book."""
     policy, slot = prices.policy[0], last
     while lots > 0:
         back, before = np.int64(book.orders[slot]["leaves_lots"]), np.int64(book.orders[slot]["account_prev"])
