@@ -68,11 +68,10 @@ def compile_depth(row: np.void, depth: Depth, queue: Queue) -> None:
 def compile_impacts(venue: "Venue") -> np.ndarray:
     """One impact record an instrument. A run without feedback (shadow) has none of this feedback either."""
     impacts = np.zeros(len(venue.instruments), schema.IMPACT)
-    if venue.liquidation.mode != "shadow":
-        for k, instrument in enumerate(venue.instruments):
-            where = "$.venue.impact" if instrument.impact is None else f"$.venue.instruments[{k}].impact"
-            _compile_impact(impacts[k], instrument.impact or venue.impact, units.decimal(instrument.lot), where)
-    return impacts
+    for k, instrument in enumerate(venue.instruments):
+        where = "$.venue.impact" if instrument.impact is None else f"$.venue.instruments[{k}].impact"
+        _compile_impact(impacts[k], instrument.impact or venue.impact, units.decimal(instrument.lot), where)
+    return np.zeros_like(impacts) if venue.liquidation.mode == "shadow" else impacts
 
 
 def _compile_impact(row: np.void, impact: Impact, lot: Decimal, where: str) -> None:

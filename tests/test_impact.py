@@ -156,7 +156,7 @@ def test_the_share_kept_is_the_floor_of_the_power_of_two():
 ])
 def test_impact_out_of_range_is_refused_by_its_path(fields, where):
     with pytest.raises(ConfigError) as caught:
-        config.build_venue(venue_table(impact={**LINEAR, **fields}))
+        config.build_venue(venue_table(impact={**LINEAR, **fields}, liquidation={"mode": "shadow"}))
     assert caught.value.where == f"$.venue.impact{where}"
 
 

@@ -17,7 +17,7 @@ from exchange.core.book import (
     take_order_slot,
     unlink_order,
 )
-from exchange.core.kernel import leaf
+from exchange.core.kernel import kernel, leaf
 from exchange.core.ladder import clear_level, find_down, find_up, mark_level
 
 LOTS_MAX = 2**31 - 1
@@ -158,8 +158,15 @@ def retire_part(book, slot):
 
 @leaf
 def lone_part(book, e):
-    """Retire every part of a level but the first. Mutates book."""
+    """Leave a level its first part alone. Mutates book."""
     first = np.int64(book.externals[e]["order"])
+    if book.orders[first]["account_next"] != 0:
+        retire_others(book, first)
+
+
+@kernel
+def retire_others(book, first):
+    """Retire every part of a level but the first; a call, because few levels have more. Mutates book."""
     while book.orders[first]["account_next"] != 0:
         retire_part(book, np.int64(book.orders[first]["account_next"]))
 
