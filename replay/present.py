@@ -242,7 +242,7 @@ def _figures_table(figures: list[Figures], formats: Formats) -> Any:
         ("events refused", lambda f: "\n".join(f"{name} {count:,}" for name, count in f.rejected.items()) or "0"),
         ("outcome digest", lambda f: f.digest[:12]),
     ]
-    header = ["figure", *(f"{f.refill} {f.mode}" for f in figures)]
+    header = ["figure", *(f"{f.refill}\n{f.mode}" for f in figures)]
     return _table(
         "what happened (refill model and mode)", header, [[name, *(show(f) for f in figures)] for name, show in rows]
     )
