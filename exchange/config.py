@@ -14,6 +14,7 @@ import numpy as np
 
 from exchange import codes, schema, units
 from exchange.errors import ConfigError
+from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
 
 MONEY_MAX = 2**62  # every sum and product of money stays below this, so int64 never wraps
 LOTS_MAX = 2**31 - 1
@@ -80,6 +81,7 @@ class Instrument(_Struct):
     price_min: str | None = None
     mark_per_tick: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     fees: Fees | None = None
+    impact: Impact | None = None
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
     constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
 
@@ -103,13 +105,6 @@ class Mark(_Struct):
 
 class Funding(_Struct):
     interval_ns: Annotated[int, msgspec.Meta(ge=1_000_000, le=10**15)] = 8 * 3600 * 1_000_000_000
-
-
-class Depth(_Struct):
-    """What happens to recorded size that simulated takers ate."""
-
-    refill: Literal["none", "decay"] = "none"
-    half_life_ns: Annotated[int, msgspec.Meta(ge=8, le=10**17)] = 10_000_000_000
 
 
 class Liquidation(_Struct):
@@ -143,6 +138,8 @@ class Venue(_Struct):
     mark: Mark = Mark()
     funding: Funding = Funding()
     depth: Depth = Depth()
+    impact: Impact = Impact()
+    queue: Queue = Queue()
     liquidation: Liquidation = Liquidation()
     capacity: Capacity = Capacity()
 
@@ -153,6 +150,7 @@ class Compiled(msgspec.Struct, frozen=True):
     instruments: np.ndarray
     tiers: np.ndarray
     constituents: np.ndarray
+    impacts: np.ndarray
     policy: np.ndarray
 
 
@@ -273,7 +271,7 @@ def compile_venue(venue: Venue) -> Compiled:
     source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
     for k, row in enumerate(constituents):
         source_records[k] = row
-    return Compiled(records, tier_records, source_records, _compile_policy(venue))
+    return Compiled(records, tier_records, source_records, compile_impacts(venue), _compile_policy(venue))
 
 
 def _linear_units(instrument: Instrument, money: Decimal, quantum: Decimal, where: str) -> tuple[int, int]:
@@ -417,8 +415,7 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row["index_outlier_ppm"], row["index_stale_ns"] = venue.index.outlier_ppm, venue.index.stale_ns
     row["index_feedback_ppm"] = venue.index.feedback_ppm
     row["funding_interval_ns"] = venue.funding.interval_ns
-    row["refill"] = {"none": codes.REFILL_NONE, "decay": codes.REFILL_DECAY}[venue.depth.refill]
-    row["refill_period_ns"] = venue.depth.half_life_ns // codes.REFILL_STEPS_PER_HALF_LIFE
+    compile_depth(row, venue.depth, venue.queue)
     row["mode"] = {"overlay": codes.MODE_OVERLAY, "shadow": codes.MODE_SHADOW}[venue.liquidation.mode]
     row["detection_delay_ns"] = venue.liquidation.detection_delay_ns
     row["order_delay_ns"] = venue.liquidation.order_delay_ns

@@ -51,7 +51,12 @@ def make_venue(seed: int) -> config.Venue:
         "mark": {"source": pick("recorded", "computed"), "period_ns": pick(0, 200 * MS, SECOND),
                  "samples": pick(1, 5, 30)},
         "funding": {"interval_ns": pick(10 * SECOND, 3_600 * SECOND)},
-        "depth": {"refill": pick("none", "decay"), "half_life_ns": pick(800 * MS, 8 * SECOND)},
+        "depth": {"refill": pick("none", "decay", "persistent"), "half_life_ns": pick(800 * MS, 8 * SECOND)},
+        "impact": {"model": pick("none", "shift", "shift"), "shape": pick("linear", "square_root"),
+                   "flow": pick("all", "all", "forced"), "volume": pick("1", "100", "100", "2000"),
+                   "permanent_ppm": pick(0, 500, 3_000), "decaying_ppm": pick(10_000, 30_000, 30_000, 1_000_000),
+                   "half_life_ns": pick(SECOND, 20 * SECOND), "period_ns": pick(50 * MS, SECOND)},
+        "queue": {"model": pick("whole_level", "risk_averse", "proportional", "power"), "exponent": pick(2, 3, 6)},
         "liquidation": {"mode": pick("overlay", "overlay", "shadow"),
                         "detection_delay_ns": pick(0, 0, 30 * MS, 400 * MS),
                         "order_delay_ns": pick(0, 20 * MS, 300 * MS)},
@@ -86,10 +91,10 @@ class _Stream:
         self.resting: deque[int] = deque(maxlen=24)
         self.order_count = 0
         weights: dict[Callable[[], None], float] = {
-            self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7, self.print_trade: 6,
-            self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3, self.deposit: 3, self.withdraw: 2,
-            self.leverage: 2, self.mode: 2, self.transfer: 3, self.seed_position: 5, self.fees: 0.3,
-            self.halt: 0.5, self.malformed: 6}
+            self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
+            self.crowd: 3, self.print_trade: 6, self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3,
+            self.deposit: 3, self.withdraw: 2, self.leverage: 2, self.mode: 2, self.transfer: 3, self.seed_position: 5,
+            self.fees: 0.3, self.halt: 0.5, self.malformed: 6}
         self.makers = list(weights)
         swarm = np.array(list(weights.values())) * self.rng.choice([0.4, 1.0, 1.0, 2.5], len(weights))
         self.chances = swarm / swarm.sum()
@@ -208,6 +213,26 @@ class _Stream:
             flags |= codes.EXTRAPOLATED if self.chance(0.1) else 0
             self.put(codes.LEVEL_SET, instrument=k, side=side, price=ticks, qty=lots, flags=flags)
 
+    def crowd(self) -> None:
+        """Orders, updates and prints in turn at the price of one recorded level."""
+        k = self.instrument()
+        side, ticks = self.pick(*sorted(self.levels[k] or {(0, round(self.fair[k]))}))
+        for _ in range(self.whole(4, 12)):
+            what = self.whole(0, 5)
+            if what < 2:
+                account, order_id = self.user(), self.order_id()
+                self.owner.setdefault(order_id, account)
+                self.resting.append(order_id)
+                self.put(codes.NEW, account=account, instrument=k, order_id=order_id, side=side, price=ticks,
+                         qty=self.whole(1, 5), flags=codes.POST_ONLY)
+            elif what < 5:
+                self.levels[k].add((side, ticks))
+                self.put(codes.LEVEL_SET, instrument=k, side=side, price=ticks, qty=self.whole(1, 60), flags=codes.LAST)
+            else:
+                self.put(codes.TRADE_PRINT, instrument=k, side=1 - side, price=ticks, qty=self.whole(1, 15))
+            if self.chance(0.2):
+                self.cancel()
+
     def print_trade(self) -> None:
         k = self.instrument()
         self.put(codes.TRADE_PRINT, instrument=k, side=self.whole(0, 1), price=self.ticks_near(k, 4),
@@ -305,7 +330,7 @@ class _Stream:
             ("instrument", self.pick(-2, 99)), ("account", self.pick(0, 1, 4, 7, 5_000)), ("side", self.pick(2, -1)),
             ("time_in_force", self.pick(3, -1)), ("flags", self.pick(codes.SHADOW, 7, -1)),
             ("qty", self.pick(0, -1, 7, 2**31 + 5, 2**53)), ("price", self.pick(-5, 0, 2**30 + 5)),
-            ("order_id", self.pick(0, -1, 10**9)), ("kind", self.pick(0, 5, 24, 64, 65, 66, 99)),
+            ("order_id", self.pick(0, -1, 10**9)), ("kind", self.pick(0, 5, 24, 64, 65, 66, 67, 99)),
             ("ts_ns", self.clock - self.whole(1, SECOND)))
         if first == len(self.rows):
             return

@@ -1,4 +1,7 @@
-"""Without accounts and shocks the venue's book is the recorded one: after every message, and at every recorded quote."""
+"""Without accounts and shocks the venue's book is the recorded one: after every message, and at every recorded quote.
+
+Whatever answers simulated flow: impact, refill and queue models change nothing where there is none.
+"""
 
 import pytest
 from binance_lines import BTC
@@ -12,6 +15,12 @@ from replay.feeds.level_book import LevelBook, level_book_states
 CAPTURES = {
     "usdm_2023": (["usdm_btcusdt_20230404.dat.gz", "usdm_btcusdt_20230405.dat.gz"], 1_565),
     "usdm_2024": (["usdm_btcusdt_20240808.gz"], 629),
+}
+PLAIN = {}
+ANSWERING = {
+    "impact": {"model": "shift", "volume": "1", "permanent_ppm": 1_000_000, "decaying_ppm": 1_000_000},
+    "depth": {"refill": "persistent"},
+    "queue": {"model": "power"},
 }
 
 
@@ -28,12 +37,12 @@ def total_lots(exchange, side):
     return exchange.depth_lots(0, side, 10**9) if all(exchange.best(0)) else None
 
 
-@pytest.mark.parametrize("name", CAPTURES)
-def test_the_book_of_a_replay_without_accounts_is_the_recorded_book(binance_captures, name):
+@pytest.mark.parametrize("name, answers", [("usdm_2023", PLAIN), ("usdm_2024", PLAIN), ("usdm_2024", ANSWERING)])
+def test_the_book_of_a_replay_without_accounts_is_the_recorded_book(binance_captures, name, answers):
     names, quotes = CAPTURES[name]
     recorded = feeds.read_with_oracle([binance_captures / file for file in names], [BTC])
     rows, oracle = recorded.tape.rows, recorded.oracle[recorded.oracle["row"] >= 0]
-    exchange, expected = Exchange(config.build_venue(config.load_profile("binance_um"))), LevelBook()
+    exchange, expected = Exchange(config.build_venue(config.load_profile("binance_um") | answers)), LevelBook()
     done = compared = messages = next_quote = 0
     sums = [0, 0]
     for change in level_book_states(recorded.tape):

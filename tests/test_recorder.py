@@ -53,7 +53,7 @@ def row_of(**values):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """One recorded run of four variants on the reference venue."""
+    """One recorded run of six variants on the reference venue."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     scenario = scenario_of()
     tape = open_feed(scenario)
@@ -79,6 +79,8 @@ def test_the_record_says_what_ran(ran):
         ("none", "shadow"),
         ("decay", "overlay"),
         ("decay", "shadow"),
+        ("persistent", "overlay"),
+        ("persistent", "shadow"),
     ]
     assert msgspec.json.encode(record["config"]) == msgspec.json.encode(scenario.table())
     assert str(folder) not in (folder / "run.json").read_text()

@@ -67,6 +67,8 @@ class ReferenceVenue:
                 prices.fire_mark_tick(world, timer.target)
             elif timer.kind == codes.REFILL_TICK:
                 recorded.fire_refill(world, timer.target)
+            elif timer.kind == codes.IMPACT_TICK:
+                recorded.fire_impact(world, timer.target)
             else:
                 liquidation.fire(world, timer.target, timer.cause_seq)
             margin.detect(world)
