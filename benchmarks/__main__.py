@@ -32,6 +32,8 @@ def cell(goal: float | None, row: Row) -> str:
 
 def verdict(row: Row) -> str:
     """Which goals a row reached."""
+    if row.floor is None:
+        return "–"
     if not row.reached(row.floor):
         return "**below floor**"
     return "floor" if row.reached(row.aim) is False else "aim" if row.aim is not None else "yes"
@@ -49,7 +51,7 @@ def shortfalls(rows: list[Row]) -> str:
         texts = (f"{row.what}: {row.value:,.3g} {row.unit}, {field} {getattr(row, field):,g}" for row in missed)
         return "; ".join(texts) + "."
 
-    floors = [row for row in rows if not row.reached(row.floor)]
+    floors = [row for row in rows if row.reached(row.floor) is False]
     aims = [row for row in rows if row not in floors and row.reached(row.aim) is False]
     text = "Floors not reached – " + named("floor", floors) if floors else "Every floor is reached."
     return text + ("\n\nAims not reached – " + named("aim", aims) if aims else "")
