@@ -178,8 +178,8 @@ def test_lrvx_prices(benchmark, lrvx):
         conditions=f"positions alone in their accounts, half of them short, leverage {peer_lrvx.LEVERAGE[0]}–"
         f"{peer_lrvx.LEVERAGE[1]}, Binance tiers; equal: lrvx liquidates at our price, and not a sub-tick (0.001) "
         f"before. So do {int((plain[first] == 1).sum()):,} of {int(first.sum()):,} in the first tier as they are; "
-        f"above it lrvx has no amount to deduct and liquidates all {int((~first).sum()):,} earlier: they were compared with "
-        f"the deduction added to their equity; ours opened and priced all in {timing.own[0]:.2f} s"))
+        f"above it lrvx has no amount to deduct and liquidates all {int((~first).sum()):,} earlier: they were compared "
+        f"with the deduction added to their equity; ours opened and priced all in {timing.own[0]:.2f} s"))
 
 
 @pytest.mark.benchmark(timer=time.process_time)
@@ -198,7 +198,7 @@ def test_lrvx_marks(benchmark, lrvx):
     report(benchmark, Row(
         place="9e", what=f"lrvx {version('lrvx')}: marks against cross accounts", value=timing.ratio, unit="× lrvx",
         ratio=timing.ratio, measured=spread(own, "µs a mark"),
-        conditions=f"{CROWD:,} cross accounts, 2 positions each, 20 instruments, one maintenance tier (lrvx has another "
-        f"rule for more); lrvx looks at every account, {spread(base, 'µs a mark', 0)}, and closes at the mark, ours "
+        conditions=f"{CROWD:,} cross accounts, 2 positions each, 20 instruments, one maintenance tier (for more lrvx "
+        f"has another rule); lrvx looks at every account, {spread(base, 'µs a mark', 0)}, and closes at the mark, ours "
         f"through book and fund; over {MARKS} marks {WIDE:.0%} apart both liquidated the same {liquidated:,} accounts "
         f"for the first time at the same marks; timed on {ROUNDS} × {MARKS} marks 1.6 bp apart"))
