@@ -39,7 +39,7 @@ def make_venue(seed: int) -> config.Venue:
     instruments = [{"symbol": f"P{k}", "settle": pick(*assets), "tick": "1", "lot": "1", "price_max": str(TICKS_MAX),
                     "price_min": pick("1", "1", "250"), **pick({}, INVERSE),
                     "order_max": pick("100", "200"), "position_max": pick("60", "150", "400"),
-                    "open_interest_max": pick("500", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
+                    "open_interest_max": pick("250", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
     return config.build_venue({
