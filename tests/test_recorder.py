@@ -297,8 +297,8 @@ def test_the_headline_is_also_run_with_the_truncation_halved_and_doubled(ran):
     own = results.sensitivity[1]
     assert own == {"size_truncation": 20, "top_ten_share": results.population.top_ten_share} | results.amplification[0]
     assert len({row["top_ten_share"] for row in results.sensitivity}) == 3
-    assert len(results.figures) == 4
-    assert set(polars.read_parquet(ran[0] / "series.parquet")["variant"].unique()) == {0, 1, 2, 3}
+    assert len(results.figures) == 6
+    assert set(polars.read_parquet(ran[0] / "series.parquet")["variant"].unique()) == {0, 1, 2, 3, 4, 5}
 
 
 def test_no_sensitivity_is_run_where_it_is_off_or_there_is_no_headline():
