@@ -36,8 +36,8 @@ def apply_level_set(world: World, event: Event) -> None:
 
 
 def _make_level(world: World, event: Event, ticks: int) -> ExternalLevel:
-    require(world.external_levels() < world.capacity.external_levels, codes.EXTERNALS_FULL)
     require(world.has_order_slot(), codes.ORDERS_FULL)
+    require(world.external_levels() < world.capacity.external_levels, codes.EXTERNALS_FULL)
     order = world.make_order(0, codes.EXTERNAL, event.instrument, event.side, ticks, 0, 0)
     level = ExternalLevel(event.side, event.price, ticks, 0, 0, 0, 0, 0, order)
     order.external = level

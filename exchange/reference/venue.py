@@ -105,6 +105,7 @@ class ReferenceVenue:
             lots=event.qty if reply.lots is None else reply.lots,
             code=reply.code,
             flags=event.kind,
+            liquidation_id=event.liquidation_id,
         )
 
 

@@ -1,0 +1,161 @@
+"""Random streams, differential and audited. A swarm profile switches event kinds off, crowds prices, shrinks pools.
+
+One seed is one profile: mixes find what equal weights miss (a cancel-free, crowded, tiny world is common here).
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from exchange import codes, config
+from exchange.dump import dump
+from exchange.errors import InvariantError
+from exchange.venue import Exchange
+from tests.campaign.report import Budget, Part
+from tests.campaign.twin import reach_of
+from tests.campaign_events import UNIT, USERS, Stream, generator, make_events, make_venue
+from tests.differential import first_difference, run_reference, state_differences
+
+BATCH = 32
+REPEATED = 20  # one run in so many is repeated
+PRICED = (codes.NEW, codes.AMEND, codes.LEVEL_SET, codes.TRADE_PRINT)
+ALWAYS = ("new", "prices", "ladder")  # without these nothing else means anything
+
+
+def swarm_table(seed: int) -> dict[str, Any]:
+    """The seed's venue, often with small pools, at times with a second settlement asset."""
+    rng = generator(seed, 3)
+    table = config.to_table(make_venue(seed))
+    if rng.random() < 0.35:
+        orders = int(rng.integers(2, 60))
+        table["capacity"] = {"accounts": int(rng.integers(8, 24)), "positions": int(rng.integers(4, 40)),
+                             "orders": orders, "external_levels": int(rng.integers(2, 40)),
+                             "outcomes": codes.OUTCOMES_PER_ORDER * orders + codes.OUTCOMES_PER_STEP}
+    if rng.random() < 0.3:
+        table["assets"] = [*table["assets"], {"name": "EUR", "quantum": "0.01"}]
+        for instrument in table["instruments"][1:]:
+            instrument["settle"] = "EUR"
+    return table
+
+
+class Swarm(Stream):
+    """A stream with features drawn on or off, random rates, and prices snapped to a grid that is often coarse."""
+
+    def __init__(self, venue: config.Venue, seed: int):
+        super().__init__(venue, seed)
+        kept = self.rng.random(len(self.makers)) < self.pick(0.35, 0.7, 1.0)
+        kept |= np.array([maker.__name__ in ALWAYS for maker in self.makers])
+        rates = self.chances * kept * np.exp(self.rng.normal(0, 1, len(self.makers)))
+        self.chances = rates / rates.sum()
+        self.grid = self.pick(1, 10, 25, 25)
+        self.reducing = self.pick(0.0, 0.3, 1.0)
+        self.tagged = self.chance(0.3)
+
+    def begin(self) -> None:
+        for asset in range(1, len(self.venue.assets)):
+            for account in range(codes.FIRST_USER, codes.FIRST_USER + USERS):
+                Stream.put(self, codes.DEPOSIT, account=account, instrument=asset, qty=self.whole(500, 15_000) * UNIT)
+        super().begin()
+
+    def put(self, kind: int, **fields: int) -> None:
+        if self.grid > 1 and kind == codes.NEW and fields["time_in_force"] == codes.GTC and self.chance(0.8):
+            away = self.whole(0, self.grid)
+            fields["price"] = round(self.fair[fields["instrument"]]) + (away if fields["side"] == codes.ASK else -away)
+        if self.grid > 1 and kind in PRICED and fields["price"] > 0:
+            up = fields.get("side", 0) == codes.ASK
+            fields["price"] = max(1, (fields["price"] + (self.grid - 1 if up else 0)) // self.grid * self.grid)
+        if kind == codes.NEW and fields["flags"] & codes.REDUCE_ONLY and not self.chance(self.reducing):
+            fields["flags"] ^= codes.REDUCE_ONLY
+        if kind in (codes.DEPOSIT, codes.WITHDRAW):
+            fields["instrument"] = self.whole(0, len(self.venue.assets) - 1)
+        if self.tagged and self.chance(0.1):
+            fields["liquidation_id"] = self.whole(1, 9)
+        super().put(kind, **fields)
+
+
+def swarm_events(venue: config.Venue, seed: int, count: int) -> np.ndarray:
+    """`count` events of a swarm profile."""
+    return Swarm(venue, seed).take(count)
+
+
+def make(profile: str, seed: int, count: int) -> tuple[config.Venue, np.ndarray]:
+    """Venue and events of a seed under the profile `plain` or `swarm`."""
+    if profile == "plain":
+        venue = make_venue(seed)
+        return venue, make_events(venue, seed, count)
+    venue = config.build_venue(swarm_table(seed))
+    return venue, swarm_events(venue, seed, count)
+
+
+def run_core(venue: config.Venue, events: np.ndarray, audit_every: int) -> tuple[Exchange, list, Counter]:
+    """Exchange, outcomes and queue depths of the kernels, audited in full every so many batches."""
+    exchange, outcomes, depths = Exchange(venue), [], Counter()
+    for k, start in enumerate(range(0, len(events), BATCH)):
+        exchange.submit(events[start:start + BATCH])
+        exchange.run()
+        outcomes += exchange.outcomes().tolist()
+        if k % audit_every == 0:
+            exchange.audit()
+            counts = exchange.state.book.levels["count"]
+            depths["levels seen"] += int(np.count_nonzero(counts))
+            depths["levels of three or more orders"] += int(np.count_nonzero(counts >= 3))
+    exchange.run(int(events["ts_ns"].max()) + 1)
+    exchange.audit()
+    return exchange, outcomes + exchange.outcomes().tolist(), depths
+
+
+def differ(profile: str, seed: int, count: int, audit_every: int = 8) -> tuple[str, Counter]:
+    """Digest and reach of one seed; raises with the first difference of kernels and reference, or broken rule."""
+    venue, events = make(profile, seed, count)
+    exchange, core, reached = run_core(venue, events, audit_every)
+    reference, state = run_reference(venue, events)
+    difference = first_difference(core, reference, events)
+    assert not difference, difference
+    differences = state_differences(dump(exchange.state), state)
+    assert not differences, "states differ\n" + "\n".join(differences[:12])
+    return exchange.digest(), reached + reach_of(core) + timers_of(exchange)
+
+
+def timers_of(exchange: Exchange) -> Counter:
+    """Events that came from the timer heap, and continuations told by the counters."""
+    control = exchange.state.io.control[0]
+    return Counter({"timers fired": int(control["timer_seq"]) - int(control["timer_count"])})
+
+
+def audited(profile: str, seed: int, count: int) -> None:
+    """The kernels alone with a full audit after every event."""
+    venue, events = make(profile, seed, count)
+    exchange = Exchange(venue)
+    for k in range(len(events)):
+        exchange.submit(events[k:k + 1])
+        exchange.run()
+        try:
+            exchange.audit()
+        except InvariantError as error:
+            raise InvariantError(f"after event {k + 1}: {error}") from None
+
+
+def campaign(seed: int, budget: Budget, count: int = 3_000) -> Part:
+    """Seeds from `seed` on, every fourth under the plain profile; some are repeated and must agree in everything."""
+    part = Part("streams")
+    repeated = 0
+    while budget.left(part.runs):
+        now = seed + part.runs
+        profile = "plain" if part.runs % 4 == 0 else "swarm"
+        try:
+            digest, reached = differ(profile, now, count)
+            if part.runs % REPEATED == 0:
+                repeated += 1
+                assert differ(profile, now, count) == (digest, reached), "a repeat gives another digest or counters"
+        except Exception as error:  # noqa: BLE001 - whatever it was, the campaign reports it by seed
+            part.fail(f"profile {profile} seed {now} events {count}", error)
+            continue
+        part.take(count, reached)
+    deep, seen = part.reached.pop("levels of three or more orders", 0), part.reached.pop("levels seen", 1)
+    part.note = f"{part.reached['outcome LIQUIDATION_START']} liquidations, {part.reached['outcome ADL'] // 2} ADL closes"
+    part.note += f", {100 * deep // seen} % of levels with 3+ orders, {repeated} repeated"
+    if part.runs >= REPEATED and 20 * deep < seen:
+        part.failures.append(f"streams: only {deep} of {seen} levels hold three orders or more")
+    part.seconds = budget.spent()
+    return part
