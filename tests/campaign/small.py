@@ -34,7 +34,7 @@ CHECKED_LEAVES = 31  # whole state and audit at one leaf in so many
 WORLDS = {
     "cross": [],
     "isolated": [{"kind": codes.SET_MARGIN_MODE, "account": account, "qty": codes.ISOLATED} for account in (A, B)],
-    "poor fund, recorded depth": [
+    "recorded depth": [
         {"kind": codes.LEVEL_SET, "side": codes.BID, "price": 95, "qty": 2},
         {"kind": codes.LEVEL_SET, "side": codes.ASK, "price": 104, "qty": 2, "flags": codes.LAST}],
 }
@@ -48,7 +48,7 @@ def prepare(world: str) -> tuple[Exchange, ReferenceVenue, int]:
                                            fees={"maker_ppm": -100, "taker_ppm": 700, "liquidation_ppm": 5_000}))
     rows: list[dict[str, int]] = [
         {"kind": codes.MARK, "price": 100}, {"kind": codes.DEPOSIT, "account": MAKER, "qty": 1_000 * UNIT},
-        {"kind": codes.DEPOSIT, "account": codes.INSURANCE, "qty": 2 * UNIT},
+        {"kind": codes.DEPOSIT, "account": codes.INSURANCE, "qty": 1},
         *({"kind": codes.DEPOSIT, "account": account, "qty": 18 * UNIT} for account in (A, B)),
         *({"kind": codes.SET_LEVERAGE, "account": account, "qty": 2_000} for account in (A, B)),
         *WORLDS[world],
