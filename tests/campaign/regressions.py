@@ -57,6 +57,30 @@ def replay(case: dict[str, Any]) -> int:
     return len(case["rows"])
 
 
+def fails(case: dict[str, Any]) -> bool:
+    """Does a case fail now?"""
+    try:
+        replay(case)
+    except Exception:  # noqa: BLE001 - any failure is one
+        return True
+    return False
+
+
+def shrink(case: dict[str, Any]) -> dict[str, Any]:
+    """The case with rows left out, many at a time and then one by one, for as long as it still fails."""
+    rows, size = case["rows"], len(case["rows"]) // 2
+    while size:
+        start = 0
+        while start < len(rows):
+            fewer = rows[:start] + rows[start + size:]
+            if fails({**case, "rows": fewer}):
+                rows = fewer
+            else:
+                start += size
+        size //= 2
+    return {**case, "rows": rows}
+
+
 def campaign(budget: Budget) -> Part:
     """Every case on file."""
     part = Part("regressions")
