@@ -22,6 +22,7 @@ from exchange.venue import Exchange
 from tests.campaign.report import Budget, Part
 from tests.campaign.streams import differ, make
 from tests.campaign.twin import Twin
+from tests.campaign.waterfall import more_counterparties_than_one_step_closes, worlds
 from tests.desk import FIRST, venue_table
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,7 @@ EVENTS = 1_500
 STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: "OUTBOX_FULL", codes.BROKEN: "BROKEN"}
 SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT")
 INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE")
+UNMOVED = (codes.BOOK_CLEAR, codes.HALT, codes.RESUME)  # they look at nothing but the instrument
 EXEMPT = {
     "branch loop.fire_timer: kind == REFILL_TICK: no": "no fourth kind of timer exists",
     "branch liquidation.liquidate: stage == STAGE_ADL: no": "a unit at stage NONE has no timer",
@@ -100,6 +102,8 @@ def every_kind_refused() -> Counter:
     twin.send(codes.DEPOSIT, account=FIRST, qty=10**6)
     for kind in codes.EVENT_NAME:
         assert twin.send(kind, instrument=99, account=0) >= codes.FIRST_REJECTION
+        assert twin.send(kind, price=2**40, qty=-1) >= codes.FIRST_REJECTION or kind in UNMOVED
+    twin.send(codes.FUNDING_SETTLE, price=1)  # no mark yet: nothing to pay
     return twin.reached
 
 
@@ -131,6 +135,9 @@ def measure(seed: int) -> Counter:
         for k, profile in enumerate(STREAMS):
             reached += differ(profile, seed + k, EVENTS)[1]
         reached += every_kind_refused()
+        more_counterparties_than_one_step_closes()
+        for twin in worlds():
+            reached += twin.reached
         rare_stops(seed)
     finally:
         sys.settrace(None)
