@@ -308,8 +308,6 @@ def cancel_all(state, event):
         return
     count, opened = np.int64(0), False
     for asset in range(np.int64(prices.policy[0]["assets"])):
-        if instrument != -1 and prices.instruments[instrument]["asset"] != asset:
-            continue
         wallet = wallet_of(prices, account, asset)
         opened = opened or wallets[wallet]["open"] != 0
         slot = np.int64(wallets[wallet]["first_order"])

@@ -5,7 +5,6 @@ shrinking of dependent draws takes minutes) and becomes a regression file.
 """
 
 from collections import Counter
-from pathlib import Path
 from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
@@ -193,9 +192,8 @@ def run(seed: int, examples: int, steps: int) -> None:
     run_state_machine_as_test(seeded(seed)(Venues), settings=chosen)
 
 
-def campaign(seed: int, budget: Budget, examples: int = 20, steps: int = 50,
-             folder: Path = regressions.FOLDER) -> Part:
-    """Runs of the machine under one seed after another; a failing case is shrunk and saved as a regression."""
+def campaign(seed: int, budget: Budget, examples: int = 20, steps: int = 50) -> Part:
+    """Runs of the machine under one seed after another; a failing case is shrunk, to be kept as a regression."""
     part = Part("state machine")
     while budget.left(part.runs):
         now = seed + part.runs
@@ -205,7 +203,7 @@ def campaign(seed: int, budget: Budget, examples: int = 20, steps: int = 50,
         except Exception as error:  # noqa: BLE001 - reported by seed
             if Venues.failed:
                 found = regressions.shrink({"note": f"Found by the state machine, seed {now}.", **Venues.failed})
-                regressions.save(f"machine-{now}", found, folder)
+                part.cases[f"machine-{now}"] = found
             part.fail(f"seed {now} examples {examples} steps {steps}", error)
             continue
         events = Venues.reached.pop("machine steps")

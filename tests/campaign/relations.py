@@ -105,7 +105,7 @@ def resting_orders_never_reached(seed: int, count: int) -> Case:
     """A bid at the lowest price and an ask at the highest, of an account with no other business."""
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0})
     for instrument in table["instruments"]:
-        instrument["open_interest_max"] = "100000"
+        instrument["open_interest_max"], instrument["price_min"] = "100000", "1"
     events = stream(table, seed, count)
     marked = np.flatnonzero(events["kind"] == codes.MARK)
     place = int(marked[0]) + 1
@@ -115,7 +115,8 @@ def resting_orders_never_reached(seed: int, count: int) -> Case:
     extra["account"], extra["qty"] = codes.FIRST_USER + USERS + 3, (MONEY, 1, 1)
     extra["kind"], extra["order_id"] = (codes.DEPOSIT, codes.NEW, codes.NEW), (0, 2**40, 2**40 + 1)
     extra["side"], extra["price"] = (0, codes.BID, codes.ASK), (0, 1, TICKS_MAX)
-    extra["instrument"][0] = 0
+    symbols = [asset["name"] for asset in table["assets"]]
+    extra["instrument"][0] = symbols.index(table["instruments"][instrument]["settle"])
     return Case(table, table, events, np.concatenate([events[:place], extra, events[place:]]))
 
 
@@ -124,7 +125,8 @@ def split_deposits(seed: int, count: int) -> Case:
     table = world(seed)
     events = stream(table, seed, count)
     whole = (events["kind"] == codes.DEPOSIT) & (events["account"] >= codes.FIRST_USER) & (events["qty"] > 1)
-    whole &= (events["account"] < codes.FIRST_USER + USERS) & (events["instrument"] == 0) & (events["qty"] < 2**50)
+    whole &= (events["account"] < codes.FIRST_USER + USERS) & (events["qty"] < 2**50)
+    whole &= (events["instrument"] >= 0) & (events["instrument"] < len(table["assets"]))
     whole &= events["ts_ns"] == np.maximum.accumulate(events["ts_ns"])
     parts = np.repeat(events, np.where(whole, 2, 1))
     second = np.flatnonzero(np.repeat(whole, np.where(whole, 2, 1)))[1::2]
@@ -160,7 +162,7 @@ def mirror(seed: int, count: int) -> Case:
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite"},
                   depth={"refill": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0})
     for instrument in table["instruments"]:
-        instrument["tiers"] = instrument["tiers"][:1]
+        instrument["tiers"], instrument["price_min"] = instrument["tiers"][:1], "1"
     events = stream(table, seed, count)
     kept = is_in(events, (*ORDER_KINDS, codes.LEVEL_SET, codes.TRADE_PRINT, codes.BOOK_CLEAR, codes.INDEX, codes.MARK,
                           codes.DEPOSIT, codes.OPEN_POSITION, codes.HALT, codes.RESUME))

@@ -3,13 +3,17 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 COLUMNS = ("part", "runs", "events", "seconds", "failures", "what was reached")
 
 
 @dataclass
 class Part:
-    """The account of one part; `reached` counts by name what it is meant to reach, `note` says it in a line."""
+    """The account of one part; `reached` counts by name what it is meant to reach, `note` says it in a line.
+
+    `cases` are failures in the form of regression files, by name.
+    """
 
     name: str
     runs: int = 0
@@ -18,6 +22,7 @@ class Part:
     note: str = ""
     failures: list[str] = field(default_factory=list)
     reached: Counter = field(default_factory=Counter)
+    cases: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def take(self, events: int, reached: Counter) -> None:
         """Count one run that passed."""

@@ -140,6 +140,10 @@ class Walk:
                 self.below(depth + 1, (self.buffer.copy(), pickle.dumps(reference)), range(len(SYMBOLS)))
             self.path.pop()
 
+    def below_root(self) -> None:
+        """Every sequence."""
+        self.below(0, self.root, range(len(SYMBOLS)))
+
     def subtree(self, first: int) -> None:
         """Every sequence that begins with symbol `first`; a failure names the world and the sequence."""
         try:
