@@ -11,7 +11,8 @@ from tests.campaign.report import Budget, table
 from tests.desk import venue_table
 
 SEED = int(os.environ.get("DELEVERAGE_SEED", "20230412"))
-PLANTED = ("last in, first out", "guard reached but not crossed", "funding paid the wrong way", "one account pays half the fee")
+PLANTED = ("last in, first out", "guard reached but not crossed", "funding paid the wrong way",
+           "one account pays half the fee")
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +68,12 @@ def test_planted_bugs_are_caught_by_the_part_they_name(capsys):
     assert not part.failures
 
 
-def test_every_planted_bug_still_has_its_place(tmp_path):
-    for k, bug in enumerate(planted.bugs()):
+def test_every_planted_bug_still_has_its_place():
+    assert len(planted.bugs()) >= 25
+    for bug in planted.bugs():
         text = (planted.ROOT / "exchange" / bug["file"]).read_text(encoding="utf-8")
         assert text.count(bug["old"]) == 1 and bug["old"] != bug["new"], bug["name"]
-        assert bug["by"] in planted.hunters(), f"bug {k}: {bug['name']}"
+        assert bug["by"] in planted.hunters(), bug["name"]
 
 
 def test_a_failing_case_is_shrunk_to_the_rows_that_matter_and_kept_whole(tmp_path, monkeypatch):
@@ -90,4 +92,4 @@ def test_a_branch_nobody_took_and_an_exemption_that_is_no_longer_true_are_named(
     assert not reach.missing(everything)
     del everything["result FILLED"]
     everything += Counter(list(reach.EXEMPT)[:1])
-    assert [name.split(" is ")[0] for name in reach.missing(everything)] == ["result FILLED", list(reach.EXEMPT)[0]]
+    assert [name.split(" is ")[0] for name in reach.missing(everything)] == ["result FILLED", next(iter(reach.EXEMPT))]

@@ -1,7 +1,7 @@
 """A Hypothesis state machine over both venues: any legal or illegal command in any order, audited after each.
 
-A failing example is shrunk by leaving rows out for as long as it still fails (that takes seconds, where Hypothesis's own
-shrinking of dependent draws takes minutes) and becomes a regression file.
+A failing example is shrunk by leaving rows out for as long as it still fails (that takes seconds, where Hypothesis's
+own shrinking of dependent draws takes minutes) and becomes a regression file.
 """
 
 from collections import Counter
@@ -34,7 +34,8 @@ WORLDS = st.fixed_dictionaries({
     "mark": st.sampled_from([{"source": "recorded"}, {"source": "computed", "period_ns": 0, "samples": 3},
                              {"source": "computed", "period_ns": 200 * MS, "samples": 2}]),
     "depth": st.sampled_from([{"refill": "none"}, {"refill": "decay", "half_life_ns": 800 * MS}]),
-    "liquidation": st.sampled_from([{}, {"mode": "shadow"}, {"detection_delay_ns": 30 * MS, "order_delay_ns": 20 * MS}]),
+    "liquidation": st.sampled_from([{}, {"mode": "shadow"},
+                                    {"detection_delay_ns": 30 * MS, "order_delay_ns": 20 * MS}]),
     "fees": st.sampled_from([{"maker_ppm": -100, "taker_ppm": 500, "liquidation_ppm": 5_000}, {"maker_ppm": 200}]),
     "capacity": st.sampled_from([{}, {"orders": 3, "external_levels": 2, "positions": 4, "outcomes": 4_105}]),
 })
@@ -90,7 +91,8 @@ class Venues(RuleBasedStateMachine):
         self.send(codes.NEW, account=account, instrument=instrument, order_id=order_id, side=side, price=ticks,
                   qty=lots, flags=flags, time_in_force=time_in_force)
 
-    @rule(account=FUNDED, side=SIDES, ticks=TICKS, lots=st.integers(1, 6), flags=st.sampled_from([0, 0, codes.POST_ONLY]))
+    @rule(account=FUNDED, side=SIDES, ticks=TICKS, lots=st.integers(1, 6),
+          flags=st.sampled_from([0, 0, codes.POST_ONLY]))
     def rest(self, account: int, side: int, ticks: int, lots: int, flags: int) -> None:
         """A plain order under an id of its own, likely to be accepted."""
         self.placed += 1
@@ -150,7 +152,8 @@ class Venues(RuleBasedStateMachine):
     def seed_position(self, buyer: int, seller: int, instrument: int, ticks: int, lots: int) -> None:
         self.send(codes.OPEN_POSITION, account=buyer, order_id=seller, instrument=instrument, price=ticks, qty=lots)
 
-    @rule(instrument=INSTRUMENTS, side=SIDES, ticks=TICKS, lots=LOTS, flags=st.sampled_from([codes.LAST, codes.LAST, 0]))
+    @rule(instrument=INSTRUMENTS, side=SIDES, ticks=TICKS, lots=LOTS,
+          flags=st.sampled_from([codes.LAST, codes.LAST, 0]))
     def recorded_level(self, instrument: int, side: int, ticks: int, lots: int, flags: int) -> None:
         self.send(codes.LEVEL_SET, instrument=instrument, side=side, price=ticks, qty=lots, flags=flags)
 

@@ -1,7 +1,7 @@
 """Planted bugs: each patch of `planted.toml` goes into a scratch copy of the package and must be caught there.
 
-The copy runs interpreted in a process of its own, only through the part of the campaign that the patch names, seed after
-seed until it fails. A patch that no longer applies, or a bug that nobody sees, is a failure.
+The copy runs interpreted in a process of its own, only through the part of the campaign that the patch names, seed
+after seed until it fails. A patch that no longer applies, or a bug that nobody sees, is a failure.
 """
 
 import json
@@ -18,7 +18,8 @@ from typing import Any
 from tests.campaign.report import Budget, Part
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 40
+SEEDS = {"small": 3, "pools": 6}  # worlds and sizes; other parts have
+MANY_SEEDS = 32
 COPIED = ("exchange", "tests")
 
 
@@ -77,7 +78,7 @@ def hunters() -> dict[str, Callable[[int], object]]:
 
 def hunt(part: str) -> dict[str, Any] | None:
     """Run a part on one seed after another until it fails."""
-    for seed in range(1, SEEDS + 1):
+    for seed in range(1, SEEDS.get(part, MANY_SEEDS) + 1):
         try:
             hunters()[part](seed)
         except Exception as error:  # noqa: BLE001 - any failure is a catch
@@ -98,7 +99,7 @@ def campaign(budget: Budget, chosen: list[dict[str, str]] | None = None) -> Part
             part.fail(bug["name"], error)
             continue
         if found is None:
-            part.fail(bug["name"], f"not seen by {bug['by']} in {SEEDS} seeds")
+            part.fail(bug["name"], f"not seen by {bug['by']}")
             continue
         part.runs += 1
         caught += 1

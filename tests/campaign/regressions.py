@@ -31,7 +31,8 @@ def load(path: Path) -> dict[str, Any]:
 def save(name: str, case: dict[str, Any], folder: Path = FOLDER) -> Path:
     """Keep a case: written aside, then renamed, so that a file is whole or not there."""
     path = folder / f"{name}.json"
-    lines = [f"{json.dumps(key)}: {_listed(value) if key == 'rows' else json.dumps(value)}" for key, value in case.items()]
+    texts = {key: _listed(value) if key == "rows" else json.dumps(value) for key, value in case.items()}
+    lines = [f"{json.dumps(key)}: {text}" for key, text in texts.items()]
     aside = path.with_suffix(".tmp")
     aside.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     os.replace(aside, path)

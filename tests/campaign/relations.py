@@ -121,7 +121,7 @@ def resting_orders_never_reached(seed: int, count: int) -> Case:
 
 
 def split_deposits(seed: int, count: int) -> Case:
-    """A user's deposit in two rows instead of one. (The fund is looked at after each deposit, so its are left whole.)"""
+    """A user's deposit in two rows instead of one. The fund is looked at after each deposit, so its are left whole."""
     table = world(seed)
     events = stream(table, seed, count)
     whole = (events["kind"] == codes.DEPOSIT) & (events["account"] >= codes.FIRST_USER) & (events["qty"] > 1)

@@ -138,8 +138,8 @@ def campaign(seed: int, budget: Budget, count: int = 3_000) -> Part:
             continue
         part.take(count, reached)
     deep, seen = part.reached.pop("levels of three or more orders", 0), part.reached.pop("levels seen", 1)
-    part.note = f"{part.reached['outcome LIQUIDATION_START']} liquidations, {part.reached['outcome ADL'] // 2} ADL closes"
-    part.note += f", {100 * deep // seen} % of levels with 3+ orders, {repeated} repeated"
+    part.note = f"{part.reached['outcome LIQUIDATION_START']} liquidations, "
+    part.note += f"{part.reached['outcome ADL'] // 2} ADL closes, {100 * deep // seen} % of levels with 3+ orders, {repeated} repeated"
     if part.runs >= REPEATED and 20 * deep < seen:
         part.failures.append(f"streams: only {deep} of {seen} levels hold three orders or more")
     part.seconds = budget.spent()

@@ -53,6 +53,25 @@ def nobody_to_deleverage() -> Twin:
     return twin
 
 
+def a_fund_that_recovers_in_part() -> Twin:
+    """The fund's own deleveraging finds half the counterparties it needs, at a price that makes its equity whole."""
+    twin = opened(1, {codes.INSURANCE: 200, A: 300, C: 90_000, D: 90_000}, liquidation=DELAY)
+    twin.send(codes.LEVEL_SET, side=codes.ASK, price=1_000, qty=10, flags=codes.LAST)
+    twin.send(codes.NEW, account=A, order_id=1, side=codes.BID, price=1_000, qty=10, time_in_force=codes.IOC)
+    twin.send(codes.MARK, price=MARK - 250)
+    for _ in range(4):
+        twin.settle(DELAY["order_delay_ns"])
+    twin.send(codes.MARK, price=MARK - 550)
+    twin.settle()
+    assert twin.core.wallet(codes.INSURANCE)["stage"] == codes.STAGE_ADL
+    twin.send(codes.OPEN_POSITION, account=C, order_id=D, price=945, qty=5)
+    twin.send(codes.MARK, price=MARK - 1_000)
+    twin.send(codes.DEPOSIT, account=codes.INSURANCE, qty=500 * UNIT)
+    twin.settle(DELAY["order_delay_ns"])
+    assert twin.reached["outcome DEFICIT"] == 1 and twin.core.fund_equity() > 0
+    return twin
+
+
 def a_unit_of_huge_notional() -> Twin:
     """Maintenance beyond 2**31 quanta: the weights of the legs are halved until their products fit."""
     table = venue_table(count=2, instrument={"order_max": "1000"})
@@ -72,12 +91,13 @@ def a_unit_of_huge_notional() -> Twin:
 
 def more_counterparties_than_one_step_closes() -> None:
     """One whale against more accounts than a step deleverages: the next step goes on. (One comparison at the end.)"""
-    small = ADL_STEP + 6
-    table = venue_table(capacity={"accounts": small + 2, "positions": small + 2, "orders": 4, "outcomes": 1 << 15},
+    others = ADL_STEP + 6
+    table = venue_table(capacity={"accounts": others + 2, "positions": others + 2, "orders": 4, "outcomes": 1 << 15},
                         instrument={"position_max": "4000"})
     rows = [{"kind": codes.MARK, "price": MARK}, {"kind": codes.DEPOSIT, "account": A, "qty": 60_000 * UNIT}]
-    rows += [{"kind": codes.DEPOSIT, "account": B + k, "qty": 5_000 * UNIT} for k in range(small)]
-    rows += [{"kind": codes.OPEN_POSITION, "account": A, "order_id": B + k, "price": 1_000, "qty": 1} for k in range(small)]
+    rows += [{"kind": codes.DEPOSIT, "account": B + k, "qty": 5_000 * UNIT} for k in range(others)]
+    rows += [{"kind": codes.OPEN_POSITION, "account": A, "order_id": B + k, "price": 1_000, "qty": 1}
+             for k in range(others)]
     rows += [{"kind": codes.MARK, "price": MARK // 2}]
     events, venue = event_rows(*({"ts_ns": 1, **row} for row in rows)), config.build_venue(table)
     exchange = Exchange(venue)
@@ -91,4 +111,4 @@ def more_counterparties_than_one_step_closes() -> None:
 def worlds() -> list[Twin]:
     """Every directed world that is driven step by step."""
     return [debt_of_a_flat_unit(codes.CROSS), debt_of_a_flat_unit(codes.ISOLATED), nobody_to_deleverage(),
-            a_unit_of_huge_notional()]
+            a_fund_that_recovers_in_part(), a_unit_of_huge_notional()]
