@@ -89,10 +89,11 @@ def hunt(part: str) -> dict[str, Any] | None:
 def campaign(budget: Budget, chosen: list[dict[str, str]] | None = None) -> Part:
     """Every planted bug, or the chosen ones; the note of each is printed as it is caught."""
     part = Part("planted bugs")
-    caught = 0
+    tried = caught = 0
     for bug in bugs() if chosen is None else chosen:
         if not budget.left(part.runs):
             break
+        tried += 1
         try:
             found = catch(bug)
         except Exception as error:  # noqa: BLE001 - a patch that does not apply is a failure too
@@ -104,7 +105,7 @@ def campaign(budget: Budget, chosen: list[dict[str, str]] | None = None) -> Part
         part.runs += 1
         caught += 1
         print(f"  {bug['name']}: {bug['by']}, seed {found['seed']}: {found['error'].splitlines()[0][:90]}", flush=True)
-    part.note = f"{caught} of {len(bugs())} caught"
+    part.note = f"{caught} caught of {tried} tried, {len(bugs())} on file"
     part.seconds = budget.spent()
     return part
 

@@ -1,7 +1,7 @@
 """Cases that once failed, kept as files for good and replayed on every run.
 
-A case is a stream (`profile`, `seed`, `events`) or rows (`table`, `rows`: a shrunk or hand-made sequence of commands, in
-which a row of kind 0 lets time pass to its `ts_ns`). `note` says what it found.
+A case is a stream (`profile`, `seed`, `events`) or rows (`table`, `rows`: a shrunk or hand-made sequence of commands,
+in which a row of kind 0 lets time pass to its `ts_ns`). `note` says what it found.
 """
 
 import json

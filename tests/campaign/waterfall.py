@@ -53,8 +53,8 @@ def nobody_to_deleverage() -> Twin:
     return twin
 
 
-def a_fund_that_recovers_in_part() -> Twin:
-    """The fund's own deleveraging finds half the counterparties it needs, at a price that makes its equity whole."""
+def a_fund_short_of_counterparties(recovers: bool) -> Twin:
+    """The fund's own deleveraging finds no counterparty, or half of what it needs at a price that makes it whole."""
     twin = opened(1, {codes.INSURANCE: 200, A: 300, C: 90_000, D: 90_000}, liquidation=DELAY)
     twin.send(codes.LEVEL_SET, side=codes.ASK, price=1_000, qty=10, flags=codes.LAST)
     twin.send(codes.NEW, account=A, order_id=1, side=codes.BID, price=1_000, qty=10, time_in_force=codes.IOC)
@@ -64,11 +64,12 @@ def a_fund_that_recovers_in_part() -> Twin:
     twin.send(codes.MARK, price=MARK - 550)
     twin.settle()
     assert twin.core.wallet(codes.INSURANCE)["stage"] == codes.STAGE_ADL
-    twin.send(codes.OPEN_POSITION, account=C, order_id=D, price=945, qty=5)
-    twin.send(codes.MARK, price=MARK - 1_000)
-    twin.send(codes.DEPOSIT, account=codes.INSURANCE, qty=500 * UNIT)
+    if recovers:
+        twin.send(codes.OPEN_POSITION, account=C, order_id=D, price=945, qty=5)
+        twin.send(codes.MARK, price=MARK - 1_000)
+        twin.send(codes.DEPOSIT, account=codes.INSURANCE, qty=500 * UNIT)
     twin.settle(DELAY["order_delay_ns"])
-    assert twin.reached["outcome DEFICIT"] == 1 and twin.core.fund_equity() > 0
+    assert twin.reached["outcome DEFICIT"] == 1 and (twin.core.fund_equity() > 0) == recovers
     return twin
 
 
@@ -111,4 +112,4 @@ def more_counterparties_than_one_step_closes() -> None:
 def worlds() -> list[Twin]:
     """Every directed world that is driven step by step."""
     return [debt_of_a_flat_unit(codes.CROSS), debt_of_a_flat_unit(codes.ISOLATED), nobody_to_deleverage(),
-            a_fund_that_recovers_in_part(), a_unit_of_huge_notional()]
+            a_fund_short_of_counterparties(True), a_fund_short_of_counterparties(False), a_unit_of_huge_notional()]
