@@ -44,12 +44,16 @@ class Swarm(Stream):
         kept |= np.array([maker.__name__ in ALWAYS for maker in self.makers])
         rates = self.chances * kept * np.exp(self.rng.normal(0, 1, len(self.makers)))
         self.chances = rates / rates.sum()
-        self.grid = self.pick(1, 10, 40, 40)
+        self.grid = self.pick(1, 40, 40, 40)
         self.reducing = self.pick(0.0, 0.3, 1.0)
         self.tagged = self.chance(0.3)
 
+    def new(self) -> None:
+        for _ in range(self.whole(1, 4) if self.grid > 1 else 1):
+            super().new()
+
     def put(self, kind: int, **fields: int) -> None:
-        if self.grid > 1 and kind == codes.NEW and fields["time_in_force"] == codes.GTC and self.chance(0.8):
+        if self.grid > 1 and kind == codes.NEW and fields["time_in_force"] == codes.GTC and self.chance(0.9):
             away, fields["qty"] = self.whole(0, self.grid // 2), min(fields["qty"], self.whole(1, 4))
             fields["price"] = round(self.fair[fields["instrument"]]) + (away if fields["side"] == codes.ASK else -away)
         if self.grid > 1 and kind in PRICED and fields["price"] > 0:
