@@ -67,14 +67,10 @@ def make_venue(seed: int) -> config.Venue:
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
     """`n` events, seq 1..n, times sorted but for the rare row that is out of order on purpose."""
-    stream = _Stream(venue, seed)
-    stream.begin()
-    while len(stream.rows) < n:
-        stream.step()
-    return np.array(stream.rows[:n], schema.EVENT)
+    return Stream(venue, seed).take(n)
 
 
-class _Stream:
+class Stream:
     """Draws one command after another; keeps what it needs to make the next one meet the ones before."""
 
     def __init__(self, venue: config.Venue, seed: int):
@@ -98,6 +94,13 @@ class _Stream:
         self.makers = list(weights)
         swarm = np.array(list(weights.values())) * self.rng.choice([0.4, 1.0, 1.0, 2.5], len(weights))
         self.chances = swarm / swarm.sum()
+
+    def take(self, n: int) -> np.ndarray:
+        """The first `n` events."""
+        self.begin()
+        while len(self.rows) < n:
+            self.step()
+        return np.array(self.rows[:n], schema.EVENT)
 
     def pick(self, *choices: Any) -> Any:
         return choices[int(self.rng.integers(len(choices)))]
