@@ -3,11 +3,12 @@
 Equal in every column: the bytes of all outcomes, the live content of the state (guards are derived and left out), the
 counters of the loop and how often each outcome kind and code was given. `config` and `input` say what was run.
 
-Reversed creation: a scenario starts with its creation phase, in which accounts are funded and get their position slots.
-With the accounts in reversed order each creation event still gives its one outcome, at another place; so these outcomes
-are put back in the straight order, their place (`seq`, `cause_seq`) left where it was. Everything after the creation
-phase, the final state and the counters must be equal as they are, because no rule orders accounts by when they came:
-ties go by account id.
+Reversed creation: a scenario starts with its creation phase, in which accounts are funded, get their position slots and
+in places a first position. With the accounts in reversed order each creation event still gives its one outcome, at
+another place; so these outcomes are put back in the straight order, their place (`seq`, `cause_seq`) left where it was.
+Everything after the creation phase, the final state and the counters must be equal as they are, because no rule orders
+accounts by when they came: ties go by account id. The one exception is meant: in a pool that fills up during creation
+who comes last gets no slot, so no scenario fills one there.
 """
 
 import hashlib
@@ -116,9 +117,10 @@ def play_resuming(scenario: Scenario, every: int = RESUME_EVERY) -> Fingerprint:
 
 def play_reversed(scenario: Scenario) -> Fingerprint:
     """Create the accounts in reversed order; creation outcomes are put back in the straight one (see above)."""
-    order = np.argsort(-scenario.creation["account"], kind="stable")
+    creation = scenario.creation
+    order = np.lexsort((-creation["account"], creation["kind"] == codes.OPEN_POSITION))
     exchange, count = Exchange(scenario.venue), len(order)
-    exchange.submit(np.concatenate([scenario.creation[order], scenario.events]))
+    exchange.submit(np.concatenate([creation[order], scenario.events]))
     exchange.run()
     outcomes = np.concatenate([exchange.outcomes(), finish(exchange, scenario)])
     straight = outcomes.copy()

@@ -3,7 +3,7 @@
 All are small, so that every column is affordable; the shaped ones are drawn from integers alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,11 @@ DELAYS = {"detection_delay_ns": 20 * MS, "order_delay_ns": 30 * MS}
 Row = dict[str, int]
 
 
-def created(venue: config.Venue, accounts: int, money: int) -> np.ndarray:
-    """Creation phase: each account gets money in each asset, then a leverage and a mode in each instrument."""
+def created(venue: config.Venue, accounts: int, money: int, opened: Iterable[Row] = ()) -> np.ndarray:
+    """Creation phase: each account gets money in each asset, then a leverage and a mode in each instrument.
+
+    Then come the OPEN_POSITION rows of `opened`; no account may be in two of them, so that their order is free.
+    """
     rows: list[Row] = []
     for account in range(FIRST, FIRST + accounts):
         rows += [{"kind": codes.DEPOSIT, "instrument": k, "qty": money} for k in range(len(venue.assets))]
@@ -32,7 +35,7 @@ def created(venue: config.Venue, accounts: int, money: int) -> np.ndarray:
                      {"kind": codes.SET_MARGIN_MODE, "instrument": k, "qty": (account + k) // 2 % 2}]
         for row in rows[-len(venue.assets) - 2 * len(venue.instruments):]:
             row["account"] = account
-    return event_rows(*({"ts_ns": SECOND, **row} for row in rows))
+    return event_rows(*({"ts_ns": SECOND, **row} for row in (*rows, *opened)))
 
 
 def campaign(name: str, seed: int, events: int = EVENTS, **sections: Any) -> Scenario:
@@ -145,8 +148,8 @@ def cascade() -> Scenario:
     venue = config.build_venue(venue_table(1, capacity=CAPACITY, liquidation=DELAYS))
     rows: list[Row] = [{"kind": codes.DEPOSIT, "account": codes.INSURANCE, "qty": 3_000 * UNIT},
                        {"kind": codes.INDEX, "price": 10_000}, {"kind": codes.MARK, "price": 10_000}]
-    rows += [{"kind": codes.OPEN_POSITION, "account": FIRST + k, "order_id": FIRST + half + (7 * k) % half,
-              "price": START_TICKS, "qty": 20 + k % 3} for k in range(half)]
+    pairs = ({"kind": codes.OPEN_POSITION, "account": FIRST + k, "order_id": FIRST + half + (7 * k) % half,
+              "price": START_TICKS, "qty": 20 + k % 3} for k in range(half))
     for step in range(60):
         ticks = START_TICKS - 8 * step if step < 30 else 520 + 40 * step - 1_200
         rows += [{"kind": codes.LEVEL_SET, "side": side, "price": ticks + (2 * side - 1) * 3, "qty": 9,
@@ -154,7 +157,7 @@ def cascade() -> Scenario:
         rows += [{"kind": codes.MARK, "price": ticks * 10}, {"kind": codes.DEPOSIT, "account": FIRST + step % accounts,
                                                            "qty": 100 * UNIT}]
     timed = ({"ts_ns": (100 + k // 4) * SECOND // 10, **row} for k, row in enumerate(rows))
-    return Scenario("cascade with ADL", venue, created(venue, accounts, 4_000 * UNIT), event_rows(*timed))
+    return Scenario("cascade with ADL", venue, created(venue, accounts, 4_000 * UNIT, pairs), event_rows(*timed))
 
 
 def crowd() -> Scenario:
