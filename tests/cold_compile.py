@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 def run_python(arguments: list[str], **environment: str) -> Any:
     """JSON that a fresh process of this project prints."""
-    finished = subprocess.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment}, timeout=900,
+    finished = subprocess.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment}, timeout=1_800,
                               capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr[-3_000:]
     return json.loads(finished.stdout)
