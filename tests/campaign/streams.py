@@ -53,7 +53,8 @@ class Swarm(Stream):
             super().new()
 
     def put(self, kind: int, **fields: int) -> None:
-        if self.grid > 1 and kind == codes.NEW and fields.get("time_in_force", codes.GTC) == codes.GTC and self.chance(0.9):
+        rests = kind == codes.NEW and fields.get("time_in_force", codes.GTC) == codes.GTC
+        if self.grid > 1 and rests and self.chance(0.9):
             away, fields["qty"] = self.whole(0, self.grid // 2), min(fields["qty"], self.whole(1, 4))
             fields["price"] = round(self.fair[fields["instrument"]]) + (away if fields["side"] == codes.ASK else -away)
         if self.grid > 1 and kind in PRICED and fields["price"] > 0:

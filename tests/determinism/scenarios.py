@@ -177,7 +177,7 @@ def crowd() -> Scenario:
 
 def both_kinds(count: int) -> dict[str, Any]:
     """A venue on which every other contract is inverse."""
-    table = table_of(count)
+    table = table_of(count, capacity={**CAPACITY, "positions": 512})
     for instrument in table["instruments"][1::2]:
         instrument |= INVERSE
     return table
@@ -192,7 +192,7 @@ def named() -> Iterator[Scenario]:
     for seed in range(1, 9):
         yield campaign(f"campaign {seed}", seed)
     yield campaign("campaign of 9,000 events", 9, 9_000)
-    yield campaign("tiny pools", 26, 2_000, capacity=TINY)
+    yield campaign("tiny pools", 46, 2_000, capacity=TINY)
     yield campaign("shadow", 11, liquidation={**DELAYS, "mode": "shadow"})
     yield campaign("recorded mark, no delay", 12, mark={"source": "recorded"})
     yield campaign("mark at every index", 13, mark={"source": "computed", "period_ns": 0})
