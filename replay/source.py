@@ -93,7 +93,7 @@ def sessions(paths: Sequence[Path]) -> list[CaptureSession]:
     found: list[CaptureSession] = []
     for path in paths:
         markets = dict(feeds.contracts(path))
-        same = [one for one in found if not markets or one.markets.items() & markets.items()]
+        same = [one for one in found if not (markets and one.markets) or one.markets.items() & markets.items()]
         if same:
             same[-1].paths.append(path)
             same[-1].markets |= markets
