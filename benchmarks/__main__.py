@@ -5,6 +5,7 @@ With arguments, such as `-k guards`, only the table of what ran is printed.
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -32,7 +33,7 @@ def cell(goal: float | None, row: Row) -> str:
 
 def verdict(row: Row) -> str:
     """Which goals a row reached."""
-    if not row.reached(row.floor):
+    if row.reached(row.floor) is False:
         return "**below floor**"
     return "floor" if row.reached(row.aim) is False else "aim" if row.aim is not None else "yes"
 
@@ -49,7 +50,7 @@ def shortfalls(rows: list[Row]) -> str:
         texts = (f"{row.what}: {row.value:,.3g} {row.unit}, {field} {getattr(row, field):,g}" for row in missed)
         return "; ".join(texts) + "."
 
-    floors = [row for row in rows if not row.reached(row.floor)]
+    floors = [row for row in rows if row.reached(row.floor) is False]
     aims = [row for row in rows if row not in floors and row.reached(row.aim) is False]
     text = "Floors not reached – " + named("floor", floors) if floors else "Every floor is reached."
     return text + ("\n\nAims not reached – " + named("aim", aims) if aims else "")
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> int:
         written = document.is_file() and document.stat().st_size
         found = json.loads(document.read_bytes()) if written else {"benchmarks": []}
     rows = [msgspec.convert(row, Row) for entry in found["benchmarks"] for row in entry["extra_info"]["rows"]]
-    rows.sort(key=lambda row: row.place)
+    rows.sort(key=lambda row: (int(re.match(r"\d+", row.place).group()), row.place))
     for row in rows:
         print(line(row))
     if code == 0 and not arguments:

@@ -11,7 +11,7 @@ import msgspec
 class Row(msgspec.Struct, kw_only=True):
     """One row of RESULTS.md. `value` is what floor and aim are about, in `unit`."""
 
-    place: str  # order in the table: the row of the issue's list, and a letter where it has several
+    place: str  # order in the table: a number, and a letter where several rows belong together
     what: str
     conditions: str
     value: float

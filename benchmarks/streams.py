@@ -1,6 +1,6 @@
 """The seeded message stream of the book benchmarks, and the same stream as events of the venue.
 
-The mix is fixed (46 % limit, 39 % cancel, 10 % IOC, 5 % amend); about LIVE orders rest throughout, held there by the
+The mix is fixed (46 % limit, 39 % cancel, 10 % IOC, 5 % amend); about `live` orders rest throughout, held there by the
 size of the IOC orders. Cancels and amends name an order that is live at that moment, so none of them is wasted.
 """
 
@@ -17,7 +17,7 @@ MIX = {LIMIT: 0.46, CANCEL: 0.39, IOC: 0.10, AMEND: 0.05}
 MID_TICKS = 100_000
 ORDER_LOTS_MAX = 30
 SWEEP_EVERY = 512  # messages between two sweeps of filled orders out of the list of live ones
-MANY_LOTS, FEW_LOTS = 45, 9  # largest IOC while more, or fewer, than LIVE orders rest
+MANY_LOTS, FEW_LOTS = 45, 9  # largest IOC while more, or fewer, orders rest than wanted
 
 
 class Stream(NamedTuple):
@@ -35,10 +35,10 @@ class Draws(NamedTuple):
     size: np.ndarray
 
 
-def _draw(count: int, seed: int) -> Draws:
+def _draw(count: int, seed: int, live: int) -> Draws:
     generator = np.random.default_rng(seed)
     kind = generator.choice(list(MIX), count, p=list(MIX.values()))
-    kind[:LIVE] = LIMIT
+    kind[:live] = LIMIT
     steps = generator.integers(-1, 2, count) * (generator.random(count) < 0.002)
     away = np.minimum(generator.geometric(0.08, count), 90)
     return Draws(kind, generator.integers(0, 2, count), away, MID_TICKS + np.cumsum(steps),
@@ -72,8 +72,11 @@ def change(ladder, message, number, draws, k):
 
 
 @entry
-def compose(ladder, messages, draws, live):
-    """Write the messages by playing them on the ladder; returns the highest order number."""
+def compose(ladder, messages, draws, live, wanted):
+    """Write the messages by playing them on the ladder, on which about `wanted` orders rest.
+
+    Returns the highest order number.
+    """
     count, number = np.int64(0), np.int64(0)
     for k in range(messages.shape[0]):
         message, kind, side = messages[k], draws.kind[k], draws.side[k]
@@ -90,7 +93,7 @@ def compose(ladder, messages, draws, live):
         else:
             number += 1
             away = -3 if kind == IOC else draws.away[k]
-            most = ORDER_LOTS_MAX if kind == LIMIT else (MANY_LOTS if count > LIVE else FEW_LOTS)
+            most = ORDER_LOTS_MAX if kind == LIMIT else (MANY_LOTS if count > wanted else FEW_LOTS)
             message["number"] = number
             message["side"] = side
             message["ticks"] = draws.mid[k] - away if side == BID else draws.mid[k] + away
@@ -102,12 +105,12 @@ def compose(ladder, messages, draws, live):
     return number
 
 
-def make_stream(count: int = MESSAGES, seed: int = 7) -> Stream:
-    """`count` messages after an opening that fills the book."""
-    messages = np.zeros(LIVE + count, MESSAGE)
-    live = np.zeros(len(messages), np.int64)
-    orders = compose(make_ladder(len(messages)), messages, _draw(len(messages), seed), live)
-    return Stream(messages[:LIVE], messages[LIVE:], int(orders))
+def make_stream(count: int = MESSAGES, seed: int = 7, live: int = LIVE) -> Stream:
+    """`count` messages after an opening that fills the book with `live` orders."""
+    messages = np.zeros(live + count, MESSAGE)
+    numbers = np.zeros(len(messages), np.int64)
+    orders = compose(make_ladder(len(messages)), messages, _draw(len(messages), seed, live), numbers, live)
+    return Stream(messages[:live], messages[live:], int(orders))
 
 
 def to_events(messages: np.ndarray, start_ns: int, accounts: int = ACCOUNTS, seed: int = 11) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.measure import Row, measure, rates, report, spread
 from exchange import codes
 from exchange.venue import EVENTS_PER_CALL, Exchange
-from replay import feeds, seeding, session
+from replay import feeds, plays, seeding, session
 from replay.population import Site
 from replay.scenario import Scenario, build_scenario
 from replay.source import open_feed
@@ -61,7 +61,7 @@ def play(exchange: Exchange, rows: np.ndarray) -> None:
 
 def seeded(plan: Scenario, tape: Tape) -> tuple[Exchange, int]:
     """A venue that played the tape's beginning and then got its population; the first row that is left."""
-    exchange = Exchange(session.venue_for(plan, session.variants_of(plan)[0], session.level_slots(tape.rows)))
+    exchange = Exchange(session.venue_for(plan, plays.variants_of(plan)[0], session.level_slots(tape.rows)))
     at = int(tape.rows["ts_ns"][0]) + SEED_AFTER_NS
     first = int(np.searchsorted(tape.rows["ts_ns"], at))
     play(exchange, tape.rows[:first])

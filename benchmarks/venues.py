@@ -10,11 +10,23 @@ from exchange.state import State
 from exchange.venue import EVENTS_PER_CALL, FOREVER_NS
 
 
-def stream_venue(accounts: int, orders: int = 20_000) -> config.Venue:
+COIN_CONTRACT = {"kind": "inverse", "settle": "COIN", "multiplier": "100", "lot": "1", "mark_per_tick": 2,
+                 "price_min": "1000", "order_max": "1000", "position_max": "20000", "open_interest_max": "2000000"}
+
+
+def stream_venue(accounts: int, orders: int = 20_000, positions: int | None = None, instruments: int = 1,
+                 kind: str = "linear") -> config.Venue:
     """The shipped Binance rules with a recorded mark, so that only the messages move anything."""
     table = config.load_profile("binance_um")
     table["mark"] = {"source": "recorded"}
-    table["capacity"] = {"accounts": accounts, "positions": accounts + 8, "orders": orders, "external_levels": 64}
+    table["capacity"] = {"accounts": accounts, "positions": (positions or accounts) + 8, "orders": orders,
+                         "external_levels": 64}
+    model: dict[str, Any] = table["instruments"][0] | {"price_max": "20000" if instruments > 1 else "809484"}
+    if kind == "inverse":
+        table["assets"] = [{"name": "COIN", "quantum": "0.00000001"}]
+        tiers = [tier | {"floor": str(int(tier["floor"]) // 10_000)} for tier in model["tiers"]]
+        model |= COIN_CONTRACT | {"tiers": tiers}
+    table["instruments"] = [model | {"symbol": f"I{k}"} for k in range(instruments)]
     return config.build_venue(table)
 
 

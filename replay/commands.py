@@ -38,15 +38,45 @@ Profiles = Annotated[
 ]
 BINANCE_UM = ("binance_um",)
 
+Sensitivity = Annotated[
+    bool, Parameter(name="--sensitivity", help="Also run with the size truncation halved and doubled.")
+]
+History = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        name="--history", negative="", help="Klines (CSV or zip) that entries are drawn from; repeat in time order."
+    ),
+]
+Rebase = Annotated[
+    bool, Parameter(name="--history-rebase", negative="", help="Move and scale the history to end at seeding.")
+]
+AccountsFrom = Annotated[
+    Path | None, Parameter(name="--accounts-from", help="CSV or Parquet file of accounts, instead of drawn ones.")
+]
+
 
 @app.command
-def demo(*, out: Out = None, force: Force = False, json: Json = False, set_: Sets = ()) -> int:
+def demo(
+    *, out: Out = None, sensitivity: Sensitivity = True, force: Force = False, json: Json = False, set_: Sets = ()
+) -> int:
     """Run the shipped single-asset cascade: no download, a few seconds."""
-    return run("cascade", out=out, force=force, json=json, set_=set_)
+    return run("cascade", out=out, sensitivity=sensitivity, force=force, json=json, set_=set_)
 
 
 @app.command
-def run(scenario: str, /, *, out: Out = None, force: Force = False, json: Json = False, set_: Sets = ()) -> int:
+def run(
+    scenario: str,
+    /,
+    *,
+    out: Out = None,
+    history: History = (),
+    history_rebase: Rebase = False,
+    accounts_from: AccountsFrom = None,
+    sensitivity: Sensitivity = True,
+    force: Force = False,
+    json: Json = False,
+    set_: Sets = (),
+) -> int:
     """Run a scenario.
 
     Parameters
@@ -56,7 +86,8 @@ def run(scenario: str, /, *, out: Out = None, force: Force = False, json: Json =
     """
     from replay.scenario import load_scenario, scenario_path
 
-    return _execute(load_scenario(scenario_path(scenario), set_), out, force, json)
+    given = _population_settings(history, history_rebase, accounts_from, sensitivity)
+    return _execute(load_scenario(scenario_path(scenario), (*given, *set_)), out, force, json)
 
 
 @app.command
@@ -81,6 +112,10 @@ def replay(
     index_feedback_ppm: Annotated[int | None, Parameter(help="This venue's share of the index.")] = None,
     extrapolate_ppm: Annotated[int, Parameter(help="Extend recorded depth to this distance from the touch.")] = 0,
     interval_ms: Annotated[int, Parameter(help="Spacing of the recorded series.")] = 1_000,
+    history: History = (),
+    history_rebase: Rebase = False,
+    accounts_from: AccountsFrom = None,
+    sensitivity: Sensitivity = True,
     force: Force = False,
     json: Json = False,
     set_: Sets = (),
@@ -109,7 +144,26 @@ def replay(
         table["venue"]["depth"] = {"half_life_ns": parse_duration("--half-life", half_life)}
     if index_feedback_ppm is not None:
         table["venue"]["index"] = {"feedback_ppm": index_feedback_ppm}
-    return _execute(build_scenario(table, set_), out, force, json)
+    given = _population_settings(history, history_rebase, accounts_from, sensitivity)
+    return _execute(build_scenario(table, (*given, *set_)), out, force, json)
+
+
+def _population_settings(
+    history: tuple[Path, ...], rebase: bool, accounts_from: Path | None, sensitivity: bool
+) -> tuple[str, ...]:
+    """The same as `--set` overrides, so that they reach a scenario file too; those not given change nothing."""
+    from msgspec.json import encode
+
+    settings = []
+    if history:
+        settings.append(f"population.history={encode([str(path) for path in history]).decode()}")
+    if rebase:
+        settings.append("population.history_rebase=true")
+    if accounts_from is not None:
+        settings.append(f"population.accounts_from={encode(str(accounts_from)).decode()}")
+    if not sensitivity:
+        settings.append("run.sensitivity=false")
+    return tuple(settings)
 
 
 def _execute(scenario: "Scenario", out: Path | None, force: bool, json: bool) -> int:
@@ -117,6 +171,7 @@ def _execute(scenario: "Scenario", out: Path | None, force: bool, json: bool) ->
     from contextlib import nullcontext
 
     from replay import present
+    from replay.inputs import open_inputs
     from replay.recorder import Recorder
     from replay.session import run_id, run_scenario
     from replay.source import open_feed
@@ -124,12 +179,13 @@ def _execute(scenario: "Scenario", out: Path | None, force: bool, json: bool) ->
     recording = Recorder(out, force) if out is not None else None  # refuses early what it could not write at the end
     with ProgressLine() as progress, recording or nullcontext() as recorder:
         progress(0.0, "reading the feed")
+        inputs = open_inputs(scenario)
         tape = open_feed(scenario)
-        identity = run_id(scenario, tape.digest())
+        identity = run_id(scenario, tape.digest(), inputs.digest())
         if not json:
             print(f"run {identity}", flush=True)
         _load_kernels(progress)
-        results = run_scenario(scenario, tape, recorder, progress)
+        results = run_scenario(scenario, tape, recorder, progress, inputs=inputs)
         if recorder is not None:
             recorder.close(present.run_record(scenario, tape, results))
     if json:

@@ -13,10 +13,12 @@ import numpy as np
 from exchange import codes, units
 from exchange.config import Venue
 from replay import __version__
+from replay.entries import moment
 from replay.figures import Figures
 from replay.index import describe
+from replay.plays import variants_of
 from replay.scenario import Scenario
-from replay.session import Results, variants_of
+from replay.session import Results
 from replay.tape import Tape
 
 PPM = 1_000_000
@@ -158,12 +160,19 @@ def _print_tables(document: dict[str, Any], venue: Venue, shocks: list[str], con
         amplified = [row for row in document["amplification"] if row["symbol"] == symbol]
         if amplified:
             console.print(_amplification_table(amplified, formats))
+    if document["sensitivity"]:
+        console.print(_sensitivity_table(document["sensitivity"]))
 
 
 def _population_table(summary: dict[str, Any], formats: Formats) -> Any:
     def leverage(side: str) -> str:
         p = summary[f"leverage_{side}"]
-        return f"p50 {p['p50']:g}x, p80 {p['p80']:g}x, p99 {p['p99']:g}x, by notional {p['weighted']:g}x"
+        if not p:
+            return "none"
+        return (
+            f"p50 {p['p50']:g}x, p80 {p['p80']:g}x, p99 {p['p99']:g}x, by notional {p['weighted']:.1f}x "
+            f"({p['wished_weighted']:.1f}x before the tiers capped it)"
+        )
 
     return _table(
         "population",
@@ -181,22 +190,33 @@ def _population_table(summary: dict[str, Any], formats: Formats) -> Any:
             ("leverage of longs", leverage("long")),
             ("leverage of shorts", leverage("short")),
             (
-                "ten largest / hedgers",
+                "ten largest accounts / hedgers",
                 (
-                    f"{summary['top_ten_share']:.2%} of all positions / "
-                    f"{summary['hedgers']} with {summary['hedger_share']:.2%} of open interest"
+                    f"{summary['top_ten_share']:.2%} of open interest, both sides / "
+                    f"{summary['hedgers']} with {summary['hedger_share']:.2%}"
                 ),
             ),
             (
                 "distance to liquidation",
                 ", ".join(f"{name} {ppm / 10_000:.2f} %" for name, ppm in summary["distance_ppm"].items()),
             ),
-            ("entries redrawn / opened now", f"{summary['redraws']:,} / {summary['opened_now']:,}"),
+            ("entries", _entries(summary["entries"])),
             (
                 "deposits / insurance fund",
                 f"{formats.money(summary['deposits_money'])} / {formats.money(summary['fund_money'])} {formats.asset}",
             ),
         ],
+    )
+
+
+def _entries(entries: dict[str, Any]) -> str:
+    """Where entry prices come from, and how many draws would have been liquidated since."""
+    if not entries["draws"]:
+        return str(entries["source"])
+    return (
+        f"{entries['source']}\n{moment(entries['from_ns'])} to {moment(entries['to_ns'])}\n"
+        f"{entries['rejected'] / entries['draws']:.1%} of {entries['draws']:,} draws rejected as not survived, "
+        f"{entries['opened_now']:,} opened now"
     )
 
 
@@ -234,10 +254,11 @@ def _figures_table(symbol: str, figures: list[Figures], formats: Formats) -> Any
     )
 
 
-def _amplification_table(rows: list[dict[str, Any]], formats: Formats) -> Any:
-    def ratio(value: float | None) -> str:
-        return "none in shadow" if value is None else f"x {value:.3f}"
+def _ratio(value: float | None) -> str:
+    return "none in shadow" if value is None else f"x {value:.3f}"
 
+
+def _amplification_table(rows: list[dict[str, Any]], formats: Formats) -> Any:
     header = (
         "refill model",
         "accounts overlay",
@@ -255,10 +276,28 @@ def _amplification_table(rows: list[dict[str, Any]], formats: Formats) -> Any:
                 row["refill"],
                 f"{row['accounts_overlay']:,}",
                 f"{row['accounts_shadow']:,}",
-                ratio(row["accounts_ratio"]),
+                _ratio(row["accounts_ratio"]),
                 formats.money(row["notional_overlay"]),
                 formats.money(row["notional_shadow"]),
-                ratio(row["notional_ratio"]),
+                _ratio(row["notional_ratio"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _sensitivity_table(rows: list[dict[str, Any]]) -> Any:
+    return _table(
+        f"the same with other size truncations (refill {rows[0]['refill']})",
+        ("largest size", "ten largest hold", "accounts overlay", "shadow", "amplification", "by notional"),
+        [
+            (
+                f"{row['size_truncation']:,} medians",
+                f"{row['top_ten_share']:.2%}",
+                f"{row['accounts_overlay']:,}",
+                f"{row['accounts_shadow']:,}",
+                _ratio(row["accounts_ratio"]),
+                _ratio(row["notional_ratio"]),
             )
             for row in rows
         ],

@@ -11,6 +11,7 @@ from exchange.errors import ConfigError
 from replay.population import Population, check_population
 from replay.shock import Shock, check_shocks
 from replay.synthetic.market import Synthetic
+from replay.synthetic.quantiles import splice
 
 Mode = Literal["overlay", "shadow"]
 Refill = Literal["none", "decay"]
@@ -42,6 +43,7 @@ class Run(_Struct):
     seed_after_ms: Annotated[int, msgspec.Meta(ge=0, le=10**11)] = 30_000  # earliest seeding, from the tape's start
     modes: tuple[Mode, ...] = ("overlay", "shadow")
     refills: tuple[Refill, ...] = ("none", "decay")
+    sensitivity: bool = True  # the first refill model again, with the population's size truncation halved and doubled
     audit: bool = False  # full audit at every interval, and a digest of the final state
     allow_recorded_forced: bool = False  # replay in overlay although the recording is a cascade itself
 
@@ -62,6 +64,9 @@ class Scenario(_Struct):
         table = msgspec.to_builtins(self)
         for field in ("files", "index"):
             table["feed"][field] = [Path(file).name for file in getattr(self.feed, field)]
+        if self.population is not None:
+            table["population"]["history"] = [Path(file).name for file in self.population.history]
+            table["population"]["accounts_from"] = Path(self.population.accounts_from).name
         return table
 
 
@@ -84,12 +89,17 @@ def scenario_path(name: str) -> Path:
 
 
 def load_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
-    """Read a scenario file; relative feed files are looked for beside it."""
+    """Read a scenario file; relative paths in it are looked for beside it."""
     table = config.load_toml(path)
     feed = table.get("feed")
     for field in ("files", "index"):
         if isinstance(feed, dict) and isinstance(feed.get(field), list):
             feed[field] = [str(path.parent / file) for file in feed[field]]
+    population = table.get("population")
+    if isinstance(population, dict) and isinstance(population.get("history"), list):
+        population["history"] = [str(path.parent / str(file)) for file in population["history"]]
+    if isinstance(population, dict) and population.get("accounts_from"):
+        population["accounts_from"] = str(path.parent / str(population["accounts_from"]))
     return build_scenario(table, overrides)
 
 
@@ -139,6 +149,13 @@ def _check(scenario: Scenario) -> None:
     check_shocks(scenario.shocks)
     if scenario.population is not None:
         check_population(scenario.population)
+        start = splice(scenario.population.size_sigma, scenario.population.size_alpha)
+        if run.sensitivity and scenario.population.size_truncation // 2 <= start:
+            raise ConfigError(
+                "$.population.size_truncation",
+                f"half of {scenario.population.size_truncation} medians ends below the tail's start at {start:.0f}; "
+                "expected more, or $.run.sensitivity = false",
+            )
 
 
 def _with_seeds(scenario: Scenario) -> Scenario:

@@ -1,4 +1,4 @@
-"""Turns a drawn population into the events that put it on the venue, and says what was seeded."""
+"""Turns a population, drawn or read, into the events that put it on the venue."""
 
 from decimal import Decimal
 
@@ -8,33 +8,13 @@ import numpy as np
 from exchange import codes, schema, units
 from exchange.config import Compiled, Venue
 from exchange.errors import ConfigError
+from replay import entries
 from replay import population as drawing
-from replay.population import PPM, Drawn, Population, Site, maintenance
+from replay.klines import Klines
+from replay.population import Drawn, History, Population, Site, maintenance
+from replay.summary import Entries, Positions, Summary, distance_ppm, summarise
 
 DEPOSIT_MAX = 2**52  # of one DEPOSIT or WITHDRAW, by the venue's rules
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """What was seeded. Leverage is at entry, its mean weighted by notional."""
-
-    accounts: int
-    hedgers: int
-    predecessors: int
-    longs: int
-    isolated: int
-    open_interest_lots: int
-    open_interest_depth: float  # multiple of the 1 % depth, mean of both sides
-    open_interest_money: int
-    leverage_long: dict[str, float]
-    leverage_short: dict[str, float]
-    top_ten_share: float  # of all positions, both sides
-    hedger_share: float  # of the open interest
-    scaled_up: float  # factor on the smaller side's sizes
-    redraws: int
-    opened_now: int  # accounts that survived from none of the drawn moments
-    distance_ppm: dict[str, int]  # from the mark to the liquidation price
-    deposits_money: int
-    fund_money: int
 
 
 class Seeded(msgspec.Struct, frozen=True):
@@ -47,8 +27,8 @@ class Seeded(msgspec.Struct, frozen=True):
     next_account: int
 
 
-class _Trades(msgspec.Struct, frozen=True):
-    """Who bought from whom (rows of the drawn population, then predecessors), lots and entry bucket."""
+class Trades(msgspec.Struct, frozen=True):
+    """Who bought from whom (rows of the positions, then predecessors), lots and entry bucket."""
 
     buyers: np.ndarray
     sellers: np.ndarray
@@ -56,44 +36,128 @@ class _Trades(msgspec.Struct, frozen=True):
     bucket: np.ndarray
 
 
-def seed_population(population: Population, venue: Venue, compiled: Compiled, site: Site) -> Seeded:
+class Contract(msgspec.Struct, frozen=True):
+    """One instrument as compiled: its record and its tiers."""
+
+    record: np.void
+    tiers: np.ndarray
+
+    @classmethod
+    def of(cls, compiled: Compiled, instrument: int) -> "Contract":
+        """The instrument at a place of the venue."""
+        record = compiled.instruments[instrument]
+        return cls(record, compiled.tiers[record["tier_base"] : record["tier_base"] + record["tier_count"]])
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """Positions of one instrument and the trades that make them: `accounts` by row, then those of predecessors."""
+
+    site: Site
+    contract: Contract
+    drawn: Drawn
+    ticks: np.ndarray  # entry price by bucket
+    predecessors: np.ndarray
+    trades: Trades
+    margin: np.ndarray  # initial margin by row
+    accounts: np.ndarray
+
+
+def seed_population(
+    population: Population, venue: Venue, compiled: Compiled, site: Site, klines: Klines | None = None
+) -> Seeded:
     """Draw the accounts and return the events that put them on the venue at `site.ts_ns`.
 
     Raises
     ------
     ConfigError
-        When the open interest, a position or a leverage does not fit the instrument's limits.
+        When the open interest, a position or a leverage does not fit the instrument's limits, or a history the moment.
     """
     drawing.check_population(population)
     seed = population.seed or 0
-    record = compiled.instruments[site.instrument]
-    tiers = compiled.tiers[record["tier_base"] : record["tier_base"] + record["tier_count"]]
+    contract = Contract.of(compiled, site.instrument)
+    record, tiers = contract.record, contract.tiers
     target = drawing.target_lots(population, venue, record, site)
     lots, scaled_up = drawing.draw_lots(population, record, target, seed)
-    history = drawing.draw_history(population, record, site, seed)
+    if klines is None:
+        history = entries.draw_history(population, record, site, seed)
+    else:
+        history = entries.recorded_history(klines, population, record, site)
     drawn = drawing.add_hedgers(population, drawing.draw_entries(population, record, tiers, seed, lots, history))
-    predecessors = drawing.predecessors(drawn, record)
-    trades = _pair(drawn, predecessors, int(record["order_max_lots"]))
-    margin = _entry_margin(drawn, record, history.ticks, trades)
-    _check_seeded(drawn, record, tiers, site, history.ticks, margin, trades)
-    fund = units.floor_count(Decimal(population.fund or "0"), Decimal(venue.assets[int(record["asset"])].quantum))
-    events = _events(drawn, predecessors, record, tiers, site, history.ticks, margin, trades, fund)
-    summary = _summarise(population, drawn, record, tiers, site, history.ticks, margin, scaled_up, fund)
-    summary = msgspec.structs.replace(summary, predecessors=len(predecessors))
     first, hedgers = site.first_account, site.first_account + population.accounts
     end = first + len(drawn.lots)
-    return Seeded(events, summary, range(first, hedgers), range(hedgers, end), end + len(predecessors))
+    placed = place(drawn, np.arange(first, end), site, contract, history.ticks, end)
+    health = _check_healthy(placed)
+    fund = fund_quanta(population, venue, record)
+    asset = int(record["asset"])
+    events = np.concatenate(
+        (
+            money_rows(codes.DEPOSIT, np.array([codes.INSURANCE]), np.array([fund]), asset, site.ts_ns),
+            money_rows(codes.DEPOSIT, np.arange(first, end), placed.margin, asset, site.ts_ns),
+            placed_events(placed),
+        )
+    )
+    summary = _summary(population, placed, health, history, scaled_up, fund)
+    return Seeded(events, summary, range(first, hedgers), range(hedgers, end), end + len(placed.predecessors))
 
 
-def _pair(drawn: Drawn, predecessors: np.ndarray, lots_max: int) -> _Trades:
+def _summary(
+    population: Population, placed: Placed, health: np.ndarray, history: History, scaled_up: float, fund: int
+) -> Summary:
+    count, drawn, site = population.accounts, placed.drawn, placed.site
+    notional = drawn.lots * site.mark_sub * int(placed.contract.record["mark_unit"])
+    distance = distance_ppm(health, notional, placed.contract.tiers)
+    lots = int(drawn.lots[drawn.lots > 0].sum())
+    columns = (placed.accounts, notional, drawn.leverage_e2, drawn.wished_e2, drawn.isolated, distance)
+    return summarise(
+        Positions(*(column[:count] for column in columns), int(np.abs(notional[count:]).sum())),
+        hedgers=population.hedgers,
+        predecessors=len(placed.predecessors),
+        open_interest_lots=lots,
+        open_interest_depth=round(lots / max(1, site.depth_lots), 3),
+        open_interest_money=int(notional[notional > 0].sum()),
+        scaled_up=round(scaled_up, 6),
+        entries=Entries(history.source, history.from_ns, history.to_ns, drawn.draws, drawn.rejected, drawn.opened_now),
+        deposits_money=int(placed.margin.sum()),
+        fund_money=fund,
+    )
+
+
+def fund_quanta(population: Population, venue: Venue, record: np.void) -> int:
+    """The insurance fund's deposit."""
+    return units.floor_count(Decimal(population.fund or "0"), Decimal(venue.assets[int(record["asset"])].quantum))
+
+
+def place(
+    drawn: Drawn, owners: np.ndarray, site: Site, contract: Contract, ticks: np.ndarray, first_predecessor: int
+) -> Placed:
+    """Trades that give each of the accounts `owners` its row; predecessors get accounts of their own."""
+    record = contract.record
+    predecessors = drawing.predecessors(drawn, record, len(ticks))
+    trades = _pair(drawn, predecessors, int(record["order_max_lots"]))
+    margin = _entry_margin(drawn, record, ticks, trades)
+    bought = np.bincount(trades.buyers, trades.lots, minlength=len(drawn.lots))[: len(drawn.lots)]
+    sold = np.bincount(trades.sellers, trades.lots, minlength=len(drawn.lots))[: len(drawn.lots)]
+    assert np.array_equal((bought - sold).astype(np.int64), drawn.lots), "an account does not hold its drawn lots"
+    largest = int(np.abs(drawn.lots).max())
+    if largest > int(record["position_max_lots"]):
+        raise ConfigError(
+            "$.population.hedgers",
+            f"a position of {largest} lots passes position_max "
+            f"({int(record['position_max_lots'])}); raise hedgers or lower the open interest",
+        )
+    accounts = np.concatenate((owners, first_predecessor + np.arange(len(predecessors))))
+    return Placed(site, contract, drawn, ticks, predecessors, trades, margin, accounts)
+
+
+def _pair(drawn: Drawn, predecessors: np.ndarray, lots_max: int) -> Trades:
     """Match buyers with sellers of the same bucket, oldest bucket first, in row order.
 
     Per bucket both sides add up to the same, so laying all buys and all sells end to end, by bucket, makes the edges
     of the buckets coincide; each piece between two edges is one trade.
     """
-    traded = np.flatnonzero(predecessors)
-    owner = np.concatenate((np.arange(len(drawn.lots)), len(drawn.lots) + traded // drawing.BUCKETS))
-    bucket = np.concatenate((drawn.bucket, traded % drawing.BUCKETS))
+    traded, buckets = np.flatnonzero(predecessors), predecessors.shape[1]
+    owner = np.concatenate((np.arange(len(drawn.lots)), len(drawn.lots) + traded // buckets))
+    bucket = np.concatenate((drawn.bucket, traded % buckets))
     lots = np.concatenate((drawn.lots, predecessors.ravel()[traded]))
     order = np.argsort(-bucket, kind="stable")
     buys, sells = order[lots[order] > 0], order[lots[order] < 0]
@@ -107,97 +171,80 @@ def _pair(drawn: Drawn, predecessors: np.ndarray, lots_max: int) -> _Trades:
     start = np.concatenate(([0], edges[:-1]))
     buy = buys[np.searchsorted(buy_end, start, side="right")]
     sell = sells[np.searchsorted(sell_end, start, side="right")]
-    return _Trades(owner[buy], owner[sell], edges - start, bucket[buy])
+    return Trades(owner[buy], owner[sell], edges - start, bucket[buy])
 
 
-def _entry_margin(drawn: Drawn, record: np.void, ticks: np.ndarray, trades: _Trades) -> np.ndarray:
+def initial_margin(value: np.ndarray, leverage_e2: np.ndarray) -> np.ndarray:
+    """Value by leverage, rounded up; divided first, so that nothing overflows."""
+    return value // leverage_e2 * 100 - (-(value % leverage_e2 * 100) // leverage_e2)
+
+
+def _entry_margin(drawn: Drawn, record: np.void, ticks: np.ndarray, trades: Trades) -> np.ndarray:
     """Deposit of each account: initial margin at its leverage, rounded up trade by trade as the venue does."""
     value = trades.lots * ticks[trades.bucket] * int(record["unit_value"])
     margin = np.zeros(len(drawn.lots), np.int64)
     for side in (trades.buyers, trades.sellers):
         mine = side < len(drawn.lots)
-        np.add.at(margin, side[mine], -(-value[mine] // drawn.leverage[side[mine]]))
+        np.add.at(margin, side[mine], initial_margin(value[mine], drawn.leverage_e2[side[mine]]))
     return np.maximum(1, margin)  # a hedger without a position is funded too, so that it exists
 
 
-def _health(
-    drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray, margin: np.ndarray
-) -> np.ndarray:
-    """Margin + unrealised PnL - maintenance of each account at the current mark."""
-    value = drawn.lots * site.mark_sub * int(record["mark_unit"])
-    entry = drawn.lots * ticks[drawn.bucket] * int(record["unit_value"])
-    return margin + value - entry - maintenance(tiers, np.abs(value))
+def unrealised(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
+    """Unrealised PnL of each row at the mark, and its maintenance margin."""
+    drawn, record = placed.drawn, placed.contract.record
+    value = drawn.lots * placed.site.mark_sub * int(record["mark_unit"])
+    entry = drawn.lots * placed.ticks[drawn.bucket] * int(record["unit_value"])
+    return value - entry, maintenance(placed.contract.tiers, np.abs(value))
 
 
-def _check_seeded(
-    drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray, margin: np.ndarray, trades: _Trades
-) -> None:
-    """Every account healthy, within its limits, and holding exactly what was drawn."""
-    bought = np.bincount(trades.buyers, trades.lots, minlength=len(drawn.lots))[: len(drawn.lots)]
-    sold = np.bincount(trades.sellers, trades.lots, minlength=len(drawn.lots))[: len(drawn.lots)]
-    assert np.array_equal((bought - sold).astype(np.int64), drawn.lots), "an account does not hold its drawn lots"
-    largest = int(np.abs(drawn.lots).max())
-    if largest > int(record["position_max_lots"]):
-        raise ConfigError(
-            "$.population.hedgers",
-            f"a position of {largest} lots passes position_max "
-            f"({int(record['position_max_lots'])}); raise hedgers or lower the open interest",
-        )
-    health = _health(drawn, record, tiers, site, ticks, margin)
-    held = drawn.lots != 0
+def _check_healthy(placed: Placed) -> np.ndarray:
+    """Health of each account, which holds one position: above zero, or a ConfigError."""
+    profit, need = unrealised(placed)
+    health = placed.margin + profit - need
+    drawn, held = placed.drawn, placed.drawn.lots != 0
     if (health[held] <= 0).any():
         k = int(np.flatnonzero(held & (health <= 0))[0])
         raise ConfigError(
             "$.population",
-            f"account {site.first_account + k} would start at or below maintenance: {int(drawn.lots[k])} lots at "
-            f"{int(drawn.leverage[k])}x leave {int(health[k])} quanta; lower the leverage or the tier's leverage_max",
+            f"account {int(placed.accounts[k])} would start at or below maintenance: {int(drawn.lots[k])} lots at "
+            f"{drawn.leverage_e2[k] / 100:g}x leave {int(health[k])} quanta; lower the leverage or the tier's "
+            "leverage_max",
         )
-    if int(margin.max()) > DEPOSIT_MAX:
+    if int(placed.margin.max()) > DEPOSIT_MAX:
         raise ConfigError(
-            "$.population", f"a deposit of {int(margin.max())} quanta passes 2**52; choose a coarser quantum"
+            "$.population", f"a deposit of {int(placed.margin.max())} quanta passes 2**52; choose a coarser quantum"
         )
+    return health
 
 
-def _predecessor_cash(
-    predecessors: np.ndarray, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _predecessor_cash(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
     """What each predecessor deposits to stay healthy throughout, and what it has left when flat."""
-    lots = predecessors[:, ::-1]  # oldest first
-    paid = np.cumsum(lots * ticks[::-1] * int(record["unit_value"]), axis=1)
-    value = np.cumsum(lots, axis=1) * site.mark_sub * int(record["mark_unit"])
+    record = placed.contract.record
+    lots = placed.predecessors[:, ::-1]  # oldest first
+    paid = np.cumsum(lots * placed.ticks[::-1] * int(record["unit_value"]), axis=1)
+    value = np.cumsum(lots, axis=1) * placed.site.mark_sub * int(record["mark_unit"])
     # Between two buckets equity moves on a line, and maintenance never passes the larger end.
-    need = maintenance(tiers, np.abs(value)).max(axis=1) - np.minimum(0, (value - paid).min(axis=1)) + 1
+    need = maintenance(placed.contract.tiers, np.abs(value)).max(axis=1) - np.minimum(0, (value - paid).min(axis=1)) + 1
     return need, need - paid[:, -1]
 
 
-def _events(
-    drawn: Drawn,
-    predecessors: np.ndarray,
-    record: np.void,
-    tiers: np.ndarray,
-    site: Site,
-    ticks: np.ndarray,
-    margin: np.ndarray,
-    trades: _Trades,
-    fund: int,
-) -> np.ndarray:
-    """The seeding events in the order in which they are applied."""
-    accounts = site.first_account + np.arange(len(drawn.lots))
-    isolated = accounts[drawn.isolated]
-    keepers = site.first_account + len(drawn.lots) + np.arange(len(predecessors))
-    cash, left = _predecessor_cash(predecessors, record, tiers, site, ticks)
-    asset = int(record["asset"])
+def placed_events(placed: Placed) -> np.ndarray:
+    """Settings and trades of one instrument in the order in which they are applied; its accounts hold cash by then."""
+    site, drawn, trades = placed.site, placed.drawn, placed.trades
+    traders, keepers = placed.accounts[: len(drawn.lots)], placed.accounts[len(drawn.lots) :]
+    isolated = traders[drawn.isolated]
+    cash, left = _predecessor_cash(placed)
+    asset = int(placed.contract.record["asset"])
+    opened = rows(codes.OPEN_POSITION, site, placed.accounts[trades.buyers], trades.lots)
+    opened["order_id"] = placed.accounts[trades.sellers]
+    opened["price"] = placed.ticks[trades.bucket]
     blocks = [
-        money_rows(codes.DEPOSIT, np.array([codes.INSURANCE]), np.array([fund]), asset, site.ts_ns),
-        money_rows(codes.DEPOSIT, accounts, margin, asset, site.ts_ns),
         money_rows(codes.DEPOSIT, keepers, cash, asset, site.ts_ns),
         rows(codes.SET_MARGIN_MODE, site, isolated, np.full(len(isolated), codes.ISOLATED)),
-        rows(codes.SET_LEVERAGE, site, accounts, drawn.leverage * 100),
-        rows(codes.OPEN_POSITION, site, site.first_account + trades.buyers, trades.lots),
+        rows(codes.SET_LEVERAGE, site, traders, drawn.leverage_e2),
+        opened,
         money_rows(codes.WITHDRAW, keepers, left, asset, site.ts_ns),
     ]
-    blocks[5]["order_id"] = site.first_account + trades.sellers
-    blocks[5]["price"] = ticks[trades.bucket]
     return np.concatenate(blocks)
 
 
@@ -218,57 +265,3 @@ def money_rows(kind: int, accounts: np.ndarray, amounts: np.ndarray, asset: int,
     events["ts_ns"], events["kind"], events["instrument"] = ts_ns, kind, asset
     events["account"], events["qty"] = accounts[owner], np.minimum(DEPOSIT_MAX, amounts[owner] - place * DEPOSIT_MAX)
     return events
-
-
-def liquidation_distance(
-    drawn: Drawn, record: np.void, tiers: np.ndarray, site: Site, ticks: np.ndarray, margin: np.ndarray
-) -> np.ndarray:
-    """How far the mark may move against each account, ppm of the mark, in the tier it holds now."""
-    size, side = np.abs(drawn.lots), np.sign(drawn.lots)
-    notional = np.maximum(1, size * site.mark_sub * int(record["mark_unit"]))
-    rate = tiers["maintenance_ppm"][np.searchsorted(tiers["floor"], notional, side="right") - 1]
-    health = _health(drawn, record, tiers, site, ticks, margin)
-    return (health / (notional * (1 - side * rate / PPM)) * PPM).astype(np.int64)
-
-
-def _summarise(
-    population: Population,
-    drawn: Drawn,
-    record: np.void,
-    tiers: np.ndarray,
-    site: Site,
-    ticks: np.ndarray,
-    margin: np.ndarray,
-    scaled_up: float,
-    fund: int,
-) -> Summary:
-    count = population.accounts
-    lots, size = drawn.lots[:count], np.abs(drawn.lots)
-    open_interest = int(drawn.lots[drawn.lots > 0].sum())
-    distance = liquidation_distance(drawn, record, tiers, site, ticks, margin)[:count]
-    spread = np.percentile(distance, (1, 10, 25, 50, 75, 90))
-    return Summary(
-        accounts=count,
-        hedgers=population.hedgers,
-        predecessors=0,
-        longs=int((lots > 0).sum()),
-        isolated=int(drawn.isolated.sum()),
-        open_interest_lots=open_interest,
-        open_interest_depth=round(open_interest / max(1, site.depth_lots), 3),
-        open_interest_money=open_interest * site.mark_sub * int(record["mark_unit"]),
-        leverage_long=_leverage_figures(drawn.leverage[:count][lots > 0], size[:count][lots > 0]),
-        leverage_short=_leverage_figures(drawn.leverage[:count][lots < 0], size[:count][lots < 0]),
-        top_ten_share=round(float(np.sort(size[:count])[-10:].sum() / size.sum()), 6),
-        hedger_share=round(float(size[count:].sum() / open_interest), 6),
-        scaled_up=round(scaled_up, 6),
-        redraws=drawn.redraws,
-        opened_now=drawn.opened_now,
-        distance_ppm={f"p{p}": int(value) for p, value in zip((1, 10, 25, 50, 75, 90), spread, strict=True)},
-        deposits_money=int(margin.sum()),
-        fund_money=fund,
-    )
-
-
-def _leverage_figures(leverage: np.ndarray, size: np.ndarray) -> dict[str, float]:
-    p50, p80, p99 = (float(x) for x in np.percentile(leverage, (50, 80, 99)))
-    return {"p50": p50, "p80": p80, "p99": p99, "weighted": round(float((leverage * size).sum() / size.sum()), 3)}

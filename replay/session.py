@@ -11,12 +11,15 @@ import numpy as np
 from exchange import codes, schema
 from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError, InvariantError
-from replay import __version__, figures, index, population, seeding, shock
+from replay import __version__, figures, holdings, index, population, seeding, shock
 from replay.figures import Figures
-from replay.population import Site
+from replay.inputs import NO_INPUTS, Inputs, open_inputs
+from replay.plays import Variant, plays_of, sensitivity
+from replay.population import Population, Site
 from replay.recorder import NullRecorder, Recorder
 from replay.scenario import Scenario
 from replay.seeding import Seeded
+from replay.summary import Summary
 from replay.tape import Tape
 
 NS_PER_MS = 1_000_000
@@ -26,18 +29,6 @@ RECORDED_FORCED_MAX = 0.05  # above this share the recording is itself a cascade
 Progress = Callable[[float, str], None]
 
 
-class Variant(msgspec.Struct, frozen=True):
-    """One run of several: the refill model of eaten depth, and whether forced flow touches the book."""
-
-    refill: str
-    mode: str
-
-    @property
-    def label(self) -> str:
-        """A name for tables and progress."""
-        return f"{self.refill} {self.mode}"
-
-
 class Results(msgspec.Struct, frozen=True):
     """A whole experiment. `elapsed_s` is wall time and no part of what is compared."""
 
@@ -45,23 +36,21 @@ class Results(msgspec.Struct, frozen=True):
     tape_digest: str
     recorded_forced_share: float
     index: list[str]  # how each instrument came by its index
-    population: seeding.Summary | None
+    population: Summary | None
     figures: tuple[Figures, ...]
     amplification: list[dict[str, Any]]
+    sensitivity: list[dict[str, Any]]  # amplification rows with other size truncations
     elapsed_s: float
 
 
-def run_id(scenario: Scenario, tape_digest: str) -> str:
-    """Hash of the configuration, the tape and the package version: equal ids mean equal results."""
+def run_id(scenario: Scenario, tape_digest: str, inputs_digest: str = "") -> str:
+    """Hash of the configuration, the tape, the population's files and the version: equal ids mean equal results."""
     table = scenario.table()
-    del table["feed"]["files"], table["feed"]["index"]  # the digest stands for them
-    text = msgspec.json.encode([table, tape_digest, __version__])
+    del table["feed"]["files"], table["feed"]["index"]  # the digests stand for them
+    if scenario.population is not None:
+        del table["population"]["history"], table["population"]["accounts_from"]
+    text = msgspec.json.encode([table, tape_digest, inputs_digest, __version__])
     return hashlib.sha256(text).hexdigest()[:16]
-
-
-def variants_of(scenario: Scenario) -> tuple[Variant, ...]:
-    """The cross product, refill models outside."""
-    return tuple(Variant(refill, mode) for refill in scenario.run.refills for mode in scenario.run.modes)
 
 
 def level_slots(rows: np.ndarray) -> int:
@@ -73,16 +62,22 @@ def level_slots(rows: np.ndarray) -> int:
     )
 
 
-def venue_for(scenario: Scenario, variant: Variant, levels: int) -> Venue:
+def venue_for(scenario: Scenario, variant: Variant, levels: int, inputs: Inputs = NO_INPUTS) -> Venue:
     """The scenario's venue with the variant's policies, and pools that hold the population and `levels` of the tape."""
     venue, replace = scenario.venue, msgspec.structs.replace
     accounts = shock.accounts_needed(scenario.shocks)
-    accounts += population.accounts_needed(scenario.population) if scenario.population is not None else 0
+    positions = accounts
+    if scenario.population is not None and inputs.accounts is not None:
+        accounts += holdings.accounts_needed(inputs.accounts, scenario.population)
+        positions += accounts + len(inputs.accounts.lots) + scenario.population.hedgers * len(venue.instruments)
+    elif scenario.population is not None:
+        accounts += population.accounts_needed(scenario.population)
+        positions = accounts
     # An external level holds an order slot too.
     capacity = replace(
         venue.capacity,
         accounts=max(venue.capacity.accounts, accounts),
-        positions=max(venue.capacity.positions, accounts + 64),
+        positions=max(venue.capacity.positions, positions + 64),
         orders=venue.capacity.orders + levels,
         external_levels=max(venue.capacity.external_levels, levels + 1),
     )
@@ -112,8 +107,9 @@ def run_scenario(
     recorder: Recorder | NullRecorder | None = None,
     progress: Progress = lambda share, text: None,
     make_exchange: Callable[[Venue], Any] | None = None,
+    inputs: Inputs | None = None,
 ) -> Results:
-    """Run every variant of a scenario on one tape.
+    """Run every variant of a scenario on one tape; `inputs` are read where they are not given.
 
     Raises
     ------
@@ -126,7 +122,7 @@ def run_scenario(
         from exchange.venue import Exchange
 
         make_exchange = Exchange
-    recorder = recorder or NullRecorder()
+    inputs = open_inputs(scenario) if inputs is None else inputs
     started = time.perf_counter()
     forced = recorded_forced_share(tape.rows)
     if forced > RECORDED_FORCED_MAX and "overlay" in scenario.run.modes and not scenario.run.allow_recorded_forced:
@@ -135,28 +131,28 @@ def run_scenario(
             f"{forced:.1%} of the recorded volume is forced: the recording is a cascade "
             "itself, and accounts on top of it are counted twice; set it to true to run all the same",
         )
-    variants, levels = variants_of(scenario), level_slots(tape.rows)
-    done: list[Figures] = []
-    summary = None
-    for k, variant in enumerate(variants):
+    plays, levels = plays_of(scenario), level_slots(tape.rows)
+    played: list[tuple[list[Figures], Summary | None]] = []
+    for k, play in enumerate(plays):
 
-        def step(share: float, k: int = k, label: str = variant.label) -> None:
-            progress((k + share) / len(variants), label)
+        def step(share: float, k: int = k, label: str = play.variant.label) -> None:
+            progress((k + share) / len(plays), label)
 
-        session = Session(
-            scenario, tape, variant, k, make_exchange(venue_for(scenario, variant, levels)), recorder, step
-        )
-        done += session.run()
-        summary = session.seeded.summary if session.seeded else None
+        exchange = make_exchange(venue_for(play.scenario, play.variant, levels, inputs))
+        into = recorder if play.number is not None and recorder is not None else NullRecorder()
+        session = Session(play.scenario, tape, play.variant, play.number or 0, exchange, into, step, inputs)
+        played.append((session.run(), session.seeded.summary if session.seeded else None))
+    own = tuple(one for play, (made, _) in zip(plays, played, strict=True) if play.number is not None for one in made)
     digest = tape.digest()
     return Results(
-        run_id(scenario, digest),
+        run_id(scenario, digest, inputs.digest()),
         digest,
         forced,
         index.describe(tape),
-        summary,
-        tuple(done),
-        figures.amplification(tuple(done)),
+        played[0][1],
+        own,
+        figures.amplification(own),
+        sensitivity(plays, played) if any(play.number is None for play in plays) else [],
         time.perf_counter() - started,
     )
 
@@ -182,9 +178,10 @@ class Session:
         exchange: Any,
         recorder: Recorder | NullRecorder,
         step: Callable[[float], None],
+        inputs: Inputs,
     ):
         self.scenario, self.variant, self.number = scenario, variant, number
-        self.rows, self.recorder, self.step = tape.rows, recorder, step
+        self.rows, self.recorder, self.step, self.inputs = tape.rows, recorder, step, inputs
         self.venue, self.exchange = scenario.venue, exchange
         self.instruments = self.exchange.compiled.instruments
         self.active = active_instruments(tape.rows)
@@ -236,8 +233,7 @@ class Session:
         sites = [self._site(k, at) for k in self.active]
         blocks = []
         if scenario.population is not None:
-            self._check_linear(sites[0].instrument)
-            self.seeded = seeding.seed_population(scenario.population, self.venue, exchange.compiled, sites[0])
+            self.seeded = self._seed(scenario.population, sites[0])
             blocks.append(self.seeded.events)
             sites = [msgspec.structs.replace(site, first_account=self.seeded.next_account) for site in sites]
         rows = shock.shock_events(scenario.shocks, self.venue, exchange.compiled, sites)
@@ -265,6 +261,17 @@ class Session:
                 f"accounts can be seeded on a linear contract only, and {self.venue.instruments[instrument].symbol} is "
                 "inverse; replay it without accounts (--accounts 0), or with a linear one as the venue's first",
             )
+
+    def _seed(self, people: Population, site: Site) -> Seeded:
+        """The population, read where the scenario names a file of accounts, else drawn."""
+        compiled, inputs = self.exchange.compiled, self.inputs
+        held = [site.instrument] if inputs.accounts is None else np.unique(inputs.accounts.instrument)
+        for instrument in held:
+            self._check_linear(int(instrument))
+        if inputs.accounts is not None:
+            marks = self.exchange.markets["mark_sub"]
+            return holdings.seed_accounts(inputs.accounts, people, self.venue, compiled, site, marks)
+        return seeding.seed_population(people, self.venue, compiled, site, inputs.klines)
 
     def _check_seeding(self, outcomes: np.ndarray) -> None:
         results = figures.of_kind(outcomes, codes.RESULT)

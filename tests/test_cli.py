@@ -19,8 +19,6 @@ SMALL = [
     "--set",
     "population.accounts=300",
     "--set",
-    "population.size_share_max=0.05",
-    "--set",
     "feed.synthetic.duration_ms=130000",
 ]
 
@@ -187,8 +185,6 @@ def test_a_tape_replays_and_is_inspected(tmp_path, capsys):
         "move:ppm=-30000,start_ms=5000,over_ms=10000",
         "--refill",
         "none",
-        "--set",
-        "population.size_share_max=0.05",
         "--set",
         "run.audit=true",
         "--json",

@@ -12,7 +12,7 @@ from exchange import codes, schema
 from exchange.errors import ConfigError, FeedError
 from replay import figures, present, recorder, session
 from replay.recorder import Recorder, read_run
-from replay.scenario import build_scenario
+from replay.scenario import build_scenario, load_scenario
 from replay.source import open_feed
 from replay.tape import Tape
 
@@ -21,7 +21,8 @@ TABLE = {
     "feed": {"synthetic": {"duration_ms": 25_000, "step_ms": 500, "levels": 60, "spacing": "20", "level_size": "2"}},
     "population": {
         "accounts": 40,
-        "size_share_max": 0.1,
+        "size_sigma": 1.0,
+        "size_truncation": 20,
         "open_interest_depth": 15.0,
         "leverage_long": {"median": 40.0, "sigma": 0.3},
     },
@@ -313,3 +314,45 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path, ran):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(FeedError, match="JSON"):
         read_run(tmp_path)
+
+
+def test_the_headline_is_also_run_with_the_truncation_halved_and_doubled(ran):
+    """The scenario's own row is its own first refill model; nothing of the others is recorded as a variant."""
+    results = ran[3]
+    assert [row["size_truncation"] for row in results.sensitivity] == [10, 20, 40]
+    own = results.sensitivity[1]
+    assert own == {"size_truncation": 20, "top_ten_share": results.population.top_ten_share} | results.amplification[0]
+    assert len({row["top_ten_share"] for row in results.sensitivity}) == 3
+    assert len(results.figures) == 4
+    assert set(polars.read_parquet(ran[0] / "series.parquet")["variant"].unique()) == {0, 1, 2, 3}
+
+
+def test_no_sensitivity_is_run_where_it_is_off_or_there_is_no_headline():
+    short = {"seed_after_ms": 5_000, "seed": 3, "refills": ["none"]}
+    for change in ({"sensitivity": False}, {"modes": ["overlay"]}):
+        scenario = scenario_of(run=short | change)
+        assert session.run_scenario(scenario, open_feed(scenario), make_exchange=StandIn).sensitivity == []
+
+
+def test_files_of_a_population_are_beside_the_scenario_and_part_of_the_run_id(tmp_path):
+    """Klines before the synthetic market's start: entries lie in them, and other klines are another run."""
+    start_ms = 1_700_006_400_000 - 600_000
+    for name, price in (("a.csv", 28_000), ("b.csv", 28_010)):
+        bars = [
+            f"{start_ms + k * 1000},{price},{price},{price},{price},1,{start_ms + k * 1000 + 999}" for k in range(9)
+        ]
+        (tmp_path / name).write_text("\n".join(bars))
+    results = {}
+    for name in ("a.csv", "b.csv"):
+        text = f"""profile = "binance_um"
+            feed.synthetic = {{ duration_ms = 25_000, step_ms = 500, levels = 60, spacing = "20", level_size = "2" }}
+            population = {{ accounts = 40, size_sigma = 1.0, size_truncation = 20, history = ["{name}"] }}
+            run = {{ seed_after_ms = 5_000, refills = ["none"], modes = ["shadow"] }}
+        """
+        (tmp_path / "s.toml").write_text(text)
+        loaded = load_scenario(tmp_path / "s.toml")
+        results[name] = session.run_scenario(loaded, open_feed(loaded), make_exchange=StandIn)
+        assert loaded.table()["population"]["history"] == [name], "records carry names, not paths of this machine"
+    first, second = results.values()
+    assert first.population.entries.source == "a.csv" and first.run_id != second.run_id
+    assert first.population.entries.to_ns == (start_ms + 9_000) * 10**6

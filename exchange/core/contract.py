@@ -18,7 +18,7 @@ def contract_value(prices, instrument, price_sub, lots):
     scaled = np.int64(record["mark_unit"]) * lots
     if record["kind"] == LINEAR:
         return scaled * price_sub
-    if price_sub == 0:
+    if price_sub == 0 or lots == 0:
         return np.int64(0)
     size = abs(scaled) // price_sub
     return -size if lots > 0 else size

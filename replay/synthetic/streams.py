@@ -10,3 +10,8 @@ MID, REGIME, LEVEL_LOTS, REFRESH, PRINTS, BASIS = range(32, 38)
 def stream(seed: int, purpose: int) -> np.random.Generator:
     """Return the generator of `purpose` under `seed`."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, purpose], dtype=np.uint64)))
+
+
+def uniforms(generator: np.random.Generator, count: int) -> np.ndarray:
+    """Whole numbers in 0..2**62 - 1, straight from the generator's bits: what tables of quantiles are asked with."""
+    return (generator.bit_generator.random_raw(count) >> np.uint64(2)).astype(np.int64)

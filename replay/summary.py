@@ -1,0 +1,95 @@
+"""What was seeded, in figures."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+PPM = 1_000_000
+
+
+class Entries(msgspec.Struct, frozen=True):
+    """Where entry prices come from; `from_ns` and `to_ns` are 0 where they were read with the accounts."""
+
+    source: str
+    from_ns: int = 0
+    to_ns: int = 0
+    draws: int = 0
+    rejected: int = 0  # of the draws: the account would not have survived until seeding
+    opened_now: int = 0  # accounts that survived from none of their drawn moments
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What was seeded. Leverage is at entry, its mean weighted by notional, `wished` before the tiers capped it."""
+
+    accounts: int
+    hedgers: int
+    predecessors: int
+    longs: int
+    isolated: int
+    open_interest_lots: int  # of the first instrument
+    open_interest_depth: float  # multiple of its 1 % depth, mean of both sides
+    open_interest_money: int
+    leverage_long: dict[str, float]
+    leverage_short: dict[str, float]
+    top_ten_share: float  # of all positions of both sides, hedgers left out
+    hedger_share: float  # of the open interest
+    scaled_up: float  # factor on the smaller side's sizes
+    entries: Entries
+    distance_ppm: dict[str, int]  # from the mark to the liquidation price
+    deposits_money: int
+    fund_money: int
+
+
+class Positions(msgspec.Struct, frozen=True):
+    """What a summary is made of: one row a position, those of hedgers apart."""
+
+    account: np.ndarray
+    notional: np.ndarray  # signed, at the mark
+    leverage_e2: np.ndarray
+    wished_e2: np.ndarray
+    isolated: np.ndarray
+    distance_ppm: np.ndarray
+    hedged_notional: int
+
+
+def distance_ppm(health: np.ndarray, notional: np.ndarray, tiers: np.ndarray) -> np.ndarray:
+    """How far the mark may move against each position, ppm of the mark, in the tier it holds now."""
+    size = np.maximum(1, np.abs(notional))
+    rate = tiers["maintenance_ppm"][np.searchsorted(tiers["floor"], size, side="right") - 1]
+    return (health / (size * (1 - np.sign(notional) * rate / PPM)) * PPM).astype(np.int64)
+
+
+def summarise(positions: Positions, **rest: Any) -> Summary:
+    """Figures of the positions; `rest` are the fields that are known without them."""
+    size, long = np.abs(positions.notional), positions.notional > 0
+    _, account = np.unique(positions.account, return_inverse=True)
+    by_account = np.sort(np.bincount(account, size))
+    spread = np.percentile(positions.distance_ppm, (1, 10, 25, 50, 75, 90))
+    return Summary(
+        accounts=len(by_account),
+        longs=int(long.sum()),
+        isolated=int(positions.isolated.sum()),
+        leverage_long=_leverage(positions, long),
+        leverage_short=_leverage(positions, ~long),
+        top_ten_share=round(float(by_account[-10:].sum() / by_account.sum()), 6),
+        hedger_share=round(positions.hedged_notional / max(1, rest["open_interest_money"]), 6),
+        distance_ppm={f"p{p}": int(value) for p, value in zip((1, 10, 25, 50, 75, 90), spread, strict=True)},
+        **rest,
+    )
+
+
+def _leverage(positions: Positions, chosen: np.ndarray) -> dict[str, float]:
+    if not chosen.any():
+        return {}
+    leverage, wished = positions.leverage_e2[chosen] / 100, positions.wished_e2[chosen] / 100
+    size = np.abs(positions.notional[chosen]).astype(np.float64)
+    p50, p80, p99 = (float(x) for x in np.percentile(leverage, (50, 80, 99)))
+    return {
+        "p50": p50,
+        "p80": p80,
+        "p99": p99,
+        "weighted": round(float((leverage * size).sum() / size.sum()), 3),
+        "wished_p80": float(np.percentile(wished, 80)),
+        "wished_weighted": round(float((wished * size).sum() / size.sum()), 3),
+    }
