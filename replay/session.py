@@ -254,20 +254,9 @@ class Session:
         self._check_seeding(self._take())
         self.start = {k: self._now(k) for k in self.active}
 
-    def _check_linear(self, instrument: int) -> None:
-        if self.instruments[instrument]["kind"] != codes.LINEAR:
-            raise ConfigError(
-                "$.population",
-                f"accounts can be seeded on a linear contract only, and {self.venue.instruments[instrument].symbol} is "
-                "inverse; replay it without accounts (--accounts 0), or with a linear one as the venue's first",
-            )
-
     def _seed(self, people: Population, site: Site) -> Seeded:
         """The population, read where the scenario names a file of accounts, else drawn."""
         compiled, inputs = self.exchange.compiled, self.inputs
-        held = [site.instrument] if inputs.accounts is None else np.unique(inputs.accounts.instrument)
-        for instrument in held:
-            self._check_linear(int(instrument))
         if inputs.accounts is not None:
             marks = self.exchange.markets["mark_sub"]
             return holdings.seed_accounts(inputs.accounts, people, self.venue, compiled, site, marks)

@@ -131,7 +131,15 @@ def test_a_merged_replay_has_figures_by_instrument_in_its_own_asset(binance_capt
     assert [spec_of(i).symbol for i in both().instruments] == [i["symbol"] for i in record["tape"]["instruments"]]
 
 
-def test_accounts_on_an_inverse_contract_are_refused_for_now(binance_captures, capsys):
-    files = str(binance_captures / "coinm_btcusd_perp_20240808.gz")
-    assert main(["replay", files, "--profile", "binance_cm", "--accounts", "10"]) == 2
-    assert "seeded on a linear contract only, and BTCUSD_PERP is inverse" in capsys.readouterr().err
+def test_accounts_on_the_coin_margined_contract_are_liquidated_in_coin(binance_captures, capsys):
+    file = str(binance_captures / "coinm_btcusd_perp_20240808.gz")
+    people = ["--accounts", "200", "--no-sensitivity", "--set", 'population.fund="20"', "--refill", "none"]
+    shock = ["--shock", "move:ppm=-30000,over_ms=30000"]
+    assert main(["replay", file, "--profile", "binance_cm", *people, *shock, "--json"]) == 0
+    overlay, shadow = json.loads(capsys.readouterr().out)["figures"]
+    assert overlay["asset"] == "BTC" and overlay["liquidated_accounts"] > 5
+    for figures in (overlay, shadow):
+        # 100 USD a contract, somewhere between the lowest and the highest mark
+        low, high = (figures["forced_lots"] * 100 * 10**8 / (figures[field] / 20) for field in ("mark_max", "mark_min"))
+        assert low * 0.995 < figures["forced_notional"] < high * 1.005
+    assert overlay["fund_start"] == 20 * 10**8 < overlay["fund_end"]
