@@ -56,8 +56,8 @@ def seed_accounts(
     if (compiled.instruments["asset"][accounts.instrument] != asset).any():
         raise ConfigError(
             "$.population.accounts_from",
-            f"{accounts.file} has positions that are not settled in {venue.assets[asset].name}, as the first instrument "
-            "of the feed is; keep to those of one asset, and name its profile first",
+            f"{accounts.file} has positions that are not settled in {venue.assets[asset].name}, as the first "
+            "instrument of the feed is; keep to those of one asset, and name its profile first",
         )
     traders = range(site.first_account, site.first_account + len(accounts.names))
     hedgers = range(traders.stop, traders.stop + population.hedgers)

@@ -181,7 +181,7 @@ def initial_margin(value: np.ndarray, leverage_e2: np.ndarray) -> np.ndarray:
 
 
 def _trade_values(record: np.void, ticks: np.ndarray, trades: Trades) -> np.ndarray:
-    """Value of each trade to its buyer; the seller's is the opposite. Exact, because the venue rounds trade by trade."""
+    """Value of each trade to its buyer, the seller's is the opposite; rounded trade by trade, as the venue does."""
     return units.contract_value(record, ticks[trades.bucket] * int(record["mark_per_tick"]), trades.lots)
 
 
