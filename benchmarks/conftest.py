@@ -1,5 +1,10 @@
 """Fixtures of the benchmarks."""
 
+from contextlib import suppress
+
+with suppress(ImportError):  # first of all: after the kernels, its C++ runtime finds no thread-local memory left
+    import lrvx  # noqa: F401
+
 import pytest
 
 from benchmarks import streams

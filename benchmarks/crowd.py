@@ -23,10 +23,10 @@ class Crowd:
     a liquidation order fills there, and the insurance fund gets no positions.
     """
 
-    def __init__(self, accounts: int, seed: int = 5):
+    def __init__(self, accounts: int, seed: int = 5, tiers: int | None = None):
         self.generator = np.random.default_rng(seed)
         self.accounts = accounts
-        self.venue = crowd_venue(accounts, INSTRUMENTS)
+        self.venue = crowd_venue(accounts, INSTRUMENTS, tiers)
         self.state = state.allocate(self.venue)
         self.record = self.state.prices.instruments[0]
         self.ticks = np.linspace(100_000, 500_000, INSTRUMENTS).astype(np.int64)

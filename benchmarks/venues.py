@@ -30,12 +30,13 @@ def stream_venue(accounts: int, orders: int = 20_000, positions: int | None = No
     return config.build_venue(table)
 
 
-def crowd_venue(accounts: int, instruments: int) -> config.Venue:
-    """Many instruments with the tiers of the shipped rules, settled in one asset, marks as recorded."""
+def crowd_venue(accounts: int, instruments: int, tiers: int | None = None) -> config.Venue:
+    """Many instruments with the (first) tiers of the shipped rules, settled in one asset, marks as recorded."""
     table = config.load_profile("binance_um")
     table["mark"] = {"source": "recorded"}
     table["capacity"] = {"accounts": accounts, "positions": 2 * accounts + 64}
     model: dict[str, Any] = table["instruments"][0] | {"price_max": "100000"}
+    model["tiers"] = model["tiers"][:tiers]
     table["instruments"] = [model | {"symbol": f"I{k}"} for k in range(instruments)]
     return config.build_venue(table)
 

@@ -141,13 +141,35 @@ def _check_book(state: State, instrument: int) -> None:
             )
     _require(simulated == book.books[instrument]["order_lots"], "BK-2", f"instrument {instrument}: live order lots")
     for external in externals(book, instrument):
-        order = book.orders[external["order"]]
-        _require(0 <= external["displaced_lots"] <= external["lots"], "EXT-1", f"ticks {external['ticks']}: displaced")
-        _require(
-            order["leaves_lots"] == external["lots"] - external["displaced_lots"],
-            "EXT-1",
-            f"ticks {external['ticks']}: leaves",
-        )
+        _check_external(state, external)
+    _check_impact(state, instrument)
+
+
+def _check_external(state: State, external: Any) -> None:
+    where, orders = f"ticks {external['ticks']}", state.book.orders
+    _require(0 <= external["displaced_lots"] <= external["lots"], "EXT-1", f"{where}: displaced")
+    parts, slot = [], int(external["order"])
+    while slot:
+        parts.append(orders[slot])
+        slot = int(orders[slot]["account_next"])
+    leaves = [int(part["leaves_lots"]) for part in parts]
+    _require(sum(leaves) == external["lots"] - external["displaced_lots"], "EXT-1", f"{where}: leaves")
+    joined = [int(part["priority_seq"]) for part in parts]
+    several = state.prices.policy[0]["queue"] != codes.QUEUE_WHOLE_LEVEL and min(leaves) > 0
+    _require(len(parts) == 1 or (several and joined == sorted(joined)), "EXT-2", f"{where}: parts {leaves}")
+    shift = state.prices.markets[external["instrument"]]["shift_ticks"]
+    _require(external["ticks"] == external["recorded_ticks"] + shift, "EXT-3", f"{where}: shift {shift}")
+
+
+def _check_impact(state: State, instrument: int) -> None:
+    """Without simulated flow no impact; with it bounded flow, and a timer that moves the quotes."""
+    impact, where = state.prices.impacts[instrument], f"instrument {instrument}: impact"
+    flow = [abs(int(impact[name])) for name in ("permanent_mlots", "decaying_mlots")]
+    timers = state.io.timers[1 : int(state.io.control[0]["timer_count"]) + 1]
+    due = np.count_nonzero((timers["kind"] == codes.IMPACT_TICK) & (timers["unit"] == instrument))
+    _require(due == impact["timer"], "IMP-1", f"{where} has {due} timers")
+    _require(bool(due) or not any((*flow, impact["flow_lots"], impact["ticks"])), "IMP-1", f"{where} without flow")
+    _require(max(flow) <= 10**6 * int(impact["volume_lots"]), "IMP-2", f"{where} flow {flow}")
 
 
 def externals(book: Book, instrument: int) -> list[Any]:

@@ -9,7 +9,7 @@ NEW, CANCEL, AMEND, CANCEL_ALL = 1, 2, 3, 4
 LEVEL_SET, TRADE_PRINT, BOOK_CLEAR, INDEX, MARK, FUNDING_RATE, FUNDING_SETTLE, SHIFT = range(16, 24)
 DEPOSIT, WITHDRAW, SET_LEVERAGE, SET_MARGIN_MODE, TRANSFER, OPEN_POSITION = range(32, 38)
 SET_FEES, HALT, RESUME = 48, 49, 50
-MARK_TICK, REFILL_TICK, LIQUIDATE = 64, 65, 66  # internal: only the timer heap makes these
+MARK_TICK, REFILL_TICK, LIQUIDATE, IMPACT_TICK = 64, 65, 66, 67  # internal: only the timer heap makes these
 
 # --- sides, time in force, contract kinds, margin modes ----------------------------------------------
 BID, ASK = 0, 1
@@ -89,7 +89,7 @@ BAD_CONSTITUENT = 51
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
 
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
-PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_LIQUIDATE = 1, 2, 3
+PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_LIQUIDATE = 1, 2, 3, 4
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
 DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
@@ -97,7 +97,8 @@ DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
 # --- policies ------------------------------------------------------------------------------------------------
 MARK_RECORDED, MARK_COMPUTED = 0, 1
 INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
-REFILL_NONE, REFILL_DECAY = 0, 1
+REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
+QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
 
 OUTCOMES_PER_ORDER = 3  # a fill: both sides and a liquidation fee
@@ -181,6 +182,7 @@ EVENT_NAME = _names(
     "MARK_TICK",
     "REFILL_TICK",
     "LIQUIDATE",
+    "IMPACT_TICK",
 )
 OUTCOME_NAME = _names(
     "RESULT",

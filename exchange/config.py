@@ -5,7 +5,6 @@ a branch in the code. Decimal fields are text in TOML, because 0.1 has no exact 
 """
 
 import tomllib
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,9 +13,9 @@ import numpy as np
 
 from exchange import codes, schema, units
 from exchange.errors import ConfigError
+from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
+from exchange.terms import MONEY_MAX, compile_tiers, compile_units, enough, most_value, number
 
-MONEY_MAX = 2**62  # every sum and product of money stays below this, so int64 never wraps
-LOTS_MAX = 2**31 - 1
 NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet both
 
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
@@ -80,6 +79,7 @@ class Instrument(_Struct):
     price_min: str | None = None
     mark_per_tick: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     fees: Fees | None = None
+    impact: Impact | None = None
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
     constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
 
@@ -103,13 +103,6 @@ class Mark(_Struct):
 
 class Funding(_Struct):
     interval_ns: Annotated[int, msgspec.Meta(ge=1_000_000, le=10**15)] = 8 * 3600 * 1_000_000_000
-
-
-class Depth(_Struct):
-    """What happens to recorded size that simulated takers ate."""
-
-    refill: Literal["none", "decay"] = "none"
-    half_life_ns: Annotated[int, msgspec.Meta(ge=8, le=10**17)] = 10_000_000_000
 
 
 class Liquidation(_Struct):
@@ -143,6 +136,8 @@ class Venue(_Struct):
     mark: Mark = Mark()
     funding: Funding = Funding()
     depth: Depth = Depth()
+    impact: Impact = Impact()
+    queue: Queue = Queue()
     liquidation: Liquidation = Liquidation()
     capacity: Capacity = Capacity()
 
@@ -153,6 +148,7 @@ class Compiled(msgspec.Struct, frozen=True):
     instruments: np.ndarray
     tiers: np.ndarray
     constituents: np.ndarray
+    impacts: np.ndarray
     policy: np.ndarray
 
 
@@ -197,23 +193,6 @@ def fees_of(venue: Venue, instrument: Instrument) -> Fees:
     return instrument.fees if instrument.fees is not None else venue.fees
 
 
-def _number(where: str, text: str, positive: bool = True) -> Decimal:
-    try:
-        number = units.decimal(text)
-    except ValueError as error:
-        raise ConfigError(where, str(error)) from None
-    if positive and number <= 0:
-        raise ConfigError(where, f"expected a positive number, got {text}")
-    return number
-
-
-def _count(where: str, text: str, step: Decimal) -> int:
-    try:
-        return units.whole(_number(where, text), step)
-    except ValueError as error:
-        raise ConfigError(where, str(error)) from None
-
-
 def validate(venue: Venue) -> None:
     """Prove that the configuration is whole and that no product of money can pass 2**62.
 
@@ -242,8 +221,8 @@ def compile_venue(venue: Venue) -> Compiled:
         if instrument.settle not in assets:
             raise ConfigError(f"{where}.settle", f"{instrument.settle!r} is not in venue.assets {assets}")
         asset = assets.index(instrument.settle)
-        quantum = _number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
-        _compile_units(record, instrument, quantum, where)
+        quantum = number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
+        compile_units(record, instrument, quantum, where)
         record["asset"] = asset
         fees = fees_of(venue, instrument)
         record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
@@ -253,7 +232,7 @@ def compile_venue(venue: Venue) -> Compiled:
             )
         record["liquidation_ppm"] = fees.liquidation_ppm
         record["tier_base"], record["tier_count"] = len(tiers), len(instrument.tiers)
-        tiers += _compile_tiers(instrument, quantum, where)
+        tiers += compile_tiers(instrument, quantum, where)
         record["constituent_base"], record["constituent_count"] = len(constituents), len(instrument.constituents)
         constituents += [(0, 0, constituent.weight_ppm) for constituent in instrument.constituents]
         if venue.index.rule != "composite" and not instrument.constituents:
@@ -273,107 +252,7 @@ def compile_venue(venue: Venue) -> Compiled:
     source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
     for k, row in enumerate(constituents):
         source_records[k] = row
-    return Compiled(records, tier_records, source_records, _compile_policy(venue))
-
-
-def _linear_units(instrument: Instrument, money: Decimal, quantum: Decimal, where: str) -> tuple[int, int]:
-    """Quanta of one lot moving one tick, and one sub-tick."""
-    unit_value = money / quantum
-    if unit_value != unit_value.to_integral_value():
-        raise ConfigError(
-            f"{where}.tick",
-            f"tick * lot * multiplier = {money.normalize():f} is not a whole number of "
-            f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do",
-        )
-    if int(unit_value) % instrument.mark_per_tick:
-        raise ConfigError(
-            f"{where}.mark_per_tick",
-            f"{instrument.mark_per_tick} does not divide the {int(unit_value)} "
-            f"quanta of one tick and lot; a quantum of {money.normalize() / instrument.mark_per_tick:f} would do",
-        )
-    return int(unit_value), int(unit_value) // instrument.mark_per_tick
-
-
-def _inverse_units(instrument: Instrument, money: Decimal, quantum: Decimal, where: str) -> tuple[int, int]:
-    """Quanta of one lot times its price in ticks, and in sub-ticks."""
-    unit_value = money / quantum
-    if unit_value != unit_value.to_integral_value():
-        raise ConfigError(
-            f"{where}.multiplier",
-            f"lot * multiplier / tick = {money.normalize():f} is not a whole number of "
-            f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do",
-        )
-    return int(unit_value), int(unit_value) * instrument.mark_per_tick
-
-
-def _compile_units(record: np.void, instrument: Instrument, quantum: Decimal, where: str) -> None:
-    tick, lot = _number(f"{where}.tick", instrument.tick), _number(f"{where}.lot", instrument.lot)
-    face = lot * _number(f"{where}.multiplier", instrument.multiplier)
-    if instrument.kind == "linear":
-        record["unit_value"], record["mark_unit"] = _linear_units(instrument, tick * face, quantum, where)
-    else:
-        record["unit_value"], record["mark_unit"] = _inverse_units(instrument, face / tick, quantum, where)
-    record["mark_per_tick"] = instrument.mark_per_tick
-    record["kind"] = {"linear": codes.LINEAR, "inverse": codes.INVERSE}[instrument.kind]
-    record["market_band_ppm"] = instrument.market_band_ppm
-    ticks_max = _count(f"{where}.price_max", instrument.price_max, tick)
-    if ticks_max > LOTS_MAX:
-        raise ConfigError(f"{where}.price_max", f"{ticks_max} ticks; a ladder holds at most {LOTS_MAX}")
-    if ticks_max * instrument.mark_per_tick >= 2**40:
-        raise ConfigError(f"{where}.mark_per_tick", "price_max in sub-ticks must stay below 2**40; lower mark_per_tick")
-    record["ticks_max"] = ticks_max
-    record["ticks_min"] = _count(f"{where}.price_min", instrument.price_min or instrument.tick, tick)
-    if record["ticks_min"] > ticks_max:
-        raise ConfigError(f"{where}.price_min", f"{instrument.price_min} is above price_max {instrument.price_max}")
-    for field in ("order_max", "position_max", "open_interest_max"):
-        lots = _count(f"{where}.{field}", getattr(instrument, field), lot)
-        if lots > LOTS_MAX:
-            raise ConfigError(f"{where}.{field}", f"{lots} lots; at most {LOTS_MAX} are allowed")
-        record[f"{field}_lots"] = lots
-
-
-def _compile_tiers(instrument: Instrument, quantum: Decimal, where: str) -> list[tuple[int, int, int, int]]:
-    rows: list[tuple[int, int, int, int]] = []
-    for k, tier in enumerate(instrument.tiers):
-        place = f"{where}.tiers[{k}]"
-        try:
-            floor = units.whole(_number(f"{place}.floor", tier.floor, positive=False), quantum)
-        except ValueError as error:
-            raise ConfigError(f"{place}.floor", str(error)) from None
-        if floor >= MONEY_MAX:
-            raise ConfigError(
-                f"{place}.floor",
-                f"{tier.floor} is {floor} quanta, beyond 2**62; a quantum of {_enough(quantum, floor):f} for "
-                f"{instrument.settle} would do",
-            )
-        if not rows:
-            if floor != 0:
-                raise ConfigError(f"{place}.floor", f"the first tier starts at 0, got {tier.floor}")
-            rows.append((0, 0, tier.maintenance_ppm, tier.leverage_max * 100))
-            continue
-        before = rows[-1]
-        if floor <= before[0]:
-            raise ConfigError(f"{place}.floor", f"{tier.floor} is not above the tier before it")
-        if tier.maintenance_ppm < before[2]:
-            raise ConfigError(f"{place}.maintenance_ppm", "maintenance rates must not fall from tier to tier")
-        if tier.leverage_max * 100 > before[3]:
-            raise ConfigError(f"{place}.leverage_max", "leverage must not rise from tier to tier")
-        jump = floor * (tier.maintenance_ppm - before[2])
-        if jump % 1_000_000:
-            raise ConfigError(
-                f"{place}.floor",
-                f"{tier.floor} makes the tier's cumulative amount a fraction of a quantum; "
-                "margin would jump at its edge",
-            )
-        rows.append((floor, before[1] + jump // 1_000_000, tier.maintenance_ppm, tier.leverage_max * 100))
-    if any(row[2] >= 1_000_000 for row in rows):
-        raise ConfigError(f"{where}.tiers", "a maintenance rate must stay below 1000000 ppm")
-    return rows
-
-
-def _enough(quantum: Decimal, bound: int) -> Decimal:
-    """A power-of-ten multiple of a quantum in which `bound` quanta stay below 2**62."""
-    return (quantum * Decimal(10) ** len(str(bound // MONEY_MAX))).normalize()
+    return Compiled(records, tier_records, source_records, compile_impacts(venue), _compile_policy(venue))
 
 
 def _check_bounds(venue: Venue, records: np.ndarray) -> None:
@@ -383,8 +262,8 @@ def _check_bounds(venue: Venue, records: np.ndarray) -> None:
         held = max(int(record["position_max_lots"]), int(record["order_max_lots"]))
         whole_book = int(record["open_interest_max_lots"])
         bounds = [
-            ("position_max", f"value at {price}", _most_value(record, held) * NOTIONAL_SLACK * len(records)),
-            ("open_interest_max", f"value at {price}", _most_value(record, whole_book) * 2),
+            ("position_max", f"value at {price}", most_value(record, held) * NOTIONAL_SLACK * len(records)),
+            ("open_interest_max", f"value at {price}", most_value(record, whole_book) * 2),
         ]
         if record["kind"] == codes.INVERSE:
             numerator = max(held, whole_book) * int(record["mark_unit"])
@@ -392,19 +271,12 @@ def _check_bounds(venue: Venue, records: np.ndarray) -> None:
         for field, what, bound in bounds:
             if bound >= MONEY_MAX:
                 asset = venue.assets[int(record["asset"])]
-                quantum = _enough(units.decimal(asset.quantum), bound)
+                quantum = enough(units.decimal(asset.quantum), bound)
                 raise ConfigError(
                     f"$.venue.instruments[{k}].{field}",
                     f"{what} reaches {bound} quanta, beyond 2**62; a quantum of {quantum:f} for {asset.name} "
                     "would do, or a lower limit",
                 )
-
-
-def _most_value(record: np.void, lots: int) -> int:
-    """The largest notional of `lots`: a linear contract's at the highest price, an inverse one's at the lowest."""
-    if record["kind"] == codes.LINEAR:
-        return int(record["ticks_max"]) * int(record["unit_value"]) * lots
-    return int(record["unit_value"]) * lots // int(record["ticks_min"])
 
 
 def _compile_policy(venue: Venue) -> np.ndarray:
@@ -417,8 +289,7 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row["index_outlier_ppm"], row["index_stale_ns"] = venue.index.outlier_ppm, venue.index.stale_ns
     row["index_feedback_ppm"] = venue.index.feedback_ppm
     row["funding_interval_ns"] = venue.funding.interval_ns
-    row["refill"] = {"none": codes.REFILL_NONE, "decay": codes.REFILL_DECAY}[venue.depth.refill]
-    row["refill_period_ns"] = venue.depth.half_life_ns // codes.REFILL_STEPS_PER_HALF_LIFE
+    compile_depth(row, venue.depth, venue.queue)
     row["mode"] = {"overlay": codes.MODE_OVERLAY, "shadow": codes.MODE_SHADOW}[venue.liquidation.mode]
     row["detection_delay_ns"] = venue.liquidation.detection_delay_ns
     row["order_delay_ns"] = venue.liquidation.order_delay_ns

@@ -14,6 +14,7 @@ EXTERNAL_FIELDS = ("recorded_lots", "lots", "displaced_lots", "printed_lots", "e
 PRICE_FIELDS = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_sub", "last_ticks")
 FUNDING_FIELDS = ("funding_rate_ppb", "next_funding_ns", "shift_ticks", "index_shift_sub", "depth_ppm")
 MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "halted")
+IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
 
@@ -27,7 +28,11 @@ def dump(state: State) -> dict[str, Any]:
         "books": _books(book),
         "externals": _externals(book),
         "markets": {
-            k: (*_values(market, market_fields), int(book.books[k]["crossed_levels"]))
+            k: (
+                *_values(market, market_fields),
+                int(book.books[k]["crossed_levels"]),
+                *_values(state.prices.impacts[k], IMPACT_FIELDS),
+            )
             for k, market in enumerate(state.prices.markets)
         },
         "timers": sorted(_values(timer, TIMER_FIELDS) for timer in timers),

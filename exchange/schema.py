@@ -55,7 +55,7 @@ ORDER = _record(  # one cache line
     ("leaves_lots", "i4"),
     ("next", "i4"),  # in the level's queue, oldest first
     ("prev", "i4"),
-    ("account_next", "i4"),  # in the account's list of live orders, oldest first
+    ("account_next", "i4"),  # in the account's list of live orders, oldest first; EXTERNAL's: of one level
     ("account_prev", "i4"),
     ("liquidation_id", "i4"),
     ("instrument", "i2"),
@@ -78,7 +78,7 @@ EXTERNAL_LEVEL = _record(
     ("printed_lots", "i4"),  # recorded prints that reached it since its last update
     ("recorded_ticks", "i4"),  # as recorded
     ("ticks", "i4"),  # after the shift
-    ("order", "i4"),
+    ("order", "i4"),  # the first of the level's orders
     ("next", "i4"),  # all external levels of one instrument, oldest first; also the free list
     ("prev", "i4"),
     ("instrument", "i2"),
@@ -211,6 +211,21 @@ MARKET = _record(
     ("refill_timer", "i2"),
 )
 
+IMPACT = _record(  # one an instrument: its terms from the config, then its state
+    ("volume_lots", "i8"),  # what the coefficients are stated for; 0 = no impact
+    ("permanent_ppm", "i8"),
+    ("decaying_ppm", "i8"),
+    ("keep_ppb", "i8"),  # of the decaying flow, per period
+    ("period_ns", "i8"),
+    ("square_root", "i4"),
+    ("forced_only", "i4"),
+    ("flow_lots", "i8"),  # executed by simulated takers since the last tick, bought minus sold
+    ("permanent_mlots", "i8"),  # all that was executed before it, in thousandths of a lot
+    ("decaying_mlots", "i8"),  # the same, decayed
+    ("ticks", "i8"),  # impact's part of the market's shift
+    ("timer", "i8"),
+)
+
 CONSTITUENT = _record(("price_sub", "i8"), ("ts_ns", "i8"), ("weight_ppm", "i8"))
 
 POLICY = _record(  # one record: what the profile decides
@@ -224,6 +239,8 @@ POLICY = _record(  # one record: what the profile decides
     ("funding_interval_ns", "i8"),
     ("refill", "i8"),
     ("refill_period_ns", "i8"),
+    ("queue", "i8"),
+    ("queue_exponent", "i8"),
     ("mode", "i8"),
     ("detection_delay_ns", "i8"),
     ("order_delay_ns", "i8"),
@@ -240,7 +257,7 @@ TIMER = _record(
     ("priority", "i4"),
     ("account", "i4"),
     ("order", "i4"),  # order among the units of one account
-    ("unit", "i4"),  # +wallet (cross) or -position (isolated); instrument for MARK_TICK, REFILL_TICK
+    ("unit", "i4"),  # +wallet (cross) or -position (isolated); instrument for the ticks
     ("kind", "i4"),
 )
 

@@ -48,6 +48,7 @@ class Prices(NamedTuple):
     markets: np.ndarray  # MARKET[instrument]
     tiers: np.ndarray  # TIER[...]
     constituents: np.ndarray  # CONSTITUENT[...]
+    impacts: np.ndarray  # IMPACT[instrument]
     basis: np.ndarray  # int64[instrument * samples + k], ring of mid - index
     policy: np.ndarray  # POLICY[1]
 
@@ -151,6 +152,7 @@ def allocate(venue: config.Venue) -> State:
         zeros(count, schema.MARKET),
         compiled.tiers,
         compiled.constituents.copy(),
+        compiled.impacts.copy(),
         zeros(count * venue.mark.samples, np.int64),
         compiled.policy,
     )
@@ -159,7 +161,7 @@ def allocate(venue: config.Venue) -> State:
     io = IO(
         pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),
-        pool(units + 2 * count + 2, schema.TIMER),
+        pool(units + 3 * count + 2, schema.TIMER),
         pool(units + 1, np.int32),
         pool(wallets + 1, schema.RANK),
         zeros(max(64, 2 * count), np.int64),

@@ -37,7 +37,21 @@ Profiles = Annotated[
     ),
 ]
 BINANCE_UM = ("binance_um",)
-
+IndexFiles = Annotated[
+    tuple[Path, ...], Parameter(negative="", help="Captures of a market whose book makes an index not recorded.")
+]
+Refills = Annotated[
+    tuple[Literal["none", "decay", "persistent"], ...],
+    Parameter(negative="", help="Refill models of eaten depth to run; all three by default."),
+]
+ImpactText = Annotated[
+    str | None,
+    Parameter(help="Price impact of simulated takers: linear or square_root, then :FIELD=VALUE,…; or none."),
+]
+QueueModel = Annotated[
+    Literal["whole_level", "risk_averse", "proportional", "power"] | None,
+    Parameter(help="Queue model of simulated resting orders."),
+]
 Sensitivity = Annotated[
     bool, Parameter(name="--sensitivity", help="Also run with the size truncation halved and doubled.")
 ]
@@ -97,18 +111,16 @@ def replay(
     *,
     out: Out = None,
     profile: Profiles = BINANCE_UM,
-    index: Annotated[
-        tuple[Path, ...], Parameter(negative="", help="Captures of a market whose book makes an index not recorded.")
-    ] = (),
+    index: IndexFiles = (),
     accounts: Annotated[int, Parameter(help="Accounts to seed; 0 replays the feed alone.")] = 100_000,
     seed: Annotated[int, Parameter(help="Seed of every random draw.")] = 1,
     shock: Annotated[
         tuple[str, ...], Parameter(negative="", help="KIND:FIELD=VALUE,…; kinds sell, buy, move, index.")
     ] = (),
-    refill: Annotated[
-        tuple[Literal["none", "decay"], ...], Parameter(negative="", help="Refill models to run; both by default.")
-    ] = (),
+    refill: Refills = (),
     half_life: Annotated[str | None, Parameter(help="Half-life of eaten depth for decay: 10s, 500ms.")] = None,
+    impact: ImpactText = None,
+    queue: QueueModel = None,
     index_feedback_ppm: Annotated[int | None, Parameter(help="This venue's share of the index.")] = None,
     extrapolate_ppm: Annotated[int, Parameter(help="Extend recorded depth to this distance from the touch.")] = 0,
     interval_ms: Annotated[int, Parameter(help="Spacing of the recorded series.")] = 1_000,
@@ -124,7 +136,7 @@ def replay(
 
     Captures of different markets are merged on their common clock.
     """
-    from replay.scenario import build_scenario, parse_duration
+    from replay.scenario import REFILLS, build_scenario, parse_duration, parse_impact
     from replay.shock import parse_shock
 
     table: dict[str, Any] = {
@@ -135,13 +147,17 @@ def replay(
             "extrapolate_ppm": extrapolate_ppm,
         },
         "shocks": [parse_shock(text) for text in shock],
-        "run": {"seed": seed, "interval_ms": interval_ms, "refills": list(refill) or ["none", "decay"]},
+        "run": {"seed": seed, "interval_ms": interval_ms, "refills": list(refill) or list(REFILLS)},
         "venue": {},
     }
     if accounts:
         table["population"] = {"accounts": accounts}
     if half_life is not None:
         table["venue"]["depth"] = {"half_life_ns": parse_duration("--half-life", half_life)}
+    if impact is not None:
+        table["venue"]["impact"] = parse_impact(impact)
+    if queue is not None:
+        table["venue"]["queue"] = {"model": queue}
     if index_feedback_ppm is not None:
         table["venue"]["index"] = {"feedback_ppm": index_feedback_ppm}
     given = _population_settings(history, history_rebase, accounts_from, sensitivity)

@@ -12,6 +12,7 @@ import numpy as np
 
 from exchange import codes, units
 from exchange.config import Venue
+from exchange.liquidity import Impact
 from replay import __version__
 from replay.entries import moment
 from replay.figures import Figures
@@ -149,6 +150,7 @@ def _print_tables(document: dict[str, Any], venue: Venue, shocks: list[str], con
     )
     for line in document["index"]:
         console.print(line)
+    console.print(liquidity_label(venue))
     for label in shocks or ["no shock"]:
         console.print(f"shock: {label}")
     figures = [msgspec.convert(row, Figures) for row in document["figures"]]
@@ -162,6 +164,29 @@ def _print_tables(document: dict[str, Any], venue: Venue, shocks: list[str], con
             console.print(_amplification_table(amplified, formats))
     if document["sensitivity"]:
         console.print(_sensitivity_table(document["sensitivity"]))
+
+
+def liquidity_label(venue: Venue) -> str:
+    """The policies that answer simulated flow: refill half-life, queue model, price impact."""
+    depth, queue = venue.depth, venue.queue
+    exponent = f" of exponent {queue.exponent}" if queue.model == "power" else ""
+    words = f"half-life of eaten depth (decay) {depth.half_life_ns / 1e9:g} s · queue model {queue.model}{exponent}"
+    own = [(i.symbol, i.impact) for i in venue.instruments]
+    labels = [f" of {symbol}: {_impact_label(impact)}" for symbol, impact in own if impact is not None]
+    if len(labels) < len(own):
+        labels.insert(0, f": {_impact_label(venue.impact)}")
+    return " · ".join([words, *(f"price impact{label}" for label in labels)])
+
+
+def _impact_label(impact: Impact) -> str:
+    if impact.model == "none":
+        return "none"
+    power = "square root of flow" if impact.shape == "square_root" else "linear"
+    return (
+        f"shift, {impact.decaying_ppm / 10_000:g} % per {impact.volume} units ({power}) with half-life "
+        f"{impact.half_life_ns / 1e9:g} s, {impact.permanent_ppm / 10_000:g} % (linear) permanent, by {impact.flow} "
+        f"simulated takers, every {impact.period_ns / 1e9:g} s, in overlay alone"
+    )
 
 
 def _population_table(summary: dict[str, Any], formats: Formats) -> Any:
@@ -246,7 +271,7 @@ def _figures_table(symbol: str, figures: list[Figures], formats: Formats) -> Any
         ("events refused", lambda f: "\n".join(f"{name} {count:,}" for name, count in f.rejected.items()) or "0"),
         ("outcome digest", lambda f: f.digest[:12]),
     ]
-    header = ["figure", *(f"{f.refill} {f.mode}" for f in figures)]
+    header = ["figure", *(f"{f.refill}\n{f.mode}" for f in figures)]
     return _table(
         f"what happened to {symbol} (refill model and mode)",
         header,

@@ -14,7 +14,8 @@ from replay.synthetic.market import Synthetic
 from replay.synthetic.quantiles import splice
 
 Mode = Literal["overlay", "shadow"]
-Refill = Literal["none", "decay"]
+Refill = Literal["none", "decay", "persistent"]
+REFILLS: tuple[Refill, ...] = ("none", "decay", "persistent")
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,7 +43,7 @@ class Run(_Struct):
     interval_ms: Annotated[int, msgspec.Meta(ge=1, le=86_400_000)] = 1_000
     seed_after_ms: Annotated[int, msgspec.Meta(ge=0, le=10**11)] = 30_000  # earliest seeding, from the tape's start
     modes: tuple[Mode, ...] = ("overlay", "shadow")
-    refills: tuple[Refill, ...] = ("none", "decay")
+    refills: tuple[Refill, ...] = REFILLS
     sensitivity: bool = True  # the first refill model again, with the population's size truncation halved and doubled
     audit: bool = False  # full audit at every interval, and a digest of the final state
     allow_recorded_forced: bool = False  # replay in overlay although the recording is a cascade itself
@@ -179,6 +180,26 @@ def parse_duration(where: str, text: str) -> int:
     if unit is None or not digits.isdecimal():
         raise ConfigError(where, f"{text!r}; expected a whole number with ms, s, min or h, as in 10s")
     return int(digits) * unit
+
+
+def parse_impact(text: str) -> dict[str, Any]:
+    """Read `SHAPE:field=value,…`, for example `square_root:volume=350000,decaying_ppm=30000,half_life=10min`, or none.
+
+    The result is a `[venue.impact]` table; the venue's builder checks it.
+    """
+    shape, _, rest = text.partition(":")
+    if shape == "none" and not rest:
+        return {"model": "none"}
+    table: dict[str, Any] = {"model": "shift", "shape": shape}
+    for part in filter(None, rest.split(",")):
+        field, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError("--impact", f"{part!r} in {text!r}; expected field=value, as in volume=350000")
+        if field in ("half_life", "period"):
+            table[f"{field}_ns"] = parse_duration(f"--impact {field}", value)
+        else:
+            table[field] = parse_value(value) if field.endswith("_ppm") else value
+    return table
 
 
 def load_profiles(names: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def make_venue(seed: int) -> config.Venue:
     instruments = [{"symbol": f"P{k}", "settle": pick(*assets), "tick": "1", "lot": "1", "price_max": str(TICKS_MAX),
                     "price_min": pick("1", "1", "250"), **pick({}, INVERSE),
                     "order_max": pick("100", "200"), "position_max": pick("60", "150", "400"),
-                    "open_interest_max": pick("500", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
+                    "open_interest_max": pick("250", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
     return config.build_venue({
@@ -51,7 +51,12 @@ def make_venue(seed: int) -> config.Venue:
         "mark": {"source": pick("recorded", "computed"), "period_ns": pick(0, 200 * MS, SECOND),
                  "samples": pick(1, 5, 30)},
         "funding": {"interval_ns": pick(10 * SECOND, 3_600 * SECOND)},
-        "depth": {"refill": pick("none", "decay"), "half_life_ns": pick(800 * MS, 8 * SECOND)},
+        "depth": {"refill": pick("none", "decay", "persistent"), "half_life_ns": pick(800 * MS, 8 * SECOND)},
+        "impact": {"model": pick("none", "shift", "shift"), "shape": pick("linear", "square_root"),
+                   "flow": pick("all", "all", "forced"), "volume": pick("1", "100", "100", "2000"),
+                   "permanent_ppm": pick(0, 500, 3_000), "decaying_ppm": pick(10_000, 30_000, 30_000, 1_000_000),
+                   "half_life_ns": pick(SECOND, 20 * SECOND), "period_ns": pick(50 * MS, SECOND)},
+        "queue": {"model": pick("whole_level", "risk_averse", "proportional", "power"), "exponent": pick(2, 3, 6)},
         "liquidation": {"mode": pick("overlay", "overlay", "shadow"),
                         "detection_delay_ns": pick(0, 0, 30 * MS, 400 * MS),
                         "order_delay_ns": pick(0, 20 * MS, 300 * MS)},
@@ -62,14 +67,10 @@ def make_venue(seed: int) -> config.Venue:
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
     """`n` events, seq 1..n, times sorted but for the rare row that is out of order on purpose."""
-    stream = _Stream(venue, seed)
-    stream.begin()
-    while len(stream.rows) < n:
-        stream.step()
-    return np.array(stream.rows[:n], schema.EVENT)
+    return Stream(venue, seed).take(n)
 
 
-class _Stream:
+class Stream:
     """Draws one command after another; keeps what it needs to make the next one meet the ones before."""
 
     def __init__(self, venue: config.Venue, seed: int):
@@ -86,13 +87,20 @@ class _Stream:
         self.resting: deque[int] = deque(maxlen=24)
         self.order_count = 0
         weights: dict[Callable[[], None], float] = {
-            self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7, self.print_trade: 6,
-            self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3, self.deposit: 3, self.withdraw: 2,
-            self.leverage: 2, self.mode: 2, self.transfer: 3, self.seed_position: 5, self.fees: 0.3,
-            self.halt: 0.5, self.malformed: 6}
+            self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
+            self.crowd: 3, self.print_trade: 6, self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3,
+            self.deposit: 3, self.withdraw: 2, self.leverage: 2, self.mode: 2, self.transfer: 3, self.seed_position: 5,
+            self.fees: 0.3, self.halt: 0.5, self.malformed: 6}
         self.makers = list(weights)
         swarm = np.array(list(weights.values())) * self.rng.choice([0.4, 1.0, 1.0, 2.5], len(weights))
         self.chances = swarm / swarm.sum()
+
+    def take(self, n: int) -> np.ndarray:
+        """The first `n` events."""
+        self.begin()
+        while len(self.rows) < n:
+            self.step()
+        return np.array(self.rows[:n], schema.EVENT)
 
     def pick(self, *choices: Any) -> Any:
         return choices[int(self.rng.integers(len(choices)))]
@@ -208,6 +216,26 @@ class _Stream:
             flags |= codes.EXTRAPOLATED if self.chance(0.1) else 0
             self.put(codes.LEVEL_SET, instrument=k, side=side, price=ticks, qty=lots, flags=flags)
 
+    def crowd(self) -> None:
+        """Orders, updates and prints in turn at the price of one recorded level."""
+        k = self.instrument()
+        side, ticks = self.pick(*sorted(self.levels[k] or {(0, round(self.fair[k]))}))
+        for _ in range(self.whole(4, 12)):
+            what = self.whole(0, 5)
+            if what < 2:
+                account, order_id = self.user(), self.order_id()
+                self.owner.setdefault(order_id, account)
+                self.resting.append(order_id)
+                self.put(codes.NEW, account=account, instrument=k, order_id=order_id, side=side, price=ticks,
+                         qty=self.whole(1, 5), flags=codes.POST_ONLY)
+            elif what < 5:
+                self.levels[k].add((side, ticks))
+                self.put(codes.LEVEL_SET, instrument=k, side=side, price=ticks, qty=self.whole(1, 60), flags=codes.LAST)
+            else:
+                self.put(codes.TRADE_PRINT, instrument=k, side=1 - side, price=ticks, qty=self.whole(1, 15))
+            if self.chance(0.2):
+                self.cancel()
+
     def print_trade(self) -> None:
         k = self.instrument()
         self.put(codes.TRADE_PRINT, instrument=k, side=self.whole(0, 1), price=self.ticks_near(k, 4),
@@ -305,7 +333,7 @@ class _Stream:
             ("instrument", self.pick(-2, 99)), ("account", self.pick(0, 1, 4, 7, 5_000)), ("side", self.pick(2, -1)),
             ("time_in_force", self.pick(3, -1)), ("flags", self.pick(codes.SHADOW, 7, -1)),
             ("qty", self.pick(0, -1, 7, 2**31 + 5, 2**53)), ("price", self.pick(-5, 0, 2**30 + 5)),
-            ("order_id", self.pick(0, -1, 10**9)), ("kind", self.pick(0, 5, 24, 64, 65, 66, 99)),
+            ("order_id", self.pick(0, -1, 10**9)), ("kind", self.pick(0, 5, 24, 64, 65, 66, 67, 99)),
             ("ts_ns", self.clock - self.whole(1, SECOND)))
         if first == len(self.rows):
             return

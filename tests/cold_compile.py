@@ -1,6 +1,6 @@
-"""One cold compile of every kernel, with bounds checks, in a process and a cache folder of its own, shared by tests.
+"""One cold compile of every kernel in a process and a cache folder of its own, and a second process that loads it.
 
-Run as a script it prints JSON: digests and counters of a few seeds, and what the compiler made of the kernels.
+Run as a script it prints JSON: fingerprints of scenarios, and what the compiler made of the kernels.
 """
 
 import functools
@@ -13,38 +13,33 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.campaign_events import make_events, make_venue
-from tests.differential import run_core
-
 ROOT = Path(__file__).parents[1]
-SEEDS = (3, 11)
-EVENTS = 2_000
-
-
-def digests(seeds: tuple[int, ...] = SEEDS, events: int = EVENTS, batch: int | None = None) -> dict[str, str]:
-    """Outcome digest of each seed."""
-    found = {}
-    for seed in seeds:
-        venue = make_venue(seed)
-        found[str(seed)] = run_core(venue, make_events(venue, seed, events), batch)[2]
-    return found
 
 
 def run_python(arguments: list[str], **environment: str) -> Any:
     """JSON that a fresh process of this project prints."""
-    finished = subprocess.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment}, timeout=900,
+    finished = subprocess.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment}, timeout=1_800,
                               capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr[-3_000:]
     return json.loads(finished.stdout)
 
 
 @functools.cache
-def boundschecked() -> dict[str, Any]:
-    """What one cold compile with bounds checks shows: digests, names of counting calls, floats, rights of the cache."""
+def cold(count: int) -> dict[str, Any]:
+    """What a compile into an empty cache shows: fingerprints of the first `count` scenarios with the cache cold and
+    then warm, cache files that the warm process wrote, names of counting calls, floats, rights of the cache.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        cache = str(Path(folder) / "kernels")
-        return run_python(["-m", "tests.cold_compile"], NUMBA_BOUNDSCHECK="1", NUMBA_DISABLE_JIT="0",
-                          DELEVERAGE_CACHE_DIR=cache)
+        cache, flags = Path(folder) / "kernels", {"NUMBA_DISABLE_JIT": "0"}
+        report = run_python(["-m", "tests.cold_compile", str(count)], DELEVERAGE_CACHE_DIR=str(cache), **flags)
+        files = written(cache)
+        warm = run_python(["-m", "tests.determinism.baseline", str(count)], DELEVERAGE_CACHE_DIR=str(cache), **flags)
+        return {**report, "warm": warm, "written_when_warm": sorted(set(written(cache)) ^ set(files))}
+
+
+def written(folder: Path) -> list[tuple[str, int]]:
+    """Name and time of every file in a folder."""
+    return [(str(path), path.stat().st_mtime_ns) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def dispatchers() -> dict[str, Any]:
@@ -54,10 +49,12 @@ def dispatchers() -> dict[str, Any]:
             if hasattr(value, "overloads") and value.py_func.__module__ == name}
 
 
-def _report() -> dict[str, Any]:
+def _report(count: int) -> dict[str, Any]:
     from exchange.core.loop import run
+    from tests.determinism.columns import baseline
+    from tests.determinism.scenarios import scenarios
 
-    report: dict[str, Any] = {"digests": digests(), "counting": [], "floats": [], "typed": 0}
+    report: dict[str, Any] = {"cold": baseline(scenarios(count)), "counting": [], "floats": [], "typed": 0}
     for name, dispatcher in sorted(dispatchers().items()):
         for compiled in dispatcher.overloads.values():
             report["typed"] += 1
@@ -75,4 +72,4 @@ def _report() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_report()))
+    print(json.dumps(_report(int(sys.argv[1]))))

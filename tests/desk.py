@@ -19,6 +19,7 @@ TIERS = [{"floor": "0", "maintenance_ppm": 10_000, "leverage_max": 100},
 INSTRUMENT = {"symbol": "P", "settle": "USD", "tick": "1", "lot": "1", "price_max": "4000", "order_max": "1000",
               "position_max": "1000", "open_interest_max": "100000", "mark_per_tick": 10, "tiers": TIERS}
 INVERSE = {"kind": "inverse", "multiplier": "1000000"}  # a lot at 1,000 ticks is worth what a linear one is
+COUNTERS = ("event_seq", "outcome_seq", "next_event", "guard_checks", "rejected")
 CAPACITY = {"accounts": 64, "positions": 256, "orders": 256, "external_levels": 256, "outcomes": 8_192}
 
 
@@ -34,6 +35,16 @@ def venue_table(count: int = 1, instrument: dict[str, Any] | None = None, **sect
 def event_rows(*rows: dict[str, int]) -> np.ndarray:
     """Event records of named fields; what is not named is 0."""
     return np.array([tuple(row.get(name, 0) for name in schema.EVENT.names) for row in rows], schema.EVENT)
+
+
+def every_byte(state: Any) -> dict[str, bytes]:
+    """The whole state as bytes but for the counters and the outbox: free lists, links and guards included."""
+    control = state.io.control.copy()
+    for name in COUNTERS:
+        control[name] = 0
+    groups = (state.book, state.ledger, state.guards, state.prices)
+    parts = {name: array.tobytes() for group in groups for name, array in group._asdict().items()}
+    return {**parts, "control": control.tobytes(), "timers": state.io.timers.tobytes()}
 
 
 class Desk:

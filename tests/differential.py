@@ -7,6 +7,7 @@ from exchange.dump import dump
 from exchange.reference.venue import ReferenceVenue
 from exchange.venue import Exchange
 from tests.campaign_events import make_events, make_venue
+from tests.determinism import is_repeated, repeat_differences
 
 FIELDS = schema.OUTCOME.names
 
@@ -71,16 +72,27 @@ def state_differences(core, reference):
     return found
 
 
-def compare(seed, count):
-    """Run one seed through both; returns the outcome counts, or raises AssertionError with the first difference."""
+def world(seed, count):
+    """Venue and events of one seed."""
     venue = make_venue(seed)
-    events = make_events(venue, seed, count)
+    return venue, make_events(venue, seed, count)
+
+
+def compare(seed, count):
+    """Run one seed through both, one in twenty also twice through the kernels.
+
+    Returns the outcome counts and the digest, or raises AssertionError with the first difference.
+    """
+    venue, events = world(seed, count)
     core, core_state, digest = run_core(venue, events)
     reference, reference_state = run_reference(venue, events)
     difference = first_difference(core, reference, events)
     assert not difference, f"seed {seed}: {difference}"
     differences = state_differences(core_state, reference_state)
     assert not differences, f"seed {seed}: states differ\n" + "\n".join(differences[:12])
+    if is_repeated(seed):
+        parts = repeat_differences(lambda: world(seed, count))
+        assert not parts, f"seed {seed}: run twice it differs in {', '.join(parts)}"
     return Counter((row[FIELDS.index("kind")], row[FIELDS.index("code")]) for row in core), digest
 
 

@@ -17,7 +17,8 @@ A, B, C, D, E = range(FIRST, FIRST + 5)
 @pytest.fixture(scope="module")
 def busy():
     """A desk with levels of several orders, external size partly displaced, cross, isolated and liquidated units."""
-    desk = Desk(count=2, depth={"refill": "decay"}, liquidation={"detection_delay_ns": NEVER_NS})
+    desk = Desk(count=2, depth={"refill": "decay"}, liquidation={"detection_delay_ns": NEVER_NS},
+                queue={"model": "power"}, impact={"model": "shift", "volume": "1000", "decaying_ppm": 10_000})
     desk.fund(A, B, codes.INSURANCE, money=100_000_000)
     desk.fund(C, money=1_200_000)
     desk.fund(D, money=60_000)
@@ -32,6 +33,8 @@ def busy():
         assert desk.new(account, 10 + k, codes.BID, 990, 5) == codes.RESTING
         assert desk.new(account, 20 + k, codes.ASK, 1_010, 5) == codes.RESTING
     assert desk.new(B, 30, codes.BID, 1_005, 15) == codes.FILLED  # 15 lots of the recorded ask are displaced
+    assert desk.new(A, 13, codes.BID, 995, 5) == codes.RESTING
+    desk.level(codes.BID, 995, 60)  # the 20 lots that came stand behind the order
     assert desk.seed(A, B, 1_000, 50) == codes.OK
     assert desk.code(codes.SET_MARGIN_MODE, account=C, instrument=0, qty=codes.ISOLATED) == codes.OK
     assert desk.code(codes.SET_LEVERAGE, account=C, instrument=0, qty=1_000) == codes.OK
@@ -57,6 +60,7 @@ class Broken:
         self.state = self.exchange.state
         self.book, self.ledger, self.control = self.state.book, self.state.ledger, self.state.io.control[0]
         self.markets, self.guards = self.state.prices.markets, self.state.guards.guards
+        self.impacts = self.state.prices.impacts
         self.desk = desk
 
     def wallet(self, account):
@@ -79,6 +83,12 @@ class Broken:
         ids, place = self.book.ids, int(np.flatnonzero(self.book.ids == self.slot(order_id))[0])
         ids[place] = 0
         ids[place - steps] = slot
+
+    def swap_parts(self, side):
+        """Let a level of two parts name the younger one first."""
+        level, orders = self.external(side), self.book.orders
+        first, second = int(level["order"]), int(orders[int(level["order"])]["account_next"])
+        level["order"], orders[second]["account_next"], orders[first]["account_next"] = second, first, 0
 
     def slot(self, order_id):
         return int(np.flatnonzero(self.book.orders["order_id"] == order_id)[0])
@@ -134,6 +144,14 @@ BREAKS = {
     "displaced above lots": ("EXT-1", lambda x: put(x.external(codes.ASK), "displaced_lots", 41)),
     "displaced negative": ("EXT-1", lambda x: put(x.external(codes.BID), "displaced_lots", -1)),
     "external lots": ("EXT-1", lambda x: add(x.external(codes.BID), "lots", 1)),
+    "size behind an order without a queue model": (
+        "EXT-2", lambda x: put(x.state.prices.policy[0], "queue", codes.QUEUE_WHOLE_LEVEL)),
+    "parts out of order": ("EXT-2", lambda x: x.swap_parts(codes.BID)),
+    "price of a recorded level": ("EXT-3", lambda x: add(x.external(codes.BID), "recorded_ticks", 1)),
+    "shift": ("EXT-3", lambda x: add(x.markets[0], "shift_ticks", 1)),
+    "impact timer": ("IMP-1", lambda x: put(x.impacts[0], "timer", 0)),
+    "impact without flow": ("IMP-1", lambda x: put(x.impacts[1], "ticks", 1)),
+    "impact flow": ("IMP-2", lambda x: put(x.impacts[0], "decaying_mlots", -10**9 - 1)),
     "running bid value": ("LIQ-1", lambda x: add(x.position(A), "bid_value", 1)),
     "running bid lots": ("LIQ-1", lambda x: add(x.position(A), "bid_lots", 1)),
     "running ask value": ("LIQ-1", lambda x: add(x.position(A), "ask_value", -1)),

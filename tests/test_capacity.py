@@ -8,22 +8,9 @@ from exchange.core.loop import run as run_kernel
 from exchange.dump import dump
 from exchange.venue import FOREVER_NS, Exchange
 from tests.campaign_events import make_events, make_venue
-from tests.desk import FIRST, Desk, event_rows, venue_table
+from tests.desk import FIRST, Desk, event_rows, every_byte, venue_table
 
 A, B, C = FIRST, FIRST + 1, FIRST + 2
-
-
-COUNTERS = ("event_seq", "outcome_seq", "next_event", "guard_checks", "rejected")
-
-
-def every_byte(state):
-    """The whole state as bytes but for the counters and the outbox: free lists, links and guards included."""
-    control = state.io.control.copy()
-    for name in COUNTERS:
-        control[name] = 0
-    groups = (state.book, state.ledger, state.guards, state.prices)
-    parts = {name: array.tobytes() for group in groups for name, array in group._asdict().items()}
-    return {**parts, "control": control.tobytes(), "timers": state.io.timers.tobytes()}
 
 
 def refuses(desk, code, kind, **fields):

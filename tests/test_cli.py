@@ -77,6 +77,11 @@ def test_the_version_is_the_package_version():
         (["demo", "--set", "venue.fees.taker_ppm=many"], 2, "$.venue.fees.taker_ppm"),
         (["replay", "x.dat", "--shock", "move"], 2, "$.shocks[0].ppm"),
         (["replay", "x.dat", "--half-life", "soon"], 2, "--half-life"),
+        (["replay", "x.dat", "--impact", "linear:volume"], 2, "--impact"),
+        (["replay", "x.dat", "--impact", "linear:half_life=soon"], 2, "--impact half_life"),
+        (["replay", "x.dat", "--impact", "cubic:volume=1000"], 2, "$.venue.impact.shape"),
+        (["replay", "x.dat", "--impact", "linear:decaying_ppm=1000"], 2, "$.venue.impact.volume"),
+        (["replay", "x.dat", "--queue", "cutting"], 2, "--queue"),
         (["replay", "x.dat", "--profile", "none_such"], 2, "$.profile"),
         (["replay", "x.dat"], 3, "x.dat"),
         (["validate", "x.dat"], 3, "x.dat"),
@@ -149,7 +154,7 @@ def test_json_is_one_document_and_the_same_run(recorded, capsys):
     assert main(["demo", "--json", *SMALL]) == 0
     document = json.loads(capsys.readouterr().out)
     assert f"run {document['run_id']}" == done.stdout.splitlines()[0]
-    assert [row["refill"] for row in document["amplification"]] == ["none", "decay"]
+    assert [row["refill"] for row in document["amplification"]] == ["none", "decay", "persistent"]
     assert document["figures"] == json.loads((folder / "run.json").read_text())["results"]["figures"], (
         "another process, equal figures"
     )
@@ -195,6 +200,12 @@ def test_a_tape_replays_and_is_inspected(tmp_path, capsys):
     assert document["population"]["accounts"] == 200
     assert document["figures"][0]["liquidated_accounts"] > 0
     assert document["figures"][0]["state_digest"]
+    answers = ["--impact", "square_root:volume=2000,decaying_ppm=30000,half_life=10s", "--queue", "power"]
+    assert main([*(text.replace("none", "persistent") for text in arguments if text != "--json"), *answers]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "queue model power of exponent 3" in shown
+    assert "price impact: shift, 3 % per 2000 units (square root of flow) with half-life 10 s, 0 % (linear)" in shown
+    assert "refill model" in shown and " persistent " in shown
     assert main(["replay", str(tape), "--accounts", "0", "--refill", "none", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["population"] is None
 

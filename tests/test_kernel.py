@@ -12,7 +12,8 @@ from numba import njit
 from numba.core import config as numba_config
 
 from exchange.core import kernel
-from tests.cold_compile import ROOT, boundschecked, dispatchers
+from tests.cold_compile import ROOT, cold, dispatchers
+from tests.determinism.scenarios import COUNT
 from tests.differential import compare
 
 compiled_only = pytest.mark.skipif(bool(numba_config.DISABLE_JIT), reason="nothing is compiled with NUMBA_DISABLE_JIT=1")
@@ -29,7 +30,7 @@ def drop_all(records, lots):
 
 
 def test_run_and_every_kernel_are_compiled_without_reference_counting():
-    report = boundschecked()
+    report = cold(COUNT)
     assert report["run_versions"] == 1, "run is compiled for one signature"
     assert report["run_length"] > 100_000, "the text of run was not there to be read"
     assert report["counting"] == []
@@ -58,7 +59,7 @@ def test_where_numba_refuses_the_option_kernels_compile_with_counting_and_a_warn
 
 
 def test_no_kernel_types_anything_as_a_float():
-    report = boundschecked()
+    report = cold(COUNT)
     assert report["typed"] > 100, "the compiled functions were not there to be read"
     assert report["floats"] == []
 
@@ -72,7 +73,7 @@ def test_every_function_of_the_core_was_compiled_and_inspected():
 
 
 def test_the_cache_is_private():
-    assert boundschecked()["rights"] == ["0o700"]
+    assert cold(COUNT)["rights"] == ["0o700"]
 
 
 @compiled_only

@@ -1,4 +1,7 @@
-"""Without accounts and shocks the venue's book is the recorded one: after every message, and at every recorded quote."""
+"""Without accounts and shocks the venue's book is the recorded one: after every message, and at every recorded quote.
+
+Whatever answers simulated flow: impact, refill and queue models change nothing where there is none.
+"""
 
 import pytest
 from binance_lines import BTC
@@ -32,13 +35,19 @@ CAPTURES = {
     "coinm_2024": (["coinm_btcusd_perp_20240808.gz", "coinm_btcusd_perp_20240809.gz"], COIN, 44_773, 1_885),
     "spot_2024": (["spot_btcusdt_20240808.gz"], SPOT, 3_450, 564),
 }
+PLAIN = {}
+ANSWERING = {
+    "impact": {"model": "shift", "volume": "1", "permanent_ppm": 1_000_000, "decaying_ppm": 1_000_000},
+    "depth": {"refill": "persistent"},
+    "queue": {"model": "power"},
+}
 
 
-def listed(name, rows):
-    """The venue of a kind of capture, with room for all its levels."""
+def listed(name, rows, answers=PLAIN):
+    """The venue of a kind of capture, with room for all its levels, and what answers simulated flow."""
     levels = level_slots(rows) + 1
     room = {"external_levels": levels, "orders": levels + 1_000}
-    return Exchange(config.build_venue(VENUES[name] | {"capacity": room}))
+    return Exchange(config.build_venue(VENUES[name] | {"capacity": room} | answers))
 
 
 def lots_at(exchange, side, ticks, instrument=0):
@@ -61,12 +70,12 @@ def total_lots(exchange, side):
     return exchange.depth_lots(0, side, 10**9) if all(exchange.best(0)) else None
 
 
-@pytest.mark.parametrize("name", CAPTURES)
-def test_the_book_of_a_replay_without_accounts_is_the_recorded_book(binance_captures, name):
+@pytest.mark.parametrize("name, answers", [*((name, PLAIN) for name in CAPTURES), ("usdm_2024", ANSWERING)])
+def test_the_book_of_a_replay_without_accounts_is_the_recorded_book(binance_captures, name, answers):
     names, spec, message_count, quotes = CAPTURES[name]
     recorded = feeds.read_with_oracle([binance_captures / file for file in names], [spec])
     rows, oracle = recorded.tape.rows, recorded.oracle[recorded.oracle["row"] >= 0]
-    exchange, expected = listed(name.partition("_")[0], rows), LevelBook()
+    exchange, expected = listed(name.partition("_")[0], rows, answers), LevelBook()
     done = compared = messages = next_quote = 0
     sums = [0, 0]
     for change in level_book_states(recorded.tape):

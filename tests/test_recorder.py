@@ -53,7 +53,7 @@ def row_of(**values):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """One recorded run of four variants on the reference venue."""
+    """One recorded run of six variants on the reference venue."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     scenario = scenario_of()
     tape = open_feed(scenario)
@@ -79,6 +79,8 @@ def test_the_record_says_what_ran(ran):
         ("none", "shadow"),
         ("decay", "overlay"),
         ("decay", "shadow"),
+        ("persistent", "overlay"),
+        ("persistent", "shadow"),
     ]
     assert msgspec.json.encode(record["config"]) == msgspec.json.encode(scenario.table())
     assert str(folder) not in (folder / "run.json").read_text()
@@ -323,8 +325,8 @@ def test_the_headline_is_also_run_with_the_truncation_halved_and_doubled(ran):
     own = results.sensitivity[1]
     assert own == {"size_truncation": 20, "top_ten_share": results.population.top_ten_share} | results.amplification[0]
     assert len({row["top_ten_share"] for row in results.sensitivity}) == 3
-    assert len(results.figures) == 4
-    assert set(polars.read_parquet(ran[0] / "series.parquet")["variant"].unique()) == {0, 1, 2, 3}
+    assert len(results.figures) == 6
+    assert set(polars.read_parquet(ran[0] / "series.parquet")["variant"].unique()) == {0, 1, 2, 3, 4, 5}
 
 
 def test_no_sensitivity_is_run_where_it_is_off_or_there_is_no_headline():

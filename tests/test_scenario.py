@@ -6,7 +6,15 @@ import pytest
 from exchange import codes
 from exchange.errors import ConfigError
 from replay import scenario as scenarios
-from replay.scenario import build_scenario, load_scenario, merge, parse_duration, parse_value, scenario_path
+from replay.scenario import (
+    build_scenario,
+    load_scenario,
+    merge,
+    parse_duration,
+    parse_impact,
+    parse_value,
+    scenario_path,
+)
 from replay.synthetic.market import Synthetic, generate
 
 MINIMAL = {"profile": "binance_um", "feed": {"synthetic": {"duration_ms": 10_000}}}
@@ -52,6 +60,22 @@ def test_overrides_are_typed_and_name_rows_by_symbol_or_place():
     assert made.venue.instruments[0].tiers[0].maintenance_ppm == 4_500
     assert made.population.long_share == 0.7 and made.population.leverage_long.median == 9.0
     assert made.run.refills == ("none",)
+
+
+def test_impact_is_read_to_a_table():
+    assert parse_impact("none") == {"model": "none"}
+    text = "square_root:volume=350000,decaying_ppm=30_000,half_life=10min,period=50ms,flow=forced"
+    assert parse_impact(text) == {
+        "model": "shift",
+        "shape": "square_root",
+        "volume": "350000",
+        "decaying_ppm": 30_000,
+        "half_life_ns": 600 * 10**9,
+        "period_ns": 50 * 10**6,
+        "flow": "forced",
+    }
+    made = build_scenario(MINIMAL | {"venue": {"impact": parse_impact(text), "queue": {"model": "risk_averse"}}})
+    assert made.venue.impact.volume == "350000" and made.venue.queue.model == "risk_averse"
 
 
 def test_values_are_toml_or_text():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exchange.core.kernel import leaf
+from exchange.core.kernel import high_bit, leaf
 
 MILLION = 1_000_000
 
@@ -11,6 +11,17 @@ MILLION = 1_000_000
 def mul_div_floor(a, b, c):
     """floor(a * b / c) for c > 0, without the overflow of a * b (needs |b| * c < 2**63)."""
     return a // c * b + a % c * b // c
+
+
+@leaf
+def isqrt(n):
+    """The largest whole r with r * r <= n, for 0 <= n < 2**62, by Newton's steps from above."""
+    if n == 0:
+        return np.int64(0)
+    root = np.int64(1) << ((high_bit(np.uint64(n)) >> 1) + 1)
+    while root * root > n:
+        root = (root + n // root) >> 1
+    return root
 
 
 @leaf

@@ -1,4 +1,8 @@
-"""External levels: recorded size at a price, one order of EXTERNAL beside what is displaced of it. DESIGN §3.3."""
+"""External levels: recorded size at a price, orders of EXTERNAL beside what is displaced of it. DESIGN §3.3.
+
+A level has one order, its *part*, or several in queue order where a queue model let size join behind a simulated one.
+A part with nothing left is freed, but for the level's last.
+"""
 
 import numpy as np
 
@@ -13,7 +17,7 @@ from exchange.core.book import (
     take_order_slot,
     unlink_order,
 )
-from exchange.core.kernel import leaf
+from exchange.core.kernel import kernel, leaf
 from exchange.core.ladder import clear_level, find_down, find_up, mark_level
 
 LOTS_MAX = 2**31 - 1
@@ -115,7 +119,8 @@ def add_external(book, instrument, side, ticks):
 
 @leaf
 def drop_external(book, e):
-    """Remove an external level with its order and its displaced size. Mutates book."""
+    """Remove an external level with its orders and its displaced size. Mutates book."""
+    lone_part(book, e)
     external = book.externals[e]
     slot, instrument = np.int64(external["order"]), np.int64(external["instrument"])
     if book.orders[slot]["leaves_lots"] != 0:
@@ -135,8 +140,49 @@ def drop_external(book, e):
 
 
 @leaf
+def retire_part(book, slot):
+    """Take a part out of its queue; it keeps its slot, with nothing left, where it is the level's only one."""
+    order = book.orders[slot]
+    unlink_order(book, slot)
+    order["leaves_lots"] = 0
+    before, after = np.int64(order["account_prev"]), np.int64(order["account_next"])
+    if before != 0 or after != 0:
+        if before != 0:
+            book.orders[before]["account_next"] = after
+        else:
+            book.externals[np.int64(order["position"])]["order"] = after
+        if after != 0:
+            book.orders[after]["account_prev"] = before
+        free_order_slot(book.pools, book.orders, slot)
+
+
+@leaf
+def lone_part(book, e):
+    """Leave a level its first part alone. Mutates book."""
+    first = np.int64(book.externals[e]["order"])
+    if book.orders[first]["account_next"] != 0:
+        retire_others(book, first)
+
+
+@kernel
+def retire_others(book, first):
+    """Retire every part of a level but the first; a call, because few levels have more. Mutates book."""
+    while book.orders[first]["account_next"] != 0:
+        retire_part(book, np.int64(book.orders[first]["account_next"]))
+
+
+@leaf
+def cut_part(book, slot, lots):
+    """Take `lots` out of a part. Mutates book."""
+    if lots == book.orders[slot]["leaves_lots"]:
+        retire_part(book, slot)
+    else:
+        cut_leaves(book, slot, lots)
+
+
+@leaf
 def show_external(book, e):
-    """Make an external order's leaves lots - displaced, in place where it stands, else at the tail. Mutates book."""
+    """Make the leaves of a level's only part lots - displaced, where it stands, else at the tail. Mutates book."""
     external = book.externals[e]
     slot = np.int64(external["order"])
     leaves, shown = (
@@ -164,7 +210,7 @@ def scaled_lots(prices, instrument, recorded_lots):
 
 @leaf
 def external_order(book, level):
-    """The linked external order of a level, 0 = none or fully displaced."""
+    """The oldest linked external order of a level, 0 = none or fully displaced."""
     e = np.int64(level["external"])
     if e == 0:
         return np.int64(0)

@@ -27,6 +27,7 @@ from exchange.codes import (
     FUNDING_RATE,
     FUNDING_SETTLE,
     HALT,
+    IMPACT_TICK,
     INDEX,
     INDEX_COMPOSITE,
     LEVEL_SET,
@@ -71,7 +72,8 @@ from exchange.core.liquidation import liquidate
 from exchange.core.orders import amend_order, cancel_all, cancel_order, instrument_exists, new_order
 from exchange.core.outbox import refuse
 from exchange.core.prices import clip_sub, mark_tick, set_mark, set_mark_timer, take_index
-from exchange.core.recorded import book_clear, level_set, refill_tick, shift_market, trade_print
+from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
+from exchange.core.shift import impact_tick, shift_market
 from exchange.core.timers import pop_timer
 
 FEE_PPM_MAX = 100_000
@@ -246,6 +248,8 @@ def fire_timer(state):
         )
     elif kind == REFILL_TICK:
         refill_tick(state, unit)
+    elif kind == IMPACT_TICK:
+        impact_tick(state, unit)
 
 
 @leaf

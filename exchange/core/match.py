@@ -31,7 +31,9 @@ from exchange.core.book import (
     unlink_order,
 )
 from exchange.core.contract import trade_notional
+from exchange.core.external import cut_part
 from exchange.core.guards import touch, touch_position
+from exchange.core.impact import note_flow
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position
@@ -126,11 +128,7 @@ def take_from_external(state, slot, lots):
     """A fill takes `lots` of recorded size: it is displaced until the impact model brings it back."""
     order = state.book.orders[slot]
     state.book.externals[np.int64(order["position"])]["displaced_lots"] += lots
-    if lots == order["leaves_lots"]:
-        unlink_order(state.book, slot)
-        order["leaves_lots"] = 0
-    else:
-        cut_leaves(state.book, slot, lots)
+    cut_part(state.book, slot, lots)
 
 
 @leaf
@@ -222,6 +220,7 @@ def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bank
     book, market = state.book, state.prices.markets[instrument]
     other = ASK if side == BID else BID
     account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
+    asked = lots
     while lots > 0:
         ticks = np.int64(book.books[instrument]["best_ticks"][other])
         if not crosses(side, limit_ticks, ticks):
@@ -254,6 +253,8 @@ def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bank
             liquidation_id,
         )
         lots -= fill
+    if lots != asked:
+        note_flow(state.prices, state.io, instrument, side, asked - lots, flags & FORCED)
     return lots
 
 

@@ -62,7 +62,8 @@ def refresh_index(book, prices, instrument):
         if best[BID] != 0 and best[ASK] != 0:
             venue = mid_sub(np.int64(best[BID]), np.int64(best[ASK]), per_tick)
         if bid != 0 and ask != 0 and venue != 0:
-            index += mul_div_floor(venue - mid_sub(bid, ask, per_tick), feedback_ppm, MILLION)
+            recorded = mid_sub(bid, ask, per_tick) - np.int64(prices.impacts[instrument]["ticks"]) * per_tick
+            index += mul_div_floor(venue - recorded, feedback_ppm, MILLION)
     market["index_sub"] = clip_sub(prices, instrument, index)
 
 

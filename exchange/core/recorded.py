@@ -1,13 +1,13 @@
-"""Recorded market: external levels, prints, clears, shifts, refill. DESIGN §3.3.
+"""Recorded market: external levels, prints, clears, refill. DESIGN §3.3.
 
-Recorded size at a price is one order of EXTERNAL in that level's queue; simulated orders queue around it.
+Recorded size at a price is an order of EXTERNAL in that level's queue (several under a queue model); simulated orders
+queue around it.
 """
 
 import numpy as np
 
 from exchange.codes import (
     ASK,
-    BAD_AMOUNT,
     BAD_INSTRUMENT,
     BAD_LOTS,
     BAD_PRICE,
@@ -22,26 +22,21 @@ from exchange.codes import (
     REDUCE_ONLY,
     REFILL_DECAY,
     REFILL_KEEP_PPM,
+    REFILL_NONE,
     REFILL_TICK,
-    SHIFT_BOOK,
-    SHIFT_INDEX,
 )
 from exchange.core.arith import ppm_down
 from exchange.core.book import (
     first_simulated,
     level_of,
     next_level,
-    unlink_order,
 )
 from exchange.core.external import (
     LOTS_MAX,
     add_external,
     drop_external,
     external_order,
-    file_external,
     scaled_lots,
-    show_external,
-    unfile_external,
 )
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import external_position
@@ -54,9 +49,8 @@ from exchange.core.match import (
 )
 from exchange.core.orders import instrument_exists
 from exchange.core.outbox import refuse
+from exchange.core.queue_model import resize_external
 from exchange.core.timers import push_timer
-
-DEPTH_PPM_MAX = 100_000_000
 
 
 @leaf
@@ -136,11 +130,12 @@ def set_level(state, event, instrument, side, ticks):
         external["recorded_lots"] = lots
         external["recorded_ticks"] = np.int64(event["price"])
         external["lots"] = shown
-        external["printed_lots"] = 0
         external["extrapolated"] = 1 if event["flags"] & EXTRAPOLATED else 0
-        decay = prices.policy[0]["refill"] == REFILL_DECAY
-        external["displaced_lots"] = min(np.int64(external["displaced_lots"]), shown) if decay else np.int64(0)
-        show_external(book, e)
+        returns = prices.policy[0]["refill"] == REFILL_NONE
+        external["displaced_lots"] = np.int64(0) if returns else min(np.int64(external["displaced_lots"]), shown)
+        printed = np.int64(external["printed_lots"])
+        external["printed_lots"] = 0
+        resize_external(book, prices, e, printed)
     return code
 
 
@@ -205,13 +200,16 @@ def trade_print(state, event):
 def print_level(state, instrument, side, ticks, own_price, budget):
     """Walk one level's queue with a print's budget; returns what is left of it."""
     book = state.book
-    slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
+    level = book.levels[level_of(book, instrument, side, ticks)]
+    slot, printed = np.int64(level["head"]), np.int64(book.externals[np.int64(level["external"])]["printed_lots"])
     while slot != 0 and budget > 0:
         order = book.orders[slot]
         after = np.int64(order["next"])
         if order["account"] == EXTERNAL:
             external = book.externals[np.int64(order["position"])]
-            ahead = min(budget, max(np.int64(0), np.int64(order["leaves_lots"]) - np.int64(external["printed_lots"])))
+            gone = min(printed, np.int64(order["leaves_lots"]))  # earlier prints took the front of the queue
+            printed -= gone
+            ahead = min(budget, np.int64(order["leaves_lots"]) - gone)
             if own_price:
                 external["printed_lots"] += ahead
             budget -= ahead
@@ -221,65 +219,6 @@ def print_level(state, instrument, side, ticks, own_price, budget):
             fill_against_external(state, instrument, slot, fill, 0)
         slot = after
     return budget
-
-
-@kernel
-def shift_market(state, event):
-    """SHIFT: move recorded index and marks, or the recorded ladder and prints with a depth factor, or both."""
-    book, prices = state.book, state.prices
-    instrument, side = np.int64(event["instrument"]), np.int64(event["side"])
-    if not instrument_exists(prices, instrument):
-        refuse(state.io, event, BAD_INSTRUMENT)
-        return
-    market = prices.markets[instrument]
-    ticks_max = np.int64(prices.instruments[instrument]["ticks_max"])
-    code = OK
-    if side != BID and side != ASK:
-        code = BAD_SIDE
-    elif event["flags"] & SHIFT_BOOK and (event["qty"] < 1 or event["qty"] > DEPTH_PPM_MAX):
-        code = BAD_AMOUNT
-    elif event["price"] > ticks_max or event["price"] < -ticks_max:
-        code = BAD_PRICE
-    if code != OK:
-        refuse(state.io, event, code)
-        return
-    if event["flags"] & SHIFT_INDEX:
-        market["index_shift_sub"] = np.int64(event["price"]) * np.int64(prices.instruments[instrument]["mark_per_tick"])
-    if event["flags"] & SHIFT_BOOK:
-        market["shift_ticks"] = np.int64(event["price"])
-        market["depth_ppm"] = np.int64(event["qty"])
-        move_externals(book, prices, instrument)
-        uncross(state, instrument, side)
-
-
-@leaf
-def move_externals(book, prices, instrument):
-    """Re-file every recorded level of an instrument under the current shift and depth factor. Mutates book."""
-    shift, ticks_max = np.int64(prices.markets[instrument]["shift_ticks"]), prices.instruments[instrument]["ticks_max"]
-    e = np.int64(book.books[instrument]["external_head"])
-    while e != 0:
-        external = book.externals[e]
-        slot = np.int64(external["order"])
-        if book.orders[slot]["leaves_lots"] != 0:
-            unlink_order(book, slot)
-            book.orders[slot]["leaves_lots"] = 0
-        unfile_external(book, e)
-        e = np.int64(external["next"])
-    e = np.int64(book.books[instrument]["external_head"])
-    while e != 0:
-        external = book.externals[e]
-        after, ticks = np.int64(external["next"]), np.int64(external["recorded_ticks"]) + shift
-        if ticks < prices.instruments[instrument]["ticks_min"] or ticks > ticks_max:
-            drop_external(book, e)
-        else:
-            external["ticks"] = ticks
-            external["lots"] = scaled_lots(prices, instrument, np.int64(external["recorded_lots"]))
-            external["displaced_lots"] = min(np.int64(external["displaced_lots"]), np.int64(external["lots"]))
-            external["printed_lots"] = 0
-            book.orders[np.int64(external["order"])]["ticks"] = ticks
-            file_external(book, e)
-            show_external(book, e)
-        e = after
 
 
 @leaf
@@ -296,7 +235,7 @@ def refill_tick(state, instrument):
         external = book.externals[e]
         if external["displaced_lots"] != 0:
             external["displaced_lots"] = ppm_down(np.int64(external["displaced_lots"]), REFILL_KEEP_PPM)
-            show_external(book, e)
+            resize_external(book, state.prices, e, np.int64(0))
         e = np.int64(external["next"])
     uncross(state, instrument, BID)
     period = np.int64(state.prices.policy[0]["refill_period_ns"])

@@ -61,8 +61,8 @@ class Book:
         return order.serial in self._sides[order.side].get(_key(order.side, order.ticks), {})
 
     def refresh(self, level: ExternalLevel) -> None:
-        """Bring the external order in line with its level: it keeps its place, leaves at 0, returns at the tail."""
-        order = level.order
+        """Bring a level's only order in line with it: it keeps its place, leaves at 0, returns at the tail."""
+        (order,) = level.parts
         order.leaves_lots = level.lots - level.displaced_lots
         queued = self.is_queued(order)
         if order.leaves_lots and not queued:
@@ -70,10 +70,21 @@ class Book:
         elif queued and not order.leaves_lots:
             self.leave(order)
 
+    def cut_part(self, part: Order, lots: int) -> None:
+        """Take lots out of one order of an external level; with nothing left it goes, but for the level's last."""
+        part.leaves_lots -= lots
+        if not part.leaves_lots:
+            self.leave(part)
+            level = part.external
+            assert level is not None
+            level.parts = [other for other in level.parts if other is not part] or [part]
+
     def remove_external(self, level: ExternalLevel) -> None:
-        """Drop an external level with what is displaced of it."""
-        if self.is_queued(level.order):
-            self.leave(level.order)
+        """Drop an external level with what is displaced of it; it keeps its first order, out of the queue."""
+        for part in level.parts:
+            if self.is_queued(part):
+                self.leave(part)
+        level.parts = level.parts[:1]
         del self.externals[level.side, level.ticks]
 
     def best_external(self, side: int) -> int:

@@ -205,6 +205,8 @@ def _close_against(world: World, unit: Unit, leg: Position, counterparty: Positi
     first, second = unit.wallet.account, counterparty.wallet.account
     ledger.trade(world, first, leg.instrument, ticks, signed, 0)
     ledger.trade(world, second, leg.instrument, ticks, -signed, 0)
+    if counterparty.lots == 0:
+        world.ranking.pop(0)
     for account, other, change in ((first, second, signed), (second, first, -signed)):
         world.emit(
             codes.ADL,

@@ -6,6 +6,7 @@ from exchange import codes
 from exchange.reference import ledger
 from exchange.reference.arithmetic import fee, ppm_up
 from exchange.reference.book import is_within
+from exchange.reference.impact import note_flow
 from exchange.reference.records import ExternalLevel, Order
 from exchange.reference.world import World
 
@@ -26,12 +27,12 @@ class Taker:
 
 def match(world: World, taker: Taker) -> None:
     """Fill the taker from the best opposite level on, oldest first, until its limit; `taker.lots` is what is left."""
-    book = world.books[taker.instrument]
+    book, asked = world.books[taker.instrument], taker.lots
     side = 1 - taker.side
     while taker.lots:
         best = book.best(side)
         if not best or not is_within(side, best, taker.limit_ticks):
-            return
+            break
         maker = next(iter(book.queue(side, best).values()))
         if not check_reduce_only(world, maker):
             continue
@@ -39,6 +40,7 @@ def match(world: World, taker: Taker) -> None:
         _fill(world, maker, taker, lots)
         consume(world, maker, lots)
         world.markets[taker.instrument].last_ticks = best
+    note_flow(world, taker.instrument, taker.side, asked - taker.lots, bool(taker.flags & codes.FORCED))
 
 
 def match_shadow(world: World, taker: Taker) -> None:
@@ -74,7 +76,7 @@ def consume(world: World, maker: Order, lots: int) -> None:
     """Take filled lots off a resting order; an external one counts them as displaced."""
     if maker.external is not None:
         maker.external.displaced_lots += lots
-        world.books[maker.instrument].refresh(maker.external)
+        world.books[maker.instrument].cut_part(maker, lots)
         return
     maker.leaves_lots -= lots
     if not maker.leaves_lots:
@@ -170,11 +172,15 @@ def apply_print(world: World, instrument: int, aggressor: int, ticks: int, lots:
     """Fill simulated orders that a recorded trade reached, out of a budget of its lots, external size ahead first."""
     budget = lots
     for level_ticks, orders in world.books[instrument].levels_within(1 - aggressor, ticks):
+        level = world.books[instrument].externals.get((1 - aggressor, level_ticks))
+        printed = level.printed_lots if level else 0  # of the front of the queue, by earlier prints
         for order in orders:
             if not budget:
                 return
             if order.external is not None:
-                taken = min(budget, max(0, order.leaves_lots - order.external.printed_lots))
+                gone = min(printed, order.leaves_lots)
+                printed -= gone
+                taken = min(budget, order.leaves_lots - gone)
                 budget -= taken
                 if level_ticks == ticks:
                     order.external.printed_lots += taken
@@ -205,6 +211,7 @@ def uncross(world: World, instrument: int, event_side: int) -> None:
 def _fill_crossed(world: World, maker: Order, level: ExternalLevel) -> None:
     if not check_reduce_only(world, maker):
         return
-    lots = min(maker.leaves_lots, level.order.leaves_lots)
+    part = level.parts[0]
+    lots = min(maker.leaves_lots, part.leaves_lots)
     fill_from_external(world, maker, lots, codes.EXTRAPOLATED if level.extrapolated else 0)
-    consume(world, level.order, lots)
+    consume(world, part, lots)

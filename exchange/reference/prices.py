@@ -66,7 +66,7 @@ def _held(world: World, instrument: int, price_sub: int) -> int:
 
 
 def _own_premium(world: World, instrument: int) -> int:
-    """Venue mid less recorded mid; 0 in shadow mode or where one of them is missing."""
+    """Venue mid less the recording's own mid, before impact; 0 in shadow mode or where one of them is missing."""
     book, per_tick = world.books[instrument], world.contracts[instrument].mark_per_tick
     recorded_bid, recorded_ask = book.best_external(codes.BID), book.best_external(codes.ASK)
     if world.policy.mode == codes.MODE_SHADOW or not recorded_bid or not recorded_ask:
@@ -79,7 +79,8 @@ def _own_premium(world: World, instrument: int) -> int:
         venue_mid = last * per_tick
     else:
         return 0
-    return venue_mid - (recorded_bid + recorded_ask) * per_tick // 2
+    recorded_mid = (recorded_bid + recorded_ask) * per_tick // 2 - world.impacts[instrument].ticks * per_tick
+    return venue_mid - recorded_mid
 
 
 def mark_tick(world: World, instrument: int) -> None:

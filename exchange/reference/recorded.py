@@ -2,7 +2,9 @@
 
 from exchange import codes
 from exchange.reference.arithmetic import PPM
+from exchange.reference.impact import absorb_flow, shift_of
 from exchange.reference.matching import apply_print, uncross
+from exchange.reference.queueing import resize
 from exchange.reference.records import Event, ExternalLevel
 from exchange.reference.world import World, require
 
@@ -36,22 +38,22 @@ def apply_level_set(world: World, event: Event) -> None:
 
 
 def _make_level(world: World, event: Event, ticks: int) -> ExternalLevel:
-    require(world.external_levels() < world.capacity.external_levels, codes.EXTERNALS_FULL)
     require(world.has_order_slot(), codes.ORDERS_FULL)
+    require(world.external_levels() < world.capacity.external_levels, codes.EXTERNALS_FULL)
     order = world.make_order(0, codes.EXTERNAL, event.instrument, event.side, ticks, 0, 0)
-    level = ExternalLevel(event.side, event.price, ticks, 0, 0, 0, 0, 0, order)
+    level = ExternalLevel(event.side, event.price, ticks, 0, 0, 0, 0, 0, [order])
     order.external = level
     world.books[event.instrument].externals[event.side, ticks] = level
     return level
 
 
 def _update(world: World, event: Event, level: ExternalLevel) -> None:
-    level.recorded_lots, level.printed_lots = event.qty, 0
+    printed, level.recorded_lots, level.printed_lots = level.printed_lots, event.qty, 0
     level.extrapolated = int(bool(event.flags & codes.EXTRAPOLATED))
     _scale(world, event.instrument, level)
     if world.policy.refill == codes.REFILL_NONE:
         level.displaced_lots = 0
-    world.books[event.instrument].refresh(level)
+    resize(world, event.instrument, level, printed)
 
 
 def _scale(world: World, instrument: int, level: ExternalLevel) -> None:
@@ -74,8 +76,9 @@ def fire_refill(world: World, instrument: int) -> None:
     """Let part of every level's displaced size come back."""
     book = world.books[instrument]
     for level in book.externals.values():
-        level.displaced_lots = level.displaced_lots * codes.REFILL_KEEP_PPM // PPM
-        book.refresh(level)
+        if level.displaced_lots:
+            level.displaced_lots = level.displaced_lots * codes.REFILL_KEEP_PPM // PPM
+            resize(world, instrument, level)
     uncross(world, instrument, codes.BID)
     due = world.clock_ns + world.policy.refill_period_ns
     world.set_timer(due, codes.PRIORITY_REFILL, codes.REFILL_TICK, instrument)
@@ -109,7 +112,8 @@ def apply_shift(world: World, event: Event) -> None:
     if event.flags & codes.SHIFT_INDEX:
         market.index_shift_sub = event.price * contract.mark_per_tick
     if event.flags & codes.SHIFT_BOOK:
-        market.shift_ticks, market.depth_ppm = event.price, event.qty
+        market.shift_ticks = event.price + world.impacts[event.instrument].ticks
+        market.depth_ppm = event.qty
         _move_levels(world, event.instrument)
         uncross(world, event.instrument, event.side)
 
@@ -121,9 +125,23 @@ def _move_levels(world: World, instrument: int) -> None:
     for level in levels:
         book.remove_external(level)
     for level in levels:
-        level.ticks = level.order.ticks = level.recorded_ticks + market.shift_ticks
+        level.ticks = level.parts[0].ticks = level.recorded_ticks + market.shift_ticks
         if world.contracts[instrument].clip_ticks(level.ticks) == level.ticks:
             level.printed_lots = 0
             _scale(world, instrument, level)
             book.externals[level.side, level.ticks] = level
             book.refresh(level)
+
+
+def fire_impact(world: World, instrument: int) -> None:
+    """Move the recorded quotes by what simulated takers executed; without two recorded sides they stay."""
+    impact, market, book = world.impacts[instrument], world.markets[instrument], world.books[instrument]
+    absorb_flow(impact)
+    bid, ask = book.best_external(codes.BID), book.best_external(codes.ASK)
+    if bid and ask:
+        before, impact.ticks = impact.ticks, shift_of(impact, bid - market.shift_ticks, ask - market.shift_ticks)
+        if impact.ticks != before:
+            market.shift_ticks += impact.ticks - before
+            _move_levels(world, instrument)
+            uncross(world, instrument, codes.BID if impact.ticks > before else codes.ASK)
+    world.set_timer(world.clock_ns + impact.period_ns, codes.PRIORITY_IMPACT, codes.IMPACT_TICK, instrument)

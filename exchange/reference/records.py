@@ -105,6 +105,8 @@ class Policy:
     funding_interval_ns: int
     refill: int
     refill_period_ns: int
+    queue: int
+    queue_exponent: int
     mode: int
     detection_delay_ns: int
     order_delay_ns: int
@@ -131,7 +133,7 @@ class Order:
 
 @dataclass(slots=True)
 class ExternalLevel:
-    """Recorded size at one price, in lots."""
+    """Recorded size at one price, in lots; `parts` are its orders in queue order, several only by a queue model."""
 
     side: int
     recorded_ticks: int
@@ -141,7 +143,30 @@ class ExternalLevel:
     displaced_lots: int
     printed_lots: int
     extrapolated: int
-    order: Order
+    parts: list[Order]
+
+    @property
+    def leaves_lots(self) -> int:
+        """What stands in the queue."""
+        return sum(part.leaves_lots for part in self.parts)
+
+
+@dataclass(slots=True)
+class Impact:
+    """Price impact of one instrument: terms from the config, then state. No impact where `volume_lots` is 0."""
+
+    volume_lots: int
+    permanent_ppm: int
+    decaying_ppm: int
+    keep_ppb: int
+    period_ns: int
+    square_root: int
+    forced_only: int
+    flow_lots: int = 0
+    permanent_mlots: int = 0
+    decaying_mlots: int = 0
+    ticks: int = 0
+    has_timer: bool = False
 
 
 @dataclass(slots=True)

@@ -82,7 +82,7 @@ def _externals(world: World) -> dict[tuple[int, int, int], tuple[int, ...]]:
 
 
 def _market(world: World, k: int) -> tuple[int, ...]:
-    market = world.markets[k]
+    market, impact = world.markets[k], world.impacts[k]
     return (
         market.recorded_index_sub,
         market.index_sub,
@@ -99,4 +99,8 @@ def _market(world: World, k: int) -> tuple[int, ...]:
         world.open_interest(k),
         market.halted,
         market.crossed_levels,
+        impact.flow_lots,
+        impact.permanent_mlots,
+        impact.decaying_mlots,
+        impact.ticks,
     )

@@ -67,6 +67,8 @@ class ReferenceVenue:
                 prices.fire_mark_tick(world, timer.target)
             elif timer.kind == codes.REFILL_TICK:
                 recorded.fire_refill(world, timer.target)
+            elif timer.kind == codes.IMPACT_TICK:
+                recorded.fire_impact(world, timer.target)
             else:
                 liquidation.fire(world, timer.target, timer.cause_seq)
             margin.detect(world)
@@ -105,6 +107,7 @@ class ReferenceVenue:
             lots=event.qty if reply.lots is None else reply.lots,
             code=reply.code,
             flags=event.kind,
+            liquidation_id=event.liquidation_id,
         )
 
 

@@ -7,7 +7,7 @@ from sortedcontainers import SortedDict
 
 from exchange import codes, config
 from exchange.reference.book import Book
-from exchange.reference.records import Contract, Market, Order, Policy, Position, Tier, Unit, Wallet
+from exchange.reference.records import Contract, Impact, Market, Order, Policy, Position, Tier, Unit, Wallet
 
 
 class Refused(Exception):
@@ -48,6 +48,7 @@ class World:
         self.contracts = [_contract(compiled, k) for k in range(self.policy.instruments)]
         self.books = [Book() for _ in self.contracts]
         self.markets = [Market() for _ in self.contracts]
+        self.impacts = [_impact(row) for row in compiled.impacts]
         self.wallets: SortedDict = SortedDict()
         self.orders: dict[int, Order] = {}
         self.deposits = [0] * self.policy.assets
@@ -118,12 +119,16 @@ class World:
         return sum(order.leaves_lots for order in self.orders.values() if order.instrument == instrument)
 
     def has_order_slot(self) -> bool:
-        """Whether one more order fits; an external level holds a slot as long as it exists."""
-        return len(self.orders) + self.external_levels() < self.capacity.orders
+        """Whether one more order fits; an external level holds one at least as long as it exists."""
+        return len(self.orders) + self.external_orders() < self.capacity.orders
 
     def external_levels(self) -> int:
         """Count of external levels of all instruments."""
         return sum(len(book.externals) for book in self.books)
+
+    def external_orders(self) -> int:
+        """Count of the orders of all external levels."""
+        return sum(len(level.parts) for book in self.books for level in book.externals.values())
 
     def make_order(
         self, order_id: int, account: int, instrument: int, side: int, ticks: int, lots: int, flags: int
@@ -228,3 +233,8 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
         "asset",
     )
     return Contract(**{name: int(row[name]) for name in names}, tiers=tiers, weights_ppm=weights)
+
+
+def _impact(row: Any) -> Impact:
+    terms = ("volume_lots", "permanent_ppm", "decaying_ppm", "keep_ppb", "period_ns", "square_root", "forced_only")
+    return Impact(**{name: int(row[name]) for name in terms})

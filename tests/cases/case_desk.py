@@ -29,6 +29,7 @@ class Contract:
     tiers: tuple[tuple[Any, Any, int], ...] = ((0, 0, 100),)  # floor, maintenance rate, leverage
     tick: Decimal | None = None
     lot: Decimal | None = None
+    kind: str = "linear"
     multiplier: Decimal = Decimal(1)
     price_max: Decimal | None = None
     maker: Any = 0
@@ -60,6 +61,7 @@ class Contract:
         return {
             "symbol": symbol,
             "settle": "USD",
+            "kind": self.kind,
             "tick": scaling.text(self.tick),
             "lot": scaling.text(self.lot),
             "multiplier": scaling.text(self.multiplier),
@@ -254,6 +256,10 @@ class Desk:
 
     def equity(self, account: int) -> Decimal:
         return self.money(self.exchange.equity(account))
+
+    def entry_value(self, account: int) -> Decimal:
+        """What an account's position was worth when it was opened, without its sign."""
+        return self.money(abs(self.exchange.position(account, 0)["entry_value"]))
 
     def margin(self, account: int) -> Decimal:
         return self.money(self.exchange.position(account, 0)["isolated_margin"])

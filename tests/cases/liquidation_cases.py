@@ -95,7 +95,7 @@ def bankruptcy_of_position(case: Case, by_id: dict[str, Case]) -> dict[str, Any]
 
 @adapter("bankruptcy_price", "contract side qty_usd entry_price account_balance_btc order_margin_btc taker_fee")
 def inverse_bankruptcy(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("linear contracts only")
+    raise Unsupported("a closing fee inside the bankruptcy price")
 
 
 @adapter(

@@ -342,12 +342,17 @@ def order_through_mark(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("initial_margin", "contract", "qty_usd entry_price leverage mmr")
 def inverse_margin(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("linear contracts only")
+    given = case.inputs
+    desk = Desk([Contract((given["entry_price"],), (given["qty_usd"],), tiers_of(given["mmr"]), kind="inverse")])
+    desk.enrich(HOLDER, OTHER)
+    desk.isolate(HOLDER, given["leverage"])
+    desk.seed(HOLDER, OTHER, "buy", given["entry_price"], given["qty_usd"])
+    return {"position_value_btc": desk.entry_value(HOLDER), "initial_margin_btc": desk.margin(HOLDER)}
 
 
 @adapter("liquidation_price", "contract", "side qty_usd entry_price account_balance_btc mmr taker_fee")
 def inverse_price(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("linear contracts only")
+    raise Unsupported("maintenance fixed at the entry value")
 
 
 @adapter(

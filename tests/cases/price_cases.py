@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import scaling
-from case_desk import HOLDER, OTHER, Contract, Desk, of_kind
+from case_desk import HOLDER, OTHER, THIRD, Contract, Desk, of_kind
 from case_files import Case
 from registry import Unsupported, adapter
 
@@ -80,7 +80,7 @@ def funding_of_pair(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("funding_payment", "quote_rate_day base_rate_day fundings_per_day mark_value_xbt side")
 def computed_rate(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("funding rates are recorded, not computed; linear contracts only")
+    raise Unsupported("funding rates are recorded, not computed")
 
 
 @adapter(
@@ -140,7 +140,25 @@ def margin_moves(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("position_pnl", "contracts", "contract_usd entry_price mark_price last_price exit_price")
 def inverse_profit(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("linear contracts only")
+    """A long in contracts of one dollar; the mark values it even when the last trade was elsewhere."""
+    given = case.inputs
+    entry, size = given["entry_price"], given["contracts"]
+    later = [given[name] for name in ("mark_price", "last_price", "exit_price") if name in given]
+    face = Decimal(given.get("contract_usd", 1))
+    desk = Desk([Contract((entry, *later), (size,), kind="inverse", multiplier=face)])
+    desk.enrich(OTHER, THIRD)
+    desk.open_empty(HOLDER)
+    desk.seed(HOLDER, OTHER, "long", entry, size)
+    actual = {"entry_value_xbt": desk.entry_value(HOLDER)}
+    if "mark_price" in given:
+        desk.mark(given["mark_price"])
+        desk.order(OTHER, 1, "sell", given["last_price"], size)
+        (_,) = of_kind(desk.order(THIRD, 2, "buy", given["last_price"], size), "FILL", THIRD)
+        actual["unrealised_pnl_xbt"] = desk.equity(HOLDER)
+    if "exit_price" in given:
+        desk.seed(HOLDER, OTHER, "short", given["exit_price"], size)
+        actual["realised_pnl_xbt"] = desk.cash(HOLDER)
+    return actual
 
 
 @adapter("position_pnl", "steps")

@@ -94,7 +94,12 @@ def ladder_price(price, price_max):
 
 
 def mark_per_tick(contract, quantum):
-    """Finest power of ten of sub-ticks that keeps a lot's sub-tick a whole number of quanta."""
+    """Finest power of ten of sub-ticks that keeps a lot's sub-tick a whole number of quanta.
+
+    An inverse contract has none: there a finer sub-tick costs a coarser quantum, and the cases state coin.
+    """
+    if contract.kind == "inverse":
+        return 1
     unit_value = contract.tick * contract.lot * contract.multiplier / quantum
     finest = 1
     while (

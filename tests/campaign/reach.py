@@ -1,0 +1,173 @@
+"""What the campaign reached: every code, outcome, command, stop, and branch of the loop and the liquidation machine.
+
+Branches are measured on interpreted kernels in a process of its own: each `if`, `elif` and `while` of the traced files
+must be seen both ways. Conditional expressions and the parts of `and` and `or` are not told apart.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from exchange import codes
+from exchange.core import liquidation, loop
+from exchange.errors import InvariantError
+from exchange.venue import Exchange
+from tests.campaign.report import Budget, Part
+from tests.campaign.streams import differ, make
+from tests.campaign.twin import Twin
+from tests.campaign.waterfall import more_counterparties_than_one_step_closes, worlds
+from tests.desk import FIRST, venue_table
+
+ROOT = Path(__file__).parents[2]
+TRACED = {module.__file__: module.__name__.rsplit(".", 1)[1] for module in (loop, liquidation)}
+STREAMS = ("plain", "swarm", "plain", "swarm", "plain", "swarm")
+EVENTS = 1_500
+STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: "OUTBOX_FULL", codes.BROKEN: "BROKEN"}
+SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT")
+INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK")
+UNMOVED = (codes.BOOK_CLEAR, codes.HALT, codes.RESUME)  # they look at nothing but the instrument
+EXEMPT = {
+    "branch loop.fire_timer: kind == IMPACT_TICK: no": "no fifth kind of timer exists",
+    "branch liquidation.take_over_leg: p == 0: yes": "nothing but its own liquidation closes a leg under liquidation",
+    "branch liquidation.liquidate: stage == STAGE_ADL: no": "a unit at stage NONE has no timer",
+}
+
+
+def required() -> list[str]:
+    """Everything that a campaign must reach, by name. Silent kinds answer only when refused: a branch says they ran."""
+    wanted = [f"result {name}" for name in codes.RESULT_NAME.values()]
+    wanted += [f"outcome {name}" for name in codes.OUTCOME_NAME.values()]
+    wanted += [f"stop {name}" for name in STOPS.values()]
+    wanted += [f"{name} refused" for name in codes.EVENT_NAME.values()]
+    wanted += [f"{name} accepted" for name in codes.EVENT_NAME.values() if name not in SILENT + INTERNAL]
+    return wanted + [f"branch {name}" for name, *_ in branches()]
+
+
+def branches() -> Iterator[tuple[str, str, range, int, bool]]:
+    """(name, file, lines of the test, first line of the body, way) of each branch of the traced files, both ways."""
+    for file, short in TRACED.items():
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+        for function in [node for node in tree.body if isinstance(node, ast.FunctionDef)]:
+            for node in ast.walk(function):
+                if isinstance(node, ast.If | ast.While) and not isinstance(node.test, ast.Constant):
+                    lines = range(node.test.lineno, (node.test.end_lineno or node.test.lineno) + 1)
+                    for way in (True, False):
+                        name = f"{short}.{function.name}: {ast.unparse(node.test)}: {'yes' if way else 'no'}"
+                        yield name, file, lines, node.body[0].lineno, way
+
+
+class Tracer:
+    """Counts, in the traced files, the steps from line to line and the stop codes of `run`."""
+
+    def __init__(self) -> None:
+        self.steps: Counter = Counter()
+        self.stops: Counter = Counter()
+
+    def __call__(self, frame: FrameType, event: str, value: Any) -> Any:
+        file = frame.f_code.co_filename
+        if file not in TRACED:
+            return None
+        before = frame.f_lineno
+
+        def follow(frame: FrameType, event: str, value: Any) -> Any:
+            nonlocal before
+            line = frame.f_lineno if event == "line" else 0
+            self.steps[file, before, line] += 1
+            before = line
+            if event == "return" and frame.f_code.co_name == "run":
+                self.stops[f"stop {STOPS[int(value)]}"] += 1
+            return follow
+
+        return follow
+
+    def reached(self) -> Counter:
+        """Times each branch went each way, and each stop code."""
+        found = Counter(self.stops)
+        for name, file, lines, body, way in branches():
+            for (where, before, line), times in self.steps.items():
+                if where == file and before in lines and line not in lines and (line == body) == way:
+                    found[f"branch {name}"] += times
+        return found
+
+
+def every_kind_refused() -> Counter:
+    """Each kind of event in a form that must be refused."""
+    twin = Twin(venue_table())
+    twin.send(codes.DEPOSIT, account=FIRST, qty=10**6)
+    for kind in codes.EVENT_NAME:
+        assert twin.send(kind, instrument=99, account=0) >= codes.FIRST_REJECTION
+        assert twin.send(kind, price=2**40, qty=-1) >= codes.FIRST_REJECTION or kind in UNMOVED
+    twin.send(codes.FUNDING_SETTLE, price=1)  # no mark yet: nothing to pay
+    return twin.reached
+
+
+def rare_stops(seed: int) -> None:
+    """DONE with events left, OUTBOX_FULL by an outbox nobody drains, BROKEN by a position out of nowhere."""
+    venue, events = make("plain", seed, 200)
+    exchange = Exchange(venue)
+    exchange.submit(events)
+    assert exchange.run(int(events["ts_ns"][60])) == codes.DONE
+    exchange.state.io.control["outbox_count"] = len(exchange.state.io.outbox) - 1
+    exchange.run()
+    for damage in (exchange.state.prices.markets["net_lots"], exchange.state.ledger.totals["balance"]):
+        damage += 1
+        exchange.submit(events[-1:])
+        try:
+            exchange.run()
+        except InvariantError:
+            damage -= 1
+            continue
+        raise AssertionError("a broken sum did not stop the loop")
+
+
+def measure(seed: int) -> Counter:
+    """Reach of a few streams and of directed cases on interpreted kernels, branches included."""
+    tracer = Tracer()
+    reached = Counter()
+    sys.settrace(tracer)
+    try:
+        for k, profile in enumerate(STREAMS):
+            reached += differ(profile, seed + k, EVENTS)[1]
+        reached += every_kind_refused()
+        more_counterparties_than_one_step_closes()
+        for twin in worlds():
+            reached += twin.reached
+        rare_stops(seed)
+    finally:
+        sys.settrace(None)
+    return reached + tracer.reached()
+
+
+def campaign(seed: int, budget: Budget) -> Part:
+    """The measurement in a fresh process with compilation off."""
+    part = Part("reach")
+    finished = subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.campaign.reach", str(seed)], cwd=ROOT,
+                              env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        part.fail(f"seed {seed}", finished.stderr[-2_000:])
+    else:
+        part.take(len(STREAMS) * EVENTS, Counter(json.loads(finished.stdout)))
+    ways = {name for name, *_ in branches()}
+    taken = sum(1 for name in ways if part.reached[f"branch {name}"])
+    part.note = f"{taken} of {len(ways)} ways of the branches of loop and liquidation machine"
+    part.seconds = budget.spent()
+    return part
+
+
+def missing(reached: Counter) -> list[str]:
+    """What no part of the campaign reached, exempt ones left out; and exempt ones that were reached after all."""
+    wanted = required()
+    lost = [name for name in wanted if not reached[name] and name not in EXEMPT]
+    return lost + [f"{name} is exempt but {'was reached' if name in wanted else 'does not exist'}"
+                   for name in EXEMPT if name not in wanted or reached[name]]
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]))))

@@ -1,0 +1,263 @@
+"""Metamorphic relations: a stream and its image under a map give outcomes that are equal up to the map.
+
+They need no reference, so they see faults that both implementations share. Each relation says on which worlds it holds.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from exchange import codes, config, schema
+from exchange.venue import Exchange
+from tests.campaign.report import Budget, Part
+from tests.campaign.twin import reach_of
+from tests.campaign_events import SECOND, TICKS_MAX, USERS, generator, make_events, make_venue
+from tests.differential import first_difference
+
+ORDER_KINDS = (codes.NEW, codes.CANCEL, codes.AMEND, codes.CANCEL_ALL)
+LOT_KINDS = (codes.NEW, codes.AMEND, codes.LEVEL_SET, codes.TRADE_PRINT, codes.OPEN_POSITION,
+             codes.CANCEL)  # a refused cancel answers with the lots it names
+TAG = 7_777  # liquidation_id of a row that the map adds: its RESULT carries it
+SCALE = 10
+MONEY = 1 << 44
+
+
+def unchanged(outcomes: np.ndarray) -> None:
+    """The map that leaves outcomes as they are."""
+
+
+class Case(NamedTuple):
+    """One relation on one seed: two tables, two streams, and what is done to the outcomes of each, in place."""
+
+    base: dict[str, Any]
+    image: dict[str, Any]
+    events: np.ndarray
+    image_events: np.ndarray
+    map_base: Callable[[np.ndarray], None] = unchanged
+    map_image: Callable[[np.ndarray], None] = unchanged
+
+
+def world(seed: int, **sections: dict[str, Any]) -> dict[str, Any]:
+    """The seed's venue as a table with fields of sections replaced."""
+    table = config.to_table(make_venue(seed))
+    for name, fields in sections.items():
+        table[name] = {**table[name], **fields}
+    return table
+
+
+def stream(table: dict[str, Any], seed: int, count: int) -> np.ndarray:
+    return make_events(config.build_venue(table), seed, count)
+
+
+def is_in(events: np.ndarray, kinds: tuple[int, ...]) -> np.ndarray:
+    return np.isin(events["kind"], kinds)
+
+
+def answers(outcomes: np.ndarray, kinds: tuple[int, ...]) -> np.ndarray:
+    """RESULT rows of commands of these kinds."""
+    return (outcomes["kind"] == codes.RESULT) & np.isin(outcomes["flags"], kinds)
+
+
+def relabel_accounts(seed: int, count: int) -> Case:
+    """Users under other ids in the same order: ties are broken by id, so order is all that counts."""
+    table = world(seed)
+    events = stream(table, seed, count)
+    names = np.arange(2**13, dtype=np.int64)
+    names[codes.FIRST_USER:codes.FIRST_USER + USERS] = codes.FIRST_USER + np.sort(
+        generator(seed, 4).choice(table["capacity"]["accounts"], USERS, replace=False))
+    image = events.copy()
+    image["account"] = names[events["account"]]
+    pairs = (events["kind"] == codes.OPEN_POSITION) & (events["order_id"] > 0) & (events["order_id"] < len(names))
+    image["order_id"][pairs] = names[events["order_id"][pairs]]
+
+    def rename(outcomes: np.ndarray) -> None:
+        seeded = answers(outcomes, (codes.OPEN_POSITION,)) & (outcomes["order_id"] > 0)
+        seeded &= outcomes["order_id"] < len(names)
+        outcomes["order_id"][seeded] = names[outcomes["order_id"][seeded]]
+        for field in ("account", "counterparty"):
+            outcomes[field] = names[outcomes[field]]
+
+    return Case(table, table, events, image, rename)
+
+
+def scale_lots(seed: int, count: int) -> Case:
+    """Lots a tenth as large, ten times as many: the same money. The fund is rich, because it takes over whole lots.
+    Refill by half-lives, impact and shared queues divide lots, so the finer lot is rounded otherwise there."""
+    table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"})
+    for instrument in table["instruments"]:
+        instrument["mark_per_tick"] = min(instrument["mark_per_tick"], 10)
+    finer = {**table, "instruments": [{**instrument, "lot": "0.1"} for instrument in table["instruments"]]}
+    events = stream(table, seed, count)
+    events = events[(events["kind"] != codes.SHIFT) & (events["price"] < 2**20)]
+    events["qty"][(events["kind"] == codes.DEPOSIT) & (events["account"] == codes.INSURANCE)] = MONEY
+    image = events.copy()
+    image["qty"][is_in(events, LOT_KINDS)] *= SCALE
+
+    def scale(outcomes: np.ndarray) -> None:
+        result = outcomes["kind"] == codes.RESULT
+        outcomes["lots"][~result | answers(outcomes, LOT_KINDS)] *= SCALE
+
+    return Case(table, finer, events, image, scale)
+
+
+def resting_orders_never_reached(seed: int, count: int) -> Case:
+    """A bid at the lowest price and an ask at the highest, of an account with no other business."""
+    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0})
+    for instrument in table["instruments"]:
+        instrument["open_interest_max"], instrument["price_min"] = "100000", "1"
+    events = stream(table, seed, count)
+    marked = np.flatnonzero(events["kind"] == codes.MARK)
+    place = int(marked[0]) + 1
+    instrument = int(events["instrument"][marked[0]])
+    extra = np.zeros(3, schema.EVENT)
+    extra["ts_ns"], extra["liquidation_id"], extra["instrument"] = events["ts_ns"][place - 1], TAG, instrument
+    extra["account"], extra["qty"] = codes.FIRST_USER + USERS + 3, (MONEY, 1, 1)
+    extra["kind"], extra["order_id"] = (codes.DEPOSIT, codes.NEW, codes.NEW), (0, 2**40, 2**40 + 1)
+    extra["side"], extra["price"] = (0, codes.BID, codes.ASK), (0, 1, TICKS_MAX)
+    symbols = [asset["name"] for asset in table["assets"]]
+    extra["instrument"][0] = symbols.index(table["instruments"][instrument]["settle"])
+    return Case(table, table, events, np.concatenate([events[:place], extra, events[place:]]))
+
+
+def split_deposits(seed: int, count: int) -> Case:
+    """A user's deposit in two rows instead of one. The fund is looked at after each deposit, so its are left whole."""
+    table = world(seed)
+    events = stream(table, seed, count)
+    whole = (events["kind"] == codes.DEPOSIT) & (events["account"] >= codes.FIRST_USER) & (events["qty"] > 1)
+    whole &= (events["account"] < codes.FIRST_USER + USERS) & (events["qty"] < 2**50)
+    whole &= (events["instrument"] >= 0) & (events["instrument"] < len(table["assets"]))
+    whole &= events["ts_ns"] == np.maximum.accumulate(events["ts_ns"])
+    parts = np.repeat(events, np.where(whole, 2, 1))
+    second = np.flatnonzero(np.repeat(whole, np.where(whole, 2, 1)))[1::2]
+    parts["qty"][second] = parts["qty"][second] // 3
+    parts["liquidation_id"][second] = TAG
+    parts["qty"][second - 1] -= parts["qty"][second]
+
+    def unsized(outcomes: np.ndarray) -> None:
+        outcomes["lots"][answers(outcomes, (codes.DEPOSIT,)) & (outcomes["code"] == codes.OK)] = 0
+
+    return Case(table, table, events, parts, unsized, unsized)
+
+
+def shift_time(seed: int, count: int) -> Case:
+    """Everything later by whole seconds, which every period divides."""
+    table, later = world(seed), 777 * SECOND
+    events = stream(table, seed, count)
+    image = events.copy()
+    image["ts_ns"] += later
+    known = (events["kind"] == codes.FUNDING_RATE) & (events["qty"] > 0) & (events["qty"] < 2**60)
+    image["qty"][known] += later
+
+    def delay(outcomes: np.ndarray) -> None:
+        outcomes["ts_ns"] += later
+        outcomes["lots"][answers(outcomes, (codes.FUNDING_RATE,)) & (outcomes["lots"] > 0)] += later
+
+    return Case(table, table, events, image, delay)
+
+
+def mirror(seed: int, count: int) -> Case:
+    """Prices turned upside down and sides exchanged. Fees, margin and uncrossing do not mirror: accounts are rich, rows
+    of those kinds, LAST flags and impact (parts of the price) are left out."""
+    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite"},
+                  depth={"refill": "none"}, impact={"model": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0})
+    for instrument in table["instruments"]:
+        instrument["tiers"], instrument["price_min"] = instrument["tiers"][:1], "1"
+    events = stream(table, seed, count)
+    kept = is_in(events, (*ORDER_KINDS, codes.LEVEL_SET, codes.TRADE_PRINT, codes.BOOK_CLEAR, codes.INDEX, codes.MARK,
+                          codes.DEPOSIT, codes.OPEN_POSITION, codes.HALT, codes.RESUME))
+    events = events[kept & ((events["flags"] & codes.MARKET) == 0)]
+    events["flags"] &= ~codes.LAST
+    events["qty"][events["kind"] == codes.DEPOSIT] = MONEY
+    per_tick = np.array([instrument["mark_per_tick"] for instrument in table["instruments"]])
+    image = events.copy()
+    ticks, subs = is_in(events, (*ORDER_KINDS, *LOT_KINDS)), is_in(events, (codes.INDEX, codes.MARK))
+    ticks &= (events["kind"] != codes.AMEND) | (events["price"] != 0)
+    turn(image, ticks, subs, per_tick)
+    sided = is_in(events, (*ORDER_KINDS, codes.LEVEL_SET, codes.TRADE_PRINT)) & np.isin(events["side"], (0, 1))
+    image["side"][sided] = 1 - events["side"][sided]
+    seeded = events["kind"] == codes.OPEN_POSITION
+    image["account"][seeded], image["order_id"][seeded] = events["order_id"][seeded], events["account"][seeded]
+
+    def turned(outcomes: np.ndarray) -> None:
+        asked = answers(outcomes, (*ORDER_KINDS, *LOT_KINDS))
+        asked &= ~answers(outcomes, (codes.AMEND,)) | (outcomes["price"] != 0)
+        traded = np.isin(outcomes["kind"], (codes.FILL, codes.CANCELLED))
+        outcomes["flags"][traded] ^= codes.SELL
+        marks = outcomes["kind"] == codes.MARK_PRICE
+        turn(outcomes, asked | traded, marks | answers(outcomes, (codes.INDEX, codes.MARK)), per_tick)
+        indexed = marks & (outcomes["money"] != 0)
+        top = (TICKS_MAX + 1) * per_tick[outcomes["instrument"][indexed]]
+        outcomes["money"][indexed] = top - outcomes["money"][indexed]
+        pairs = answers(outcomes, (codes.OPEN_POSITION,))
+        buyers = outcomes["account"][pairs].copy()
+        outcomes["account"][pairs], outcomes["order_id"][pairs] = outcomes["order_id"][pairs], buyers
+
+    return Case(table, table, events, image, turned)
+
+
+def turn(rows: np.ndarray, ticks: np.ndarray, subs: np.ndarray, per_tick: np.ndarray) -> None:
+    """Mirror prices in place: ticks about the middle of the ladder, sub-ticks of known instruments likewise."""
+    rows["price"][ticks] = TICKS_MAX + 1 - rows["price"][ticks]
+    subs = subs & (rows["instrument"] >= 0) & (rows["instrument"] < len(per_tick))
+    rows["price"][subs] = (TICKS_MAX + 1) * per_tick[rows["instrument"][subs]] - rows["price"][subs]
+
+
+def larger_pools(seed: int, count: int) -> Case:
+    """Pools three times as large, where none was full."""
+    table = world(seed)
+    wider = {name: 3 * size for name, size in table["capacity"].items() if name != "accounts"}
+    return Case(table, {**table, "capacity": {**table["capacity"], **wider}}, *[stream(table, seed, count)] * 2)
+
+
+RELATIONS = {relation.__name__: relation for relation in (
+    relabel_accounts, scale_lots, resting_orders_never_reached, split_deposits, shift_time, mirror, larger_pools)}
+
+
+def outcomes_of(table: dict[str, Any], events: np.ndarray) -> np.ndarray:
+    """Every outcome of a stream, run to its end."""
+    exchange = Exchange(config.build_venue(table))
+    exchange.submit(events)
+    exchange.run()
+    exchange.run(int(events["ts_ns"].max()) + 1)
+    return exchange.outcomes()
+
+
+def without_added(outcomes: np.ndarray) -> np.ndarray:
+    """Outcomes without those of rows that the map added, numbers of outcomes and causes closed up."""
+    added = (outcomes["liquidation_id"] == TAG) & (outcomes["kind"] == codes.RESULT)
+    causes = np.sort(outcomes["cause_seq"][added])
+    kept = outcomes[~added]
+    kept["cause_seq"] -= np.searchsorted(causes, kept["cause_seq"])
+    kept["seq"] = np.arange(1, len(kept) + 1)
+    return kept
+
+
+def holds(relation: str, seed: int, count: int) -> Counter:
+    """Reach of the base run; raises with the first outcome that is not equal up to the map."""
+    case = RELATIONS[relation](seed, count)
+    base, image = outcomes_of(case.base, case.events), outcomes_of(case.image, case.image_events)
+    reached = reach_of(base.tolist())
+    case.map_base(base)
+    image = without_added(image)
+    case.map_image(image)
+    difference = first_difference(base.tolist(), image.tolist(), case.events)
+    assert not difference, difference
+    return reached
+
+
+def campaign(seed: int, budget: Budget, count: int = 1_500) -> Part:
+    """Every relation on one seed after another."""
+    part, held = Part("relations"), Counter()
+    while budget.left(part.runs):
+        relation = list(RELATIONS)[part.runs % len(RELATIONS)]
+        now = seed + part.runs // len(RELATIONS)
+        try:
+            part.take(2 * count, holds(relation, now, count))
+            held[relation] += 1
+        except Exception as error:  # noqa: BLE001 - reported by relation and seed
+            part.fail(f"{relation} seed {now} events {count}", error)
+    part.note = ", ".join(f"{name} {held[name]}" for name in RELATIONS)
+    part.seconds = budget.spent()
+    return part

@@ -1,0 +1,177 @@
+"""Small worlds, exhaustively: every sequence over 31 symbols to a depth, kernels against reference at every node.
+
+Two accounts, two sides, three prices, two sizes make 24 orders; four cancels and three marks complete the alphabet. The
+walk is depth first. The kernels' state lies in one buffer, so that going back is one copy; the reference goes back by
+unpickling its parent. Outcomes are compared at every node, audit and whole state at every inner node and some leaves.
+"""
+
+import pickle
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from exchange import codes, config
+from exchange.core.loop import run
+from exchange.dump import dump
+from exchange.reference.venue import ReferenceVenue
+from exchange.state import CACHE_LINE, State
+from exchange.venue import FOREVER_NS, Exchange
+from tests.campaign.report import Budget, Part
+from tests.campaign.twin import reach_of
+from tests.desk import FIRST, UNIT, event_rows, venue_table
+from tests.differential import first_difference, state_differences
+
+A, B, MAKER = FIRST, FIRST + 1, FIRST + 2
+PRICES, SIZES, MARKS = (95, 100, 104), (1, 3), (92, 100, 109)
+TIERS = [{"floor": "0", "maintenance_ppm": 20_000, "leverage_max": 20},
+         {"floor": "500", "maintenance_ppm": 50_000, "leverage_max": 10}]
+ORDERS = [{"kind": codes.NEW, "account": account, "side": side, "price": price, "qty": qty}
+          for account in (A, B) for side in (codes.BID, codes.ASK) for price in PRICES for qty in SIZES]
+CANCELS = [{"kind": codes.CANCEL, "order_id": order_id} for order_id in (1, 2, 3, 4)]
+SYMBOLS = [*ORDERS, *CANCELS, *({"kind": codes.MARK, "price": price} for price in MARKS)]
+CHECKED_LEAVES = 31  # whole state and audit at one leaf in so many
+WORLDS = {
+    "cross": [],
+    "isolated": [{"kind": codes.SET_MARGIN_MODE, "account": account, "qty": codes.ISOLATED} for account in (A, B)],
+    "recorded depth": [
+        {"kind": codes.LEVEL_SET, "side": codes.BID, "price": 95, "qty": 2},
+        {"kind": codes.LEVEL_SET, "side": codes.ASK, "price": 104, "qty": 2, "flags": codes.LAST}],
+}
+
+
+def prepare(world: str) -> tuple[Exchange, ReferenceVenue, int]:
+    """Both venues of a small world after its opening rows (two poor accounts, orders, a position), and the clock."""
+    instrument = {"price_max": "127", "mark_per_tick": 1, "tiers": TIERS, "position_max": "6", "order_max": "9"}
+    capacity = {"accounts": 3, "positions": 4, "orders": 8, "external_levels": 2, "outcomes": 4_120}
+    venue = config.build_venue(venue_table(instrument=instrument, capacity=capacity,
+                                           fees={"maker_ppm": -100, "taker_ppm": 700, "liquidation_ppm": 5_000}))
+    rows: list[dict[str, int]] = [
+        {"kind": codes.MARK, "price": 100}, {"kind": codes.DEPOSIT, "account": MAKER, "qty": 1_000 * UNIT},
+        {"kind": codes.DEPOSIT, "account": codes.INSURANCE, "qty": 1},
+        *({"kind": codes.DEPOSIT, "account": account, "qty": 18 * UNIT} for account in (A, B)),
+        *({"kind": codes.SET_LEVERAGE, "account": account, "qty": 2_000} for account in (A, B)),
+        *WORLDS[world],
+        {"kind": codes.OPEN_POSITION, "account": A, "order_id": B, "price": 100, "qty": 2},
+        {"kind": codes.NEW, "account": MAKER, "order_id": 1, "side": codes.BID, "price": 95, "qty": 2},
+        {"kind": codes.NEW, "account": MAKER, "order_id": 2, "side": codes.ASK, "price": 104, "qty": 2}]
+    events = event_rows(*({"ts_ns": k + 1, **row} for k, row in enumerate(rows)))
+    core, reference = Exchange(venue), ReferenceVenue(venue)
+    core.submit(events)
+    core.run()
+    reference.process(events)
+    assert not first_difference(core.outcomes().tolist(), reference.outcomes(), events)
+    return core, reference, len(rows) + 1
+
+
+def in_one_buffer(state: State) -> tuple[State, np.ndarray]:
+    """The same state with all its arrays but the outbox as views of one buffer."""
+    arrays = [array for group in state for array in group if array is not state.io.outbox]
+    places = np.cumsum([0, *(-(-array.nbytes // CACHE_LINE) * CACHE_LINE for array in arrays)])
+    buffer = np.zeros(int(places[-1]) + CACHE_LINE, np.uint8)
+    buffer = buffer[-buffer.ctypes.data % CACHE_LINE:][:int(places[-1])]
+    views = {}
+    for place, array in zip(places, arrays, strict=False):
+        view = buffer[place:place + array.nbytes].view(array.dtype)
+        view[:] = array
+        views[id(array)] = view
+    return State(*(type(group)(*(views.get(id(array), array) for array in group)) for group in state)), buffer
+
+
+class Walk:
+    """One world and one walk over it; `path` holds the symbols that lead to the node at work."""
+
+    def __init__(self, world: str, depth: int):
+        self.exchange, reference, self.clock = prepare(world)
+        self.exchange.state, self.buffer = in_one_buffer(self.exchange.state)
+        self.control = self.exchange.state.io.control[0]
+        self.root = self.buffer.copy(), pickle.dumps(reference)
+        self.world, self.depth = world, depth
+        self.path: list[int] = []
+        self.nodes = 0
+        self.reached: Counter = Counter()
+        self.events = [[self.event(k, symbol) for symbol in SYMBOLS] for k in range(depth)]
+
+    def event(self, depth: int, symbol: dict[str, int]) -> np.ndarray:
+        """The row of a symbol at a depth; an order's id tells where it was placed: 3, 4, ..."""
+        row: dict[str, int] = {"ts_ns": self.clock + depth, "order_id": 3 + depth, **symbol}
+        return event_rows(row)
+
+    def owner(self, order_id: int) -> int:
+        """Account of an order on the path; A for one that was never placed."""
+        if order_id < 3:
+            return MAKER
+        placed = self.path[order_id - 3] if order_id - 3 < len(self.path) else 0
+        return ORDERS[placed]["account"] if placed < len(ORDERS) else A
+
+    def step(self, depth: int, symbol: int, reference: ReferenceVenue) -> None:
+        """Apply one symbol to both venues at the present node and fire what is due; compare the outcomes."""
+        events = self.events[depth][symbol]
+        if events["kind"][0] == codes.CANCEL:
+            events["account"] = self.owner(int(events["order_id"][0]))
+        end = self.clock + depth + 1
+        run(self.exchange.state, events, 0, FOREVER_NS, end)
+        ours = self.exchange.state.io.outbox[:int(self.control["outbox_count"])].tolist()
+        self.control["outbox_count"] = 0
+        reference.process(events)
+        reference.run(end)
+        theirs = reference.outcomes()
+        self.nodes += 1
+        if ours != theirs:
+            raise AssertionError(first_difference(ours, theirs, events))
+        self.reached += reach_of(ours) if self.nodes % CHECKED_LEAVES == 0 else Counter()
+
+    def check(self, reference: ReferenceVenue) -> None:
+        self.exchange.audit()
+        differences = state_differences(dump(self.exchange.state), reference.state())
+        assert not differences, "states differ\n" + "\n".join(differences[:12])
+
+    def below(self, depth: int, parent: tuple[np.ndarray, bytes], symbols: range) -> None:
+        """Every continuation of the path by one of `symbols` and then by any."""
+        for symbol in symbols:
+            self.buffer[:] = parent[0]
+            reference = pickle.loads(parent[1])
+            self.path.append(symbol)
+            self.step(depth, symbol, reference)
+            last = depth + 1 == self.depth
+            if not last or self.nodes % CHECKED_LEAVES == 0:
+                self.check(reference)
+            if not last:
+                self.below(depth + 1, (self.buffer.copy(), pickle.dumps(reference)), range(len(SYMBOLS)))
+            self.path.pop()
+
+    def below_root(self) -> None:
+        """Every sequence."""
+        self.below(0, self.root, range(len(SYMBOLS)))
+
+    def subtree(self, first: int) -> None:
+        """Every sequence that begins with symbol `first`; a failure names the world and the sequence."""
+        try:
+            self.below(0, self.root, range(first, first + 1))
+        except Exception as error:
+            rows: list[dict[str, Any]] = [SYMBOLS[k] for k in self.path]
+            raise AssertionError(f"world {self.world!r} path {self.path} = {rows}: {error}") from error
+
+
+def campaign(seed: int, budget: Budget, plan: list[tuple[str, int]]) -> Part:
+    """Walk each (world, depth) of the plan, subtree by subtree from a place the seed names, while there is time."""
+    part, done = Part("small worlds"), Counter()
+    for world, depth in plan:
+        walk = Walk(world, depth)
+        for k in range(len(SYMBOLS)):
+            if not budget.left(part.runs):
+                break
+            walk.nodes = 0
+            first = (seed + k) % len(SYMBOLS)
+            try:
+                walk.subtree(first)
+            except AssertionError as error:
+                part.fail(f"subtree {first}", error)
+                walk.path.clear()
+                continue
+            part.take(walk.nodes, Counter())
+            done[f"{world} to depth {depth}"] += 1
+        part.reached += walk.reached
+    part.note = ", ".join(f"{name}: {count}/{len(SYMBOLS)} subtrees" for name, count in done.items())
+    part.seconds = budget.spent()
+    return part
