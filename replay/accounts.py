@@ -213,7 +213,8 @@ def _position(row: dict[str, str], contracts: dict[str, _Contract]) -> tuple[Any
     most = int(record["position_max_lots"])
     lots = _number(unsigned, "quantity", contract.lot, f"a multiple of {contract.lot} other than 0", most)
     ticks = _number(row, "entry_price", contract.tick, f"a multiple of {contract.tick}", int(record["ticks_max"]))
-    leverage_e2, margin = _funding(row, contract, lots * ticks * int(record["unit_value"]))
+    at_entry = abs(int(units.contract_value(record, ticks * int(record["mark_per_tick"]), lots)))
+    leverage_e2, margin = _funding(row, contract, at_entry)
     cash = -1
     if row.get("cash") and not _is_zero(row["cash"]):
         cash = _number(row, "cash", contract.quantum, f"a multiple of {contract.quantum}, not negative", MONEY_MAX)

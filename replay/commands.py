@@ -30,8 +30,28 @@ Sets = Annotated[
     Parameter(name="--set", negative="", help="Override a field: PATH=VALUE, as in venue.fees.taker_ppm=500."),
 ]
 Files = Annotated[list[Path], Parameter(help="Capture or tape files, in time order.", negative="")]
-Profile = Annotated[str, Parameter(name="--profile", help="Venue rules: a shipped profile or a TOML file.")]
-
+Profiles = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--profile", negative="", help="Venue rules: a shipped profile or a TOML file; several make one venue."
+    ),
+]
+BINANCE_UM = ("binance_um",)
+IndexFiles = Annotated[
+    tuple[Path, ...], Parameter(negative="", help="Captures of a market whose book makes an index not recorded.")
+]
+Refills = Annotated[
+    tuple[Literal["none", "decay", "persistent"], ...],
+    Parameter(negative="", help="Refill models of eaten depth to run; all three by default."),
+]
+ImpactText = Annotated[
+    str | None,
+    Parameter(help="Price impact of simulated takers: linear or square_root, then :FIELD=VALUE,…; or none."),
+]
+QueueModel = Annotated[
+    Literal["whole_level", "risk_averse", "proportional", "power"] | None,
+    Parameter(help="Queue model of simulated resting orders."),
+]
 Sensitivity = Annotated[
     bool, Parameter(name="--sensitivity", help="Also run with the size truncation halved and doubled.")
 ]
@@ -90,25 +110,17 @@ def replay(
     /,
     *,
     out: Out = None,
-    profile: Profile = "binance_um",
+    profile: Profiles = BINANCE_UM,
+    index: IndexFiles = (),
     accounts: Annotated[int, Parameter(help="Accounts to seed; 0 replays the feed alone.")] = 100_000,
     seed: Annotated[int, Parameter(help="Seed of every random draw.")] = 1,
     shock: Annotated[
         tuple[str, ...], Parameter(negative="", help="KIND:FIELD=VALUE,…; kinds sell, buy, move, index.")
     ] = (),
-    refill: Annotated[
-        tuple[Literal["none", "decay", "persistent"], ...],
-        Parameter(negative="", help="Refill models of eaten depth to run; all three by default."),
-    ] = (),
+    refill: Refills = (),
     half_life: Annotated[str | None, Parameter(help="Half-life of eaten depth for decay: 10s, 500ms.")] = None,
-    impact: Annotated[
-        str | None,
-        Parameter(help="Price impact of simulated takers: linear or square_root, then :FIELD=VALUE,…; or none."),
-    ] = None,
-    queue: Annotated[
-        Literal["whole_level", "risk_averse", "proportional", "power"] | None,
-        Parameter(help="Queue model of simulated resting orders."),
-    ] = None,
+    impact: ImpactText = None,
+    queue: QueueModel = None,
     index_feedback_ppm: Annotated[int | None, Parameter(help="This venue's share of the index.")] = None,
     extrapolate_ppm: Annotated[int, Parameter(help="Extend recorded depth to this distance from the touch.")] = 0,
     interval_ms: Annotated[int, Parameter(help="Spacing of the recorded series.")] = 1_000,
@@ -120,13 +132,20 @@ def replay(
     json: Json = False,
     set_: Sets = (),
 ) -> int:
-    """Replay captures with leveraged accounts on them: each refill model in overlay and in shadow."""
+    """Replay captures with leveraged accounts on them: each refill model in overlay and in shadow.
+
+    Captures of different markets are merged on their common clock.
+    """
     from replay.scenario import REFILLS, build_scenario, parse_duration, parse_impact
     from replay.shock import parse_shock
 
     table: dict[str, Any] = {
         "profile": profile,
-        "feed": {"files": [str(file) for file in files], "extrapolate_ppm": extrapolate_ppm},
+        "feed": {
+            "files": [str(file) for file in files],
+            "index": [str(file) for file in index],
+            "extrapolate_ppm": extrapolate_ppm,
+        },
         "shocks": [parse_shock(text) for text in shock],
         "run": {"seed": seed, "interval_ms": interval_ms, "refills": list(refill) or list(REFILLS)},
         "venue": {},
@@ -211,7 +230,7 @@ def _load_kernels(progress: ProgressLine) -> None:
 
 
 @app.command
-def validate(files: Files, /, *, profile: Profile = "binance_um", json: Json = False, set_: Sets = ()) -> int:
+def validate(files: Files, /, *, profile: Profiles = BINANCE_UM, json: Json = False, set_: Sets = ()) -> int:
     """Read feed files and report gaps, unknown keys, crossed books, clocks. Exit code 3 if not good."""
     from exchange.errors import FeedError
     from replay import present
@@ -235,15 +254,15 @@ def convert(
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Tape to write.")],
-    profile: Profile = "binance_um",
+    profile: Profiles = BINANCE_UM,
     force: Force = False,
     json: Json = False,
     set_: Sets = (),
 ) -> int:
     """Convert captures to one tape file, which replays the same and loads faster."""
     from exchange.errors import ConfigError
-    from replay import feeds, present
-    from replay.source import read_files, tapes_among
+    from replay import present
+    from replay.source import convert_files
 
     if out.exists() and not force:
         raise ConfigError(str(out), "already exists; give another -o, or --force to replace it")
@@ -251,8 +270,7 @@ def convert(
         raise ConfigError(str(out), "its folder does not exist; make it first, or give another -o")
     with ProgressLine() as progress:
         progress(0.0, "reading")
-        specs = () if tapes_among(files) else feeds.infer(files, _specs(profile, set_))
-        tape = read_files(files, specs)
+        tape = convert_files(files, _specs(profile, set_))
         progress(0.8, "writing")
         tape.write(out)
     present.print_tape(tape, json)
@@ -307,8 +325,8 @@ def profiles(*, json: Json = False) -> int:
     return 0
 
 
-def _specs(profile: str, overrides: tuple[str, ...]) -> tuple[Any, ...]:
-    """What a reader needs to know of the profile's instruments."""
+def _specs(profile: tuple[str, ...], overrides: tuple[str, ...]) -> tuple[Any, ...]:
+    """What a reader needs to know of the profiles' instruments."""
     from replay.scenario import build_venue
     from replay.tape import spec_of
 

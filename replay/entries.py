@@ -98,7 +98,7 @@ def recorded_history(klines: Klines, population: Population, record: np.void, si
 
 def _ticks(sub: np.ndarray, record: np.void) -> np.ndarray:
     per_tick = int(record["mark_per_tick"])
-    return np.clip((sub + per_tick // 2) // per_tick, 1, int(record["ticks_max"]))
+    return np.clip((sub + per_tick // 2) // per_tick, int(record["ticks_min"]), int(record["ticks_max"]))
 
 
 def moment(ts_ns: int) -> str:

@@ -1,4 +1,8 @@
-"""The figures of one run: each a function of the outcome records, vectorised. Money in quanta, marks in sub-ticks."""
+"""The figures of one run, by instrument: each a function of the outcome records, vectorised.
+
+Money is in quanta of the instrument's settlement asset, marks in sub-ticks. `instruments` are the compiled INSTRUMENT
+records; money of different assets is never added up.
+"""
 
 from typing import Any
 
@@ -6,6 +10,7 @@ import msgspec
 import numpy as np
 
 from exchange import codes, schema
+from exchange.units import contract_value
 
 PPM = 1_000_000
 _KEPT = (
@@ -20,23 +25,16 @@ _KEPT = (
 )
 
 
-class Units(msgspec.Struct, frozen=True):
-    """Money of one lot moving one tick, and one sub-tick, by instrument."""
-
-    value: np.ndarray
-    mark: np.ndarray
-
-    @classmethod
-    def of(cls, instruments: np.ndarray) -> "Units":
-        """From the compiled INSTRUMENT records."""
-        return cls(instruments["unit_value"].astype(np.int64), instruments["mark_unit"].astype(np.int64))
-
-
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What one variant did from seeding to the end."""
+    """What one variant did to one instrument from seeding to the end.
+
+    Fund and deficits are those of its settlement asset; refusals, counts of events and digests are the whole run's.
+    """
 
     refill: str
     mode: str
+    symbol: str
+    asset: str
     liquidated_accounts: int
     liquidated_through_book: int  # of them, accounts with at least one forced fill
     liquidations: int
@@ -86,9 +84,30 @@ def of_kind(outcomes: np.ndarray, kind: int) -> np.ndarray:
     return outcomes[outcomes["kind"] == kind]
 
 
-def notional(outcomes: np.ndarray, units: Units) -> int:
-    """Traded value of outcomes whose price is in ticks."""
-    return int((np.abs(outcomes["lots"]) * outcomes["price"] * units.value[outcomes["instrument"]]).sum())
+def of_instrument(outcomes: np.ndarray, instrument: int, count: int) -> np.ndarray:
+    """The outcomes of one of `count` instruments.
+
+    A cross account's liquidation names no instrument: it belongs to those its orders and takeovers name, which may be
+    several. One that recovered before its first order is in none, unless there is one instrument only.
+    """
+    own = outcomes["instrument"] == instrument
+    if count == 1:
+        return outcomes[own | (outcomes["instrument"] < 0)]
+    liquidations = np.unique(outcomes["liquidation_id"][own & (outcomes["liquidation_id"] > 0)])
+    return outcomes[own | ((outcomes["instrument"] < 0) & np.isin(outcomes["liquidation_id"], liquidations))]
+
+
+def traded_values(outcomes: np.ndarray, record: np.void) -> np.ndarray:
+    """Value of each outcome's lots, signed like them, at its price in ticks."""
+    return contract_value(record, outcomes["price"] * int(record["mark_per_tick"]), outcomes["lots"])
+
+
+def notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
+    """Traded value of outcomes of instruments of one asset, whose price is in ticks."""
+    return sum(
+        int(np.abs(traded_values(outcomes[outcomes["instrument"] == k], instruments[k])).sum())
+        for k in np.unique(outcomes["instrument"])
+    )
 
 
 def liquidated_accounts(outcomes: np.ndarray) -> int:
@@ -132,13 +151,13 @@ def deficits(outcomes: np.ndarray) -> np.ndarray:
     return rows[rows["account"] >= codes.FIRST_USER]
 
 
-def liquidated_notional(outcomes: np.ndarray, units: Units) -> int:
+def liquidated_notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
     """Value of users' positions closed by liquidation whichever way: forced fills, takeovers, auto-deleveraging.
 
     What the fund inherited and passes on by auto-deleveraging was counted when it took it over.
     """
     parts = (forced_fills(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes))
-    return sum(notional(part[part["account"] >= codes.FIRST_USER], units) for part in parts)
+    return sum(notional(part[part["account"] >= codes.FIRST_USER], instruments) for part in parts)
 
 
 def mark_at(outcomes: np.ndarray, seqs: np.ndarray, instrument: int, first_sub: int) -> np.ndarray:
@@ -149,19 +168,15 @@ def mark_at(outcomes: np.ndarray, seqs: np.ndarray, instrument: int, first_sub: 
     return prices[np.searchsorted(marks["seq"], seqs, side="right")]
 
 
-def forced_slippage(outcomes: np.ndarray, units: Units, first_sub: np.ndarray) -> tuple[int, int]:
-    """Loss of forced fills against the mark of their moment, and the value of the same lots at it."""
+def forced_slippage(outcomes: np.ndarray, record: np.void, instrument: int, first_sub: int) -> tuple[int, int]:
+    """Loss of an instrument's forced fills against the mark of their moment, and the value of the same lots at it."""
     fills = forced_fills(outcomes)
-    loss = value = 0
-    for instrument in range(len(units.value)):
-        own = fills[fills["instrument"] == instrument]
-        mark = (
-            mark_at(outcomes, own["seq"], instrument, int(first_sub[instrument])) * units.mark[instrument] * own["lots"]
-        )
-        traded = own["price"] * units.value[instrument] * own["lots"]
-        loss += int(np.where(own["flags"] & codes.SELL, mark - traded, traded - mark).sum())
-        value += int(mark.sum())
-    return loss, value
+    fills = fills[fills["instrument"] == instrument]
+    mark = mark_at(outcomes, fills["seq"], instrument, first_sub)
+    held = np.where(fills["flags"] & codes.SELL, fills["lots"], -fills["lots"])  # what the fill closes
+    value = contract_value(record, mark, held)
+    traded = contract_value(record, fills["price"] * int(record["mark_per_tick"]), held)
+    return int((value - traded).sum()), int(np.abs(value).sum())
 
 
 def mark_range(outcomes: np.ndarray, instrument: int, first_sub: int) -> tuple[int, int, int]:
@@ -180,49 +195,52 @@ def count_rejected(outcomes: np.ndarray, counts: dict[str, int]) -> None:
         counts[name] = counts.get(name, 0) + int(count)
 
 
-def compute_figures(outcomes: np.ndarray, units: Units, first_sub: np.ndarray, rest: dict[str, Any]) -> Figures:
-    """All figures of a variant; `rest` are those that come from the venue's state instead."""
-    loss, value = forced_slippage(outcomes, units, first_sub)
-    start = int(first_sub[0])
-    low, high, end = mark_range(outcomes, 0, start)
-    furthest = low if start - low >= high - start else high
+def compute_figures(
+    outcomes: np.ndarray, instruments: np.ndarray, instrument: int, first_sub: int, rest: dict[str, Any]
+) -> Figures:
+    """All figures of an instrument in one variant; `rest` are those that come from the venue's state instead."""
+    outcomes = of_instrument(outcomes, instrument, len(instruments))
+    loss, value = forced_slippage(outcomes, instruments[instrument], instrument, first_sub)
+    low, high, end = mark_range(outcomes, instrument, first_sub)
+    furthest = low if first_sub - low >= high - first_sub else high
     forced, takeovers, closes = forced_fills(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes)
     paid = deficits(outcomes)
     return Figures(
         liquidated_accounts=liquidated_accounts(outcomes),
         liquidated_through_book=liquidated_through_book(outcomes),
         liquidations=liquidations(outcomes),
-        liquidated_notional=liquidated_notional(outcomes, units),
+        liquidated_notional=liquidated_notional(outcomes, instruments),
         forced_lots=int(forced["lots"].sum()),
-        forced_notional=notional(forced, units),
+        forced_notional=notional(forced, instruments),
         forced_slippage=loss,
         forced_slippage_ppm=loss * PPM // value if value else 0,
         extrapolated_share=extrapolated_share(outcomes),
         liquidation_fees=int(of_kind(outcomes, codes.LIQUIDATION_FEE)["money"].sum()),
         takeover_lots=int(np.abs(takeovers["lots"]).sum()),
-        takeover_notional=notional(takeovers, units),
+        takeover_notional=notional(takeovers, instruments),
         adl_closes=len(closes),
-        adl_notional=notional(closes, units),
+        adl_notional=notional(closes, instruments),
         deficits=len(paid),
         deficit_money=-int(paid["money"].sum()),
-        mark_start=start,
+        mark_start=first_sub,
         mark_min=low,
         mark_max=high,
         mark_end=end,
-        price_move_ppm=(furthest - start) * PPM // max(1, start),
+        price_move_ppm=(furthest - first_sub) * PPM // max(1, first_sub),
         **rest,
     )
 
 
 def amplification(figures: tuple[Figures, ...]) -> list[dict[str, Any]]:
-    """Overlay over shadow for each refill model that ran in both; None where shadow has nothing to divide by."""
+    """Overlay over shadow for each instrument and refill model that ran in both; None where shadow divides by zero."""
     rows = []
-    for refill in dict.fromkeys(f.refill for f in figures):
-        modes = {f.mode: f for f in figures if f.refill == refill}
+    for symbol, refill in dict.fromkeys((f.symbol, f.refill) for f in figures):
+        modes = {f.mode: f for f in figures if (f.symbol, f.refill) == (symbol, refill)}
         if {"overlay", "shadow"} <= modes.keys():
             overlay, shadow = modes["overlay"], modes["shadow"]
             rows.append(
                 {
+                    "symbol": symbol,
                     "refill": refill,
                     "accounts_overlay": overlay.liquidated_accounts,
                     "accounts_shadow": shadow.liquidated_accounts,

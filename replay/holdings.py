@@ -18,6 +18,7 @@ from replay.seeding import (
     place,
     placed_events,
     rows,
+    signed_notional,
     unrealised,
 )
 from replay.summary import Entries, Positions, Summary, distance_ppm, summarise
@@ -50,6 +51,14 @@ def seed_accounts(
     ConfigError
         When an instrument has no mark yet, or the positions pass its limits.
     """
+    record = compiled.instruments[site.instrument]
+    asset = int(record["asset"])
+    if (compiled.instruments["asset"][accounts.instrument] != asset).any():
+        raise ConfigError(
+            "$.population.accounts_from",
+            f"{accounts.file} has positions that are not settled in {venue.assets[asset].name}, as the first "
+            "instrument of the feed is; keep to those of one asset, and name its profile first",
+        )
     traders = range(site.first_account, site.first_account + len(accounts.names))
     hedgers = range(traders.stop, traders.stop + population.hedgers)
     placed, next_account = [], hedgers.stop
@@ -63,13 +72,12 @@ def seed_accounts(
         placed.append(_place(accounts, population, here, Contract.of(compiled, instrument), hedgers, next_account))
         next_account += len(placed[-1].predecessors)
     funded = _fund(accounts, placed, compiled)
-    fund = fund_quanta(population, venue, compiled.instruments[0])
-    events = [money_rows(codes.DEPOSIT, np.array([codes.INSURANCE]), np.array([fund]), 0, site.ts_ns)]
-    for asset, deposit in enumerate(funded.deposit):
-        events.append(money_rows(codes.DEPOSIT, np.arange(traders.start, traders.stop), deposit, asset, site.ts_ns))
+    fund = fund_quanta(population, venue, record)
+    events = [money_rows(codes.DEPOSIT, np.array([codes.INSURANCE]), np.array([fund]), asset, site.ts_ns)]
+    owners = np.arange(traders.start, traders.stop)
+    events.append(money_rows(codes.DEPOSIT, owners, funded.deposit[asset], asset, site.ts_ns))
     for one in placed:
         margin = one.margin[-population.hedgers :]
-        asset = int(one.contract.record["asset"])
         events.append(money_rows(codes.DEPOSIT, np.array(hedgers), margin, asset, site.ts_ns))
     events += [placed_events(one) for one in placed]
     events += [_transfers(accounts, funded, one) for one in placed]
@@ -110,7 +118,7 @@ def _fund(accounts: Accounts, placed: list[Placed], compiled: Compiled) -> _Fund
     for one in placed:
         mine = _rows_of(accounts, one)
         gained, kept = unrealised(one)
-        value = np.abs(one.drawn.lots) * one.site.mark_sub * int(one.contract.record["mark_unit"])
+        value = np.abs(signed_notional(one.contract.record, one.site.mark_sub, one.drawn.lots))
         opening[mine], profit[mine], need[mine] = (column[: len(mine)] for column in (one.margin, gained, kept))
         locked[mine] = initial_margin(value, one.drawn.leverage_e2)[: len(mine)]
     margin = np.maximum(opening, accounts.margin)
@@ -153,14 +161,15 @@ def _summary(accounts: Accounts, population: Population, placed: list[Placed], f
     parts, hedged, open_interest, lots = [], 0, 0, 0
     for one in placed:
         drawn, mine = one.drawn, _rows_of(accounts, one)
-        notional = drawn.lots * one.site.mark_sub * int(one.contract.record["mark_unit"])
+        record = one.contract.record
+        notional = signed_notional(record, one.site.mark_sub, drawn.lots)
         held, tiers = notional[: len(mine)], one.contract.tiers
         parts.append(
             (
                 accounts.account[mine],
                 held,
                 drawn.leverage_e2[: len(mine)],
-                distance_ppm(funded.health[mine], held, tiers),
+                distance_ppm(funded.health[mine], held, tiers, bool(record["kind"] == codes.INVERSE)),
             )
         )
         hedged += int(np.abs(notional[len(mine) :]).sum())

@@ -49,14 +49,14 @@ def plays_of(scenario: Scenario) -> list[Play]:
     return plays
 
 
-def sensitivity(plays: list[Play], played: list[tuple[Figures, Any]]) -> list[dict[str, Any]]:
-    """Headline of the first refill model by size truncation, smallest first."""
-    by_truncation: dict[int, list[tuple[Figures, Any]]] = {}
+def sensitivity(plays: list[Play], played: list[tuple[list[Figures], Any]]) -> list[dict[str, Any]]:
+    """Headline of the first instrument and refill model by size truncation, smallest first."""
+    by_truncation: dict[int, list[tuple[list[Figures], Any]]] = {}
     for play, made in zip(plays, played, strict=True):
         if play.variant.refill == plays[0].variant.refill:
             by_truncation.setdefault(play.scenario.population.size_truncation, []).append(made)
     return [
         {"size_truncation": truncation, "top_ten_share": made[0][1].top_ten_share}
-        | figures.amplification(tuple(one for one, _ in made))[0]
+        | figures.amplification(tuple(first for (first, *_), _ in made))[0]
         for truncation, made in sorted(by_truncation.items())
     ]

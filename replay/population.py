@@ -259,26 +259,31 @@ def _leverage_cap(tiers: np.ndarray, notional: np.ndarray) -> np.ndarray:
     return tiers["leverage_max_e2"][np.searchsorted(tiers["floor"], notional, side="right") - 1] // 100
 
 
+def _extremes(history: History, per_tick: int) -> tuple[int, int]:
+    """Lowest and highest entry price in sub-ticks."""
+    return int(history.ticks.min()) * per_tick, int(history.ticks.max()) * per_tick
+
+
 def draw_entries(
     population: Population, record: np.void, tiers: np.ndarray, seed: int, lots: np.ndarray, history: History
 ) -> Drawn:
     """Leverage, margin mode and the entry bucket of each account, redrawn until it survived."""
-    size, unit_value, mark_unit = np.abs(lots), int(record["unit_value"]), int(record["mark_unit"])
-    side = np.sign(lots)
+    per_tick = int(record["mark_per_tick"])
     wished = _draw_leverage(population, seed, lots)
-    # The cap looks at the dearest price since, so that every bucket is allowed at the same leverage.
-    drawn = np.minimum(wished, _leverage_cap(tiers, size * int(history.ticks.max()) * unit_value))
+    # The cap looks at the largest notional since, so that every bucket is allowed at the same leverage.
+    extremes = [np.abs(units.contract_value(record, int(price), lots)) for price in _extremes(history, per_tick)]
+    drawn = np.minimum(wished, _leverage_cap(tiers, np.maximum(*extremes)))
     isolated = streams.stream(seed, streams.MARGIN_MODE).random(len(lots)) < population.isolated_share
     generator = streams.stream(seed, streams.ENTRY)
     bucket = np.zeros(len(lots), np.int64)
     waiting, draws, rejected = np.arange(len(lots)), 0, 0
     for _ in range(ENTRY_TRIES):
         entry = quantiles.choose(history.upper, streams.uniforms(generator, len(lots))[waiting])
-        value = size[waiting] * history.ticks[entry] * unit_value
-        margin = -(-value // drawn[waiting])
-        worst = np.where(side[waiting] > 0, history.low_sub[entry], history.high_sub[entry])
-        notional = size[waiting] * worst * mark_unit
-        survived = margin + side[waiting] * (notional - value) - maintenance(tiers, notional) > 0
+        held = lots[waiting]
+        value = units.contract_value(record, history.ticks[entry] * per_tick, held)
+        margin = -(-np.abs(value) // drawn[waiting])
+        worst = units.contract_value(record, np.where(held > 0, history.low_sub[entry], history.high_sub[entry]), held)
+        survived = margin + worst - value - maintenance(tiers, np.abs(worst)) > 0
         bucket[waiting[survived]] = entry[survived]
         draws += len(waiting)
         waiting = waiting[~survived]

@@ -12,10 +12,12 @@ import numpy as np
 
 from exchange import codes, units
 from exchange.config import Venue
-from exchange.liquidity import Depth, Impact, Queue
+from exchange.liquidity import Impact
 from replay import __version__
 from replay.entries import moment
 from replay.figures import Figures
+from replay.index import describe
+from replay.plays import variants_of
 from replay.scenario import Scenario
 from replay.session import Results
 from replay.tape import Tape
@@ -31,23 +33,27 @@ class Formats(msgspec.Struct, frozen=True):
     tick: Decimal
     lot: Decimal
     mark_per_tick: int
+    money_step: Decimal
+    unit: str
 
     @classmethod
-    def of(cls, venue: Venue) -> "Formats":
-        """Formats of the first instrument."""
-        first = venue.instruments[0]
-        asset = next(asset for asset in venue.assets if asset.name == first.settle)
+    def of(cls, venue: Venue, symbol: str) -> "Formats":
+        """Formats of one instrument. Coin is worth tens of thousands, so it is shown to a ten-thousandth."""
+        own = next(instrument for instrument in venue.instruments if instrument.symbol == symbol)
+        asset = next(asset for asset in venue.assets if asset.name == own.settle)
         return cls(
             units.decimal(asset.quantum),
             asset.name,
-            units.decimal(first.tick),
-            units.decimal(first.lot),
-            first.mark_per_tick,
+            units.decimal(own.tick),
+            units.decimal(own.lot),
+            own.mark_per_tick,
+            Decimal("0.0001" if own.kind == "inverse" else 1),
+            "contracts" if own.kind == "inverse" else "units",
         )
 
     def money(self, quanta: int) -> str:
-        """Whole units of the asset, thousands set apart."""
-        return f"{(quanta * self.quantum).quantize(Decimal(1)):,}"
+        """An amount of the asset, thousands set apart."""
+        return f"{(quanta * self.quantum).quantize(self.money_step):,}"
 
     def size(self, lots: int) -> str:
         """Units of the contract."""
@@ -83,7 +89,7 @@ def run_record(scenario: Scenario, tape: Tape, results: Results) -> dict[str, An
         "version": __version__,
         "config": scenario.table(),
         "tape": {"digest": document.pop("tape_digest"), "events": len(tape)} | msgspec.to_builtins(tape.meta),
-        "variants": [{"number": k, "refill": f.refill, "mode": f.mode} for k, f in enumerate(results.figures)],
+        "variants": [{"number": k, "refill": v.refill, "mode": v.mode} for k, v in enumerate(variants_of(scenario))],
         "results": document,
         "platform": {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()},
         "timing": {"elapsed_s": round(elapsed, 3)},
@@ -112,10 +118,11 @@ def _table(title: str, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> 
 def print_results(scenario: Scenario, results: Results, out: Path | None) -> None:
     """Population, one column a variant, and what the feedback made of it."""
     document = msgspec.to_builtins(results)
-    _print_tables(document, Formats.of(scenario.venue), [shock.label for shock in scenario.shocks], scenario.table())
+    _print_tables(document, scenario.venue, [shock.label for shock in scenario.shocks], scenario.table())
     if out is not None:
         print(f"recorded in {out}")
-    print(f"{sum(f.events for f in results.figures):,} events in {results.elapsed_s:.1f} s")
+    events = {(f.refill, f.mode): f.events for f in results.figures}  # of the whole run, not of an instrument
+    print(f"{sum(events.values()):,} events in {results.elapsed_s:.1f} s")
 
 
 def print_run(record: dict[str, Any], json: bool) -> None:
@@ -129,46 +136,49 @@ def print_run(record: dict[str, Any], json: bool) -> None:
     venue = config.build_venue(record["config"]["venue"])
     shocks = [msgspec.convert(shock, Shock).label for shock in record["config"]["shocks"]]
     print(f"run {record['run_id']}, version {record['version']}, {record['tape']['events']:,} tape events")
-    _print_tables(record["results"], Formats.of(venue), shocks, record["config"])
+    _print_tables(record["results"], venue, shocks, record["config"])
     print(f"run {record['run_id']}")
 
 
-def _print_tables(document: dict[str, Any], formats: Formats, shocks: list[str], config: dict[str, Any]) -> None:
+def _print_tables(document: dict[str, Any], venue: Venue, shocks: list[str], config: dict[str, Any]) -> None:
     console = _console()
-    venue = config["venue"]
     feed = ", ".join(config["feed"]["files"]) or "synthetic market"
     console.print(
-        f"{feed} · venue {venue['name']} · mark {venue['mark']['source']} · "
-        f"index feedback {venue['index']['feedback_ppm'] / 10_000:g} % · "
+        f"{feed} · venue {venue.name} · mark {venue.mark.source} · "
+        f"index feedback {venue.index.feedback_ppm / 10_000:g} % · "
         f"forced volume in the recording {document['recorded_forced_share']:.2%}"
     )
+    for line in document["index"]:
+        console.print(line)
     console.print(liquidity_label(venue))
     for label in shocks or ["no shock"]:
         console.print(f"shock: {label}")
-    if document["population"]:
-        console.print(_population_table(document["population"], formats))
     figures = [msgspec.convert(row, Figures) for row in document["figures"]]
-    console.print(_figures_table(figures, formats))
-    if document["amplification"]:
-        console.print(_amplification_table(document["amplification"], formats))
+    for symbol in dict.fromkeys(f.symbol for f in figures):
+        formats = Formats.of(venue, symbol)
+        if document["population"] and symbol == figures[0].symbol:  # the one that accounts are seeded on
+            console.print(_population_table(document["population"], formats))
+        console.print(_figures_table(symbol, [f for f in figures if f.symbol == symbol], formats))
+        amplified = [row for row in document["amplification"] if row["symbol"] == symbol]
+        if amplified:
+            console.print(_amplification_table(amplified, formats))
     if document["sensitivity"]:
         console.print(_sensitivity_table(document["sensitivity"]))
 
 
-def liquidity_label(venue: dict[str, Any]) -> str:
-    """The policies of a venue table that answer simulated flow: refill half-life, queue model, price impact."""
-    depth, queue = msgspec.convert(venue.get("depth", {}), Depth), msgspec.convert(venue.get("queue", {}), Queue)
+def liquidity_label(venue: Venue) -> str:
+    """The policies that answer simulated flow: refill half-life, queue model, price impact."""
+    depth, queue = venue.depth, venue.queue
     exponent = f" of exponent {queue.exponent}" if queue.model == "power" else ""
     words = f"half-life of eaten depth (decay) {depth.half_life_ns / 1e9:g} s · queue model {queue.model}{exponent}"
-    own = [(i["symbol"], i.get("impact")) for i in venue["instruments"]]
+    own = [(i.symbol, i.impact) for i in venue.instruments]
     labels = [f" of {symbol}: {_impact_label(impact)}" for symbol, impact in own if impact is not None]
     if len(labels) < len(own):
-        labels.insert(0, f": {_impact_label(venue.get('impact', {}))}")
+        labels.insert(0, f": {_impact_label(venue.impact)}")
     return " · ".join([words, *(f"price impact{label}" for label in labels)])
 
 
-def _impact_label(table: dict[str, Any]) -> str:
-    impact = msgspec.convert(table, Impact)
+def _impact_label(impact: Impact) -> str:
     if impact.model == "none":
         return "none"
     power = "square root of flow" if impact.shape == "square_root" else "linear"
@@ -197,7 +207,7 @@ def _population_table(summary: dict[str, Any], formats: Formats) -> Any:
             (
                 "open interest",
                 (
-                    f"{formats.size(summary['open_interest_lots'])} units, "
+                    f"{formats.size(summary['open_interest_lots'])} {formats.unit}, "
                     f"{formats.money(summary['open_interest_money'])} {formats.asset}, "
                     f"{summary['open_interest_depth']:g} x the 1 % depth"
                 ),
@@ -235,12 +245,12 @@ def _entries(entries: dict[str, Any]) -> str:
     )
 
 
-def _figures_table(figures: list[Figures], formats: Formats) -> Any:
+def _figures_table(symbol: str, figures: list[Figures], formats: Formats) -> Any:
     rows: list[tuple[str, Any]] = [
         ("liquidated accounts", lambda f: f"{f.liquidated_accounts:,}"),
         ("  of them through the book", lambda f: f"{f.liquidated_through_book:,}"),
         (f"liquidated notional {formats.asset}", lambda f: formats.money(f.liquidated_notional)),
-        ("forced fills units", lambda f: formats.size(f.forced_lots)),
+        (f"forced fills {formats.unit}", lambda f: formats.size(f.forced_lots)),
         (f"forced fills {formats.asset}", lambda f: formats.money(f.forced_notional)),
         ("  slippage against the mark", lambda f: percent(f.forced_slippage_ppm)),
         ("  in extrapolated depth", lambda f: f"{f.extrapolated_share:.2%}"),
@@ -256,14 +266,16 @@ def _figures_table(figures: list[Figures], formats: Formats) -> Any:
         ("mark end", lambda f: formats.mark(f.mark_end)),
         ("largest move", lambda f: percent(f.price_move_ppm)),
         (f"hedger PnL {formats.asset}", lambda f: formats.money(f.hedger_pnl)),
-        ("open interest end units", lambda f: formats.size(f.open_interest_end)),
+        (f"open interest end {formats.unit}", lambda f: formats.size(f.open_interest_end)),
         ("recorded levels crossed", lambda f: f"{f.crossed_levels:,}"),
         ("events refused", lambda f: "\n".join(f"{name} {count:,}" for name, count in f.rejected.items()) or "0"),
         ("outcome digest", lambda f: f.digest[:12]),
     ]
     header = ["figure", *(f"{f.refill}\n{f.mode}" for f in figures)]
     return _table(
-        "what happened (refill model and mode)", header, [[name, *(show(f) for f in figures)] for name, show in rows]
+        f"what happened to {symbol} (refill model and mode)",
+        header,
+        [[name, *(show(f) for f in figures)] for name, show in rows],
     )
 
 
@@ -326,6 +338,7 @@ def tape_document(tape: Tape) -> dict[str, Any]:
         "first_ns": int(tape.rows["ts_ns"][0]) if len(tape) else 0,
         "last_ns": int(tape.rows["ts_ns"][-1]) if len(tape) else 0,
         "kinds": {codes.EVENT_NAME[int(kind)]: int(count) for kind, count in zip(kinds, counts, strict=True)},
+        "index": describe(tape),
     } | msgspec.to_builtins(tape.meta)
     return document
 
@@ -345,10 +358,12 @@ def print_tape(tape: Tape, json: bool) -> None:
     console.print(
         _table(
             "instruments",
-            ("symbol", "tick", "lot", "mark per tick"),
-            [(spec.symbol, spec.tick, spec.lot, spec.mark_per_tick) for spec in tape.instruments],
+            ("symbol", "kind", "tick", "lot", "mark per tick"),
+            [(spec.symbol, spec.kind, spec.tick, spec.lot, spec.mark_per_tick) for spec in tape.instruments],
         )
     )
+    for line in document["index"]:
+        console.print(line)
     console.print(
         _table("events", ("kind", "count"), [(kind, f"{count:,}") for kind, count in document["kinds"].items()])
     )

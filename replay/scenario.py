@@ -25,11 +25,13 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Feed(_Struct):
     """What is replayed: capture or tape files in order, or a synthetic market.
 
+    `index` names captures of one other market, whose book makes the index of contracts that have none recorded.
     `extrapolate_ppm` adds recorded-like depth beyond the recorded levels up to that distance from the touch; forced
     volume that trades there is printed as a share. 0 = off.
     """
 
     files: tuple[str, ...] = ()
+    index: tuple[str, ...] = ()
     synthetic: Synthetic | None = None
     extrapolate_ppm: Annotated[int, msgspec.Meta(ge=0, le=900_000)] = 0
 
@@ -61,7 +63,8 @@ class Scenario(_Struct):
     def table(self) -> dict[str, Any]:
         """Plain builtins in field order. Files go by name: the tape's digest says what was in them."""
         table = msgspec.to_builtins(self)
-        table["feed"]["files"] = [Path(file).name for file in self.feed.files]
+        for field in ("files", "index"):
+            table["feed"][field] = [Path(file).name for file in getattr(self.feed, field)]
         if self.population is not None:
             table["population"]["history"] = [Path(file).name for file in self.population.history]
             table["population"]["accounts_from"] = Path(self.population.accounts_from).name
@@ -90,8 +93,9 @@ def load_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
     """Read a scenario file; relative paths in it are looked for beside it."""
     table = config.load_toml(path)
     feed = table.get("feed")
-    if isinstance(feed, dict) and isinstance(feed.get("files"), list):
-        feed["files"] = [str(path.parent / file) for file in feed["files"]]
+    for field in ("files", "index"):
+        if isinstance(feed, dict) and isinstance(feed.get(field), list):
+            feed[field] = [str(path.parent / file) for file in feed[field]]
     population = table.get("population")
     if isinstance(population, dict) and isinstance(population.get("history"), list):
         population["history"] = [str(path.parent / str(file)) for file in population["history"]]
@@ -109,16 +113,12 @@ def build_scenario(table: dict[str, Any], overrides: tuple[str, ...] = ()) -> Sc
         With the path of the field and what was expected there.
     """
     table = dict(table)
-    profile = table.pop("profile", None)
-    if profile is not None and not isinstance(profile, str):
-        raise ConfigError("$.profile", f"expected the name of a profile or a path, got {profile!r}")
-    base = config.load_profile(profile) if profile is not None else {}
-    table["venue"] = merge(base, table.get("venue", {}), "$.venue")
+    table["venue"] = merge(load_profiles(table.pop("profile", ())), table.get("venue", {}), "$.venue")
     for text in overrides:
         apply_override(table, text)
     if not table["venue"]:
         raise ConfigError("$.profile", 'missing; name one, as in profile = "binance_um", or write a [venue] table')
-    venue = config.build_venue(table.pop("venue"))
+    venue = _checked_venue(table.pop("venue"))
     try:
         # The venue is checked by its own builder; the rest is converted with paths that start at `$`.
         rest = msgspec.convert(table, _Rest)
@@ -202,12 +202,53 @@ def parse_impact(text: str) -> dict[str, Any]:
     return table
 
 
-def build_venue(profile: str, overrides: tuple[str, ...] = ()) -> config.Venue:
-    """A profile with overrides and nothing else: what a reader of feeds needs."""
-    table: dict[str, Any] = {"venue": config.load_profile(profile)}
+def load_profiles(names: Any) -> dict[str, Any]:
+    """The `[venue]` of one profile, or one venue of several: their instruments, each with its own fees, side by side.
+
+    Rules that hold for a whole venue (index, mark, funding and so on) must be the same in all of them.
+    """
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigError("$.profile", f"expected the name of a profile or a path, or a list of them, got {names!r}")
+    tables = [config.load_profile(name) for name in names]
+    if len(tables) < 2:
+        return tables[0] if tables else {}
+    joined: dict[str, Any] = {field: [] for field in ("assets", "instruments")}
+    for name, table in zip(names, tables, strict=True):
+        fees = table.pop("fees", {})
+        joined["assets"] += [asset for asset in table.pop("assets", []) if asset not in joined["assets"]]
+        joined["instruments"] += [{"fees": fees} | row for row in table.pop("instruments", [])]
+        for field in ("name", "source", "date"):
+            said, new = joined.get(field, ""), table.pop(field, "")
+            joined[field] = f"{said} + {new}" if said and new and new not in said else said or new
+        for field, value in table.items():
+            if joined.setdefault(field, value) != value:
+                raise ConfigError(
+                    f"$.profile.{name}.{field}",
+                    f"is {value}, but {joined[field]} in {names[0]}; one venue has one such rule: give one profile, "
+                    "or write a profile file that holds both instruments",
+                )
+    return joined
+
+
+def build_venue(profile: Any, overrides: tuple[str, ...] = ()) -> config.Venue:
+    """One or several profiles with overrides and nothing else: what a reader of feeds needs."""
+    table: dict[str, Any] = {"venue": load_profiles(profile)}
     for text in overrides:
         apply_override(table, text)
-    return config.build_venue(table["venue"])
+    return _checked_venue(table["venue"])
+
+
+def _checked_venue(table: dict[str, Any]) -> config.Venue:
+    """Build it, unless fees were set for the venue that no instrument would pay."""
+    venue = config.build_venue(table)
+    if "fees" in table and all(instrument.fees is not None for instrument in venue.instruments):
+        raise ConfigError(
+            "$.venue.fees",
+            "every instrument has fees of its own here; set those, as in "
+            f"venue.instruments.{venue.instruments[0].symbol}.fees.taker_ppm=500",
+        )
+    return venue
 
 
 def merge(base: Any, over: Any, where: str = "$") -> Any:

@@ -104,8 +104,9 @@ def _summary(
     population: Population, placed: Placed, health: np.ndarray, history: History, scaled_up: float, fund: int
 ) -> Summary:
     count, drawn, site = population.accounts, placed.drawn, placed.site
-    notional = drawn.lots * site.mark_sub * int(placed.contract.record["mark_unit"])
-    distance = distance_ppm(health, notional, placed.contract.tiers)
+    record = placed.contract.record
+    notional = signed_notional(record, site.mark_sub, drawn.lots)
+    distance = distance_ppm(health, notional, placed.contract.tiers, bool(record["kind"] == codes.INVERSE))
     lots = int(drawn.lots[drawn.lots > 0].sum())
     columns = (placed.accounts, notional, drawn.leverage_e2, drawn.wished_e2, drawn.isolated, distance)
     return summarise(
@@ -179,9 +180,14 @@ def initial_margin(value: np.ndarray, leverage_e2: np.ndarray) -> np.ndarray:
     return value // leverage_e2 * 100 - (-(value % leverage_e2 * 100) // leverage_e2)
 
 
+def _trade_values(record: np.void, ticks: np.ndarray, trades: Trades) -> np.ndarray:
+    """Value of each trade to its buyer, the seller's is the opposite; rounded trade by trade, as the venue does."""
+    return units.contract_value(record, ticks[trades.bucket] * int(record["mark_per_tick"]), trades.lots)
+
+
 def _entry_margin(drawn: Drawn, record: np.void, ticks: np.ndarray, trades: Trades) -> np.ndarray:
     """Deposit of each account: initial margin at its leverage, rounded up trade by trade as the venue does."""
-    value = trades.lots * ticks[trades.bucket] * int(record["unit_value"])
+    value = np.abs(_trade_values(record, ticks, trades))
     margin = np.zeros(len(drawn.lots), np.int64)
     for side in (trades.buyers, trades.sellers):
         mine = side < len(drawn.lots)
@@ -191,10 +197,18 @@ def _entry_margin(drawn: Drawn, record: np.void, ticks: np.ndarray, trades: Trad
 
 def unrealised(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
     """Unrealised PnL of each row at the mark, and its maintenance margin."""
-    drawn, record = placed.drawn, placed.contract.record
-    value = drawn.lots * placed.site.mark_sub * int(record["mark_unit"])
-    entry = drawn.lots * placed.ticks[drawn.bucket] * int(record["unit_value"])
-    return value - entry, maintenance(placed.contract.tiers, np.abs(value))
+    drawn, record, trades = placed.drawn, placed.contract.record, placed.trades
+    value = units.contract_value(record, placed.site.mark_sub, drawn.lots)
+    traded = _trade_values(record, placed.ticks, trades)
+    entry = np.zeros(len(placed.accounts), np.int64)
+    np.add.at(entry, trades.buyers, traded)
+    np.add.at(entry, trades.sellers, -traded)
+    return value - entry[: len(drawn.lots)], maintenance(placed.contract.tiers, np.abs(value))
+
+
+def signed_notional(record: np.void, mark_sub: int, lots: np.ndarray) -> np.ndarray:
+    """Value at the mark, above zero for a long whatever the contract."""
+    return np.sign(lots) * np.abs(units.contract_value(record, mark_sub, lots))
 
 
 def _check_healthy(placed: Placed) -> np.ndarray:
@@ -219,12 +233,17 @@ def _check_healthy(placed: Placed) -> np.ndarray:
 
 def _predecessor_cash(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
     """What each predecessor deposits to stay healthy throughout, and what it has left when flat."""
-    record = placed.contract.record
-    lots = placed.predecessors[:, ::-1]  # oldest first
-    paid = np.cumsum(lots * placed.ticks[::-1] * int(record["unit_value"]), axis=1)
-    value = np.cumsum(lots, axis=1) * placed.site.mark_sub * int(record["mark_unit"])
+    record, trades, first = placed.contract.record, placed.trades, len(placed.drawn.lots)
+    traded, by_bucket = _trade_values(record, placed.ticks, trades), np.zeros(placed.predecessors.shape, np.int64)
+    for side, value in ((trades.buyers, traded), (trades.sellers, -traded)):
+        mine = side >= first
+        np.add.at(by_bucket, (side[mine] - first, trades.bucket[mine]), value[mine])
+    paid = np.cumsum(by_bucket[:, ::-1], axis=1)  # oldest first
+    held = np.cumsum(placed.predecessors[:, ::-1], axis=1)
+    value = units.contract_value(record, placed.site.mark_sub, held)
     # Between two buckets equity moves on a line, and maintenance never passes the larger end.
-    need = maintenance(placed.contract.tiers, np.abs(value)).max(axis=1) - np.minimum(0, (value - paid).min(axis=1)) + 1
+    need = maintenance(placed.contract.tiers, np.abs(value)).max(axis=1) - np.minimum(0, (value - paid).min(axis=1))
+    need += 1 + len(trades.lots) * int(record["kind"] == codes.INVERSE)  # which rounds each trade by a quantum
     return need, need - paid[:, -1]
 
 

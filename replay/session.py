@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from exchange import codes, schema
 from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError, InvariantError
-from replay import __version__, figures, holdings, population, seeding, shock
-from replay.figures import Figures, Units
+from replay import __version__, figures, holdings, index, population, seeding, shock
+from replay.figures import Figures
 from replay.inputs import NO_INPUTS, Inputs, open_inputs
 from replay.plays import Variant, plays_of, sensitivity
 from replay.population import Population, Site
@@ -35,6 +35,7 @@ class Results(msgspec.Struct, frozen=True):
     run_id: str
     tape_digest: str
     recorded_forced_share: float
+    index: list[str]  # how each instrument came by its index
     population: Summary | None
     figures: tuple[Figures, ...]
     amplification: list[dict[str, Any]]
@@ -45,7 +46,7 @@ class Results(msgspec.Struct, frozen=True):
 def run_id(scenario: Scenario, tape_digest: str, inputs_digest: str = "") -> str:
     """Hash of the configuration, the tape, the population's files and the version: equal ids mean equal results."""
     table = scenario.table()
-    del table["feed"]["files"]  # the digests stand for them
+    del table["feed"]["files"], table["feed"]["index"]  # the digests stand for them
     if scenario.population is not None:
         del table["population"]["history"], table["population"]["accounts_from"]
     text = msgspec.json.encode([table, tape_digest, inputs_digest, __version__])
@@ -88,6 +89,11 @@ def venue_for(scenario: Scenario, variant: Variant, levels: int, inputs: Inputs 
     )
 
 
+def active_instruments(rows: np.ndarray) -> list[int]:
+    """Places of the instruments that the tape has a book of."""
+    return [int(place) for place in np.unique(rows["instrument"][rows["kind"] == codes.LEVEL_SET])]
+
+
 def recorded_forced_share(rows: np.ndarray) -> float:
     """Share of printed lots that the recording marks as not traded in the market: its own liquidations."""
     prints = rows[rows["kind"] == codes.TRADE_PRINT]
@@ -126,7 +132,7 @@ def run_scenario(
             "itself, and accounts on top of it are counted twice; set it to true to run all the same",
         )
     plays, levels = plays_of(scenario), level_slots(tape.rows)
-    played: list[tuple[Figures, Summary | None]] = []
+    played: list[tuple[list[Figures], Summary | None]] = []
     for k, play in enumerate(plays):
 
         def step(share: float, k: int = k, label: str = play.variant.label) -> None:
@@ -136,18 +142,28 @@ def run_scenario(
         into = recorder if play.number is not None and recorder is not None else NullRecorder()
         session = Session(play.scenario, tape, play.variant, play.number or 0, exchange, into, step, inputs)
         played.append((session.run(), session.seeded.summary if session.seeded else None))
-    own = tuple(made for play, (made, _) in zip(plays, played, strict=True) if play.number is not None)
+    own = tuple(one for play, (made, _) in zip(plays, played, strict=True) if play.number is not None for one in made)
     digest = tape.digest()
     return Results(
         run_id(scenario, digest, inputs.digest()),
         digest,
         forced,
+        index.describe(tape),
         played[0][1],
         own,
         figures.amplification(own),
-        sensitivity(plays, played) if len(plays) > len(own) else [],
+        sensitivity(plays, played) if any(play.number is None for play in plays) else [],
         time.perf_counter() - started,
     )
+
+
+class _Now(NamedTuple):
+    """Of one instrument at one moment."""
+
+    mark_sub: int
+    open_interest: int
+    fund: int
+    hedger_equity: int
 
 
 class Session:
@@ -167,8 +183,8 @@ class Session:
         self.scenario, self.variant, self.number = scenario, variant, number
         self.rows, self.recorder, self.step, self.inputs = tape.rows, recorder, step, inputs
         self.venue, self.exchange = scenario.venue, exchange
-        self.units = Units.of(self.exchange.compiled.instruments)
-        self.assets = range(len(self.venue.assets))
+        self.instruments = self.exchange.compiled.instruments
+        self.active = active_instruments(tape.rows)
         self.interval_ns = scenario.run.interval_ms * NS_PER_MS
         self.seeded: Seeded | None = None
         self.shock_rows = np.zeros(0, schema.EVENT)
@@ -176,10 +192,10 @@ class Session:
         self.kept: list[np.ndarray] = []
         self.rejected: dict[str, int] = {}
         self.outcome_count = 0
-        self.start: dict[str, Any] = {}
+        self.start: dict[int, _Now] = {}
 
-    def run(self) -> Figures:
-        """Play the whole tape and compute the figures."""
+    def run(self) -> list[Figures]:
+        """Play the whole tape and compute the figures of each instrument in it."""
         if not len(self.rows):
             raise FeedError("tape", "no events; nothing to replay")
         stamps = self.rows["ts_ns"]
@@ -201,22 +217,26 @@ class Session:
         return self._figures()
 
     def _is_ready(self) -> bool:
-        """Bids, asks and a mark in the first instrument: the population can be seeded."""
-        bid, ask = self.exchange.best(0)
-        return bid > 0 and ask > 0 and int(self.exchange.markets[0]["mark_sub"]) > 0
+        """Bids, asks and a mark in every instrument of the tape: the population can be seeded."""
+        marks = self.exchange.markets["mark_sub"]
+        return bool(self.active) and all(marks[k] > 0 and all(self.exchange.best(k)) for k in self.active)
+
+    def _site(self, instrument: int, at: int) -> Site:
+        sides = (codes.BID, codes.ASK)
+        depth = sum(int(self.exchange.depth_lots(instrument, side, DEPTH_PPM)) for side in sides) // 2
+        return Site(instrument, at, int(self.exchange.markets[instrument]["mark_sub"]), depth)
 
     def _begin(self, at: int, last: int) -> None:
         """Seed population and shocks at `at`, and note what the figures start from."""
         exchange, scenario = self.exchange, self.scenario
         self.kept.clear()  # figures begin here
-        depth = sum(int(exchange.depth_lots(0, side, DEPTH_PPM)) for side in (codes.BID, codes.ASK)) // 2
-        site = Site(0, at, int(exchange.markets[0]["mark_sub"]), depth)
+        sites = [self._site(k, at) for k in self.active]
         blocks = []
         if scenario.population is not None:
-            self.seeded = self._seed(scenario.population, site)
+            self.seeded = self._seed(scenario.population, sites[0])
             blocks.append(self.seeded.events)
-            site = msgspec.structs.replace(site, first_account=self.seeded.next_account)
-        rows = shock.shock_events(scenario.shocks, self.venue, exchange.compiled, site)
+            sites = [msgspec.structs.replace(site, first_account=self.seeded.next_account) for site in sites]
+        rows = shock.shock_events(scenario.shocks, self.venue, exchange.compiled, sites)
         if len(rows) and int(rows["ts_ns"][-1]) > last:
             late = (int(rows["ts_ns"][-1]) - last) / 1e9
             raise ConfigError(
@@ -232,13 +252,7 @@ class Session:
         # Without `until` no timer of this moment fires before the tape's own rows of it.
         exchange.run()
         self._check_seeding(self._take())
-        markets = exchange.markets
-        self.start = {
-            "fund_start": self._fund(),
-            "hedger_equity": self._hedger_equity(),
-            "open_interest_start": int(markets["open_interest_lots"].sum()),
-            "mark_sub": markets["mark_sub"].astype(np.int64),
-        }
+        self.start = {k: self._now(k) for k in self.active}
 
     def _seed(self, people: Population, site: Site) -> Seeded:
         """The population, read where the scenario names a file of accounts, else drawn."""
@@ -314,35 +328,49 @@ class Session:
                     "ask_depth_lots": int(exchange.depth_lots(k, codes.ASK, DEPTH_PPM)),
                     "open_interest_lots": int(market["open_interest_lots"]),
                     "fund_equity": int(exchange.fund_equity(int(exchange.compiled.instruments[k]["asset"]))),
-                    "liquidated_notional": figures.liquidated_notional(own, self.units),
+                    "liquidated_notional": figures.liquidated_notional(own, self.instruments),
                     "liquidations": len(starts) if k == 0 else 0,  # a cross account belongs to no single instrument
                     "events": events if k == 0 else 0,
                 }
             )
 
-    def _fund(self) -> int:
-        return sum(int(self.exchange.fund_equity(asset)) for asset in self.assets)
+    def _now(self, instrument: int) -> "_Now":
+        """Mark and open interest of an instrument, fund and hedgers of its settlement asset."""
+        exchange, market = self.exchange, self.exchange.markets[instrument]
+        asset = int(self.instruments[instrument]["asset"])
+        hedgers = self.seeded.hedgers if self.seeded else range(0)
+        return _Now(
+            int(market["mark_sub"]),
+            int(market["open_interest_lots"]),
+            int(exchange.fund_equity(asset)),
+            sum(int(exchange.equity(account, asset)) for account in hedgers),
+        )
 
-    def _hedger_equity(self) -> int:
-        return sum(int(self.exchange.equity(account)) for account in self.seeded.hedgers) if self.seeded else 0
-
-    def _figures(self) -> Figures:
-        exchange, start = self.exchange, self.start
-        audited = self.scenario.run.audit
+    def _figures(self) -> list[Figures]:
+        exchange, audited = self.exchange, self.scenario.run.audit
         exchange.audit(full=audited)
-        rest = {
+        whole_run = {
             "refill": self.variant.refill,
             "mode": self.variant.mode,
-            "fund_start": start["fund_start"],
-            "fund_end": self._fund(),
-            "hedger_pnl": self._hedger_equity() - start["hedger_equity"],
-            "open_interest_start": start["open_interest_start"],
-            "open_interest_end": int(exchange.markets["open_interest_lots"].sum()),
-            "crossed_levels": int(exchange.books["crossed_levels"].sum()),
             "events": int(exchange.events_processed),
             "outcomes": self.outcome_count,
             "rejected": self.rejected,
             "digest": exchange.digest(),
             "state_digest": exchange.state_digest() if audited else "",
         }
-        return figures.compute_figures(figures.concatenate(self.kept), self.units, start["mark_sub"], rest)
+        outcomes = figures.concatenate(self.kept)
+        done = []
+        for k, start in self.start.items():
+            now, spec = self._now(k), self.venue.instruments[k]
+            rest = whole_run | {
+                "symbol": spec.symbol,
+                "asset": spec.settle,
+                "fund_start": start.fund,
+                "fund_end": now.fund,
+                "hedger_pnl": now.hedger_equity - start.hedger_equity,
+                "open_interest_start": start.open_interest,
+                "open_interest_end": now.open_interest,
+                "crossed_levels": int(exchange.books[k]["crossed_levels"]),
+            }
+            done.append(figures.compute_figures(outcomes, self.instruments, k, start.mark_sub, rest))
+        return done

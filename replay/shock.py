@@ -1,5 +1,6 @@
 """Shocks on top of any tape: an external order, a move of the whole recorded market, or of its index alone."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -27,9 +28,11 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     move: `ppm` of the price at seeding: index (`lag_ms` later), recorded ladder and prints, ramped over `over_ms`;
     the recorded sizes are scaled by `depth_ppm` from its start on.
     index: the index alone. No market does this: it is the oracle-attack case, and is printed as such.
+    `symbol` names the instrument; without it external orders go to the first one, moves reach all of them.
     """
 
     kind: Literal["sell", "buy", "move", "index"]
+    symbol: str = ""
     start_ms: Milliseconds = 60_000
     over_ms: Milliseconds = 60_000
     step_ms: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 500
@@ -41,7 +44,8 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     @property
     def label(self) -> str:
         """A line for tables."""
-        span = f"over {self.over_ms / 1000:g} s from {self.start_ms / 1000:g} s"
+        of = f"of {self.symbol} " if self.symbol else ""
+        span = f"{of}over {self.over_ms / 1000:g} s from {self.start_ms / 1000:g} s"
         if self.kind in ("sell", "buy"):
             return f"external {self.kind} of {self.units} units {span}"
         what = "oracle attack, index alone" if self.kind == "index" else "price move"
@@ -60,7 +64,7 @@ def parse_shock(text: str) -> Shock:
                 "--shock", f"{part!r} in {text!r}; expected field=value, as in move:ppm=-80000,over_ms=60000"
             )
         try:
-            table[field] = value if field == "units" else int(value.replace("_", ""))
+            table[field] = value if field in ("units", "symbol") else int(value.replace("_", ""))
         except ValueError:
             raise ConfigError("--shock", f"{field} = {value!r} in {text!r}; expected a whole number") from None
     try:
@@ -100,18 +104,25 @@ def accounts_needed(shocks: tuple[Shock, ...]) -> int:
     return sum(shock.kind in ("sell", "buy") for shock in shocks)
 
 
-def shock_events(shocks: tuple[Shock, ...], venue: Venue, compiled: Compiled, site: Site) -> np.ndarray:
-    """All events of all shocks in time order; external traders use accounts from `site.first_account` on."""
+def shock_events(shocks: tuple[Shock, ...], venue: Venue, compiled: Compiled, sites: Sequence[Site]) -> np.ndarray:
+    """All events of all shocks in time order; external traders use accounts from the sites' `first_account` on."""
     check_shocks(shocks)
-    record = compiled.instruments[site.instrument]
+    by_symbol = {venue.instruments[site.instrument].symbol: site for site in sites}
     blocks = [np.zeros(0, schema.EVENT)]
-    trading = [(k, shock) for k, shock in enumerate(shocks) if shock.kind in ("sell", "buy")]
-    for place, (k, shock) in enumerate(trading):
-        step = Decimal(venue.instruments[site.instrument].lot)
-        blocks.append(_orders(shock, f"$.shocks[{k}].units", record, site, place, step))
-    moves = [shock for shock in shocks if shock.kind in ("move", "index")]
-    if moves:
-        blocks += [_book_shifts(moves, record, site), _index_shifts(moves, record, site)]
+    traders = 0
+    for k, shock in enumerate(shocks):
+        if shock.symbol and shock.symbol not in by_symbol:
+            raise ConfigError(f"$.shocks[{k}].symbol", f"{shock.symbol!r}; the feed has {', '.join(by_symbol)}")
+        if shock.kind in ("sell", "buy"):
+            site = by_symbol.get(shock.symbol, sites[0])
+            record, step = compiled.instruments[site.instrument], Decimal(venue.instruments[site.instrument].lot)
+            blocks.append(_orders(shock, f"$.shocks[{k}].units", record, site, traders, step))
+            traders += 1
+    for symbol, site in by_symbol.items():
+        moves = [shock for shock in shocks if shock.kind in ("move", "index") and shock.symbol in ("", symbol)]
+        if moves:
+            record = compiled.instruments[site.instrument]
+            blocks += [_book_shifts(moves, record, site), _index_shifts(moves, record, site)]
     events = np.concatenate(blocks)
     return events[np.argsort(events["ts_ns"], kind="stable")]
 
@@ -133,7 +144,7 @@ def _orders(shock: Shock, where: str, record: np.void, site: Site, place: int, l
             "lower step_ms or raise over_ms",
         )
     account = np.array([site.first_account + place])
-    cash = FUNDED_VALUE * total * site.mark_sub * int(record["mark_unit"])
+    cash = FUNDED_VALUE * abs(int(units.contract_value(record, site.mark_sub, total)))
     # At 1x no tier limits the exposure, and the cash covers any loss that the run can bring.
     setting = rows(codes.SET_LEVERAGE, site, account, np.array([100]))
     k = np.arange(count)

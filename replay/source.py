@@ -8,6 +8,7 @@ import numpy as np
 
 from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError
+from replay.index import with_indices
 from replay.scenario import Scenario
 from replay.tape import InstrumentSpec, Tape, TapeMeta, merge, spec_of
 
@@ -26,22 +27,88 @@ def open_feed(scenario: Scenario) -> Tape:
 
         report = {"feed": "synthetic"} | msgspec.to_builtins(scenario.feed.synthetic)
         return Tape(generate(scenario.feed.synthetic, scenario.venue), TapeMeta(specs, reports=(report,)))
-    tape = in_venue_order(read_files([Path(file) for file in scenario.feed.files], specs), scenario.venue)
+    tape = in_venue_order(read_files(_paths(scenario.feed.files), specs), scenario.venue)
     if scenario.feed.extrapolate_ppm:
         from replay.feeds.extrapolation import extrapolate
 
         tape = extrapolate(tape, scenario.feed.extrapolate_ppm)
-    return tape
+    source = _index_source(_paths(scenario.feed.index)) if scenario.feed.index else None
+    return with_indices(tape, source, scenario.venue)
+
+
+def _paths(files: Sequence[str]) -> list[Path]:
+    return [Path(file) for file in files]
 
 
 def read_files(paths: Sequence[Path], specs: Sequence[InstrumentSpec]) -> Tape:
-    """Tapes are merged by time; captures are read as one session, in the order given."""
-    tapes = tapes_among(paths)
-    if tapes:
-        return merge([Tape.read(path) for path in paths]) if len(paths) > 1 else Tape.read(paths[0])
+    """Tapes and capture sessions are merged by time; the captures of one session are read in the order given."""
+    if tapes_among(paths):
+        return _merged([Tape.read(path) for path in paths])
     from replay import feeds
 
-    return feeds.read(paths, specs)
+    return _merged([feeds.read(session.paths, session.among(specs)) for session in sessions(paths)])
+
+
+def convert_files(paths: Sequence[Path], known: Sequence[InstrumentSpec]) -> Tape:
+    """Like `read_files`, for any symbol: steps of those not `known` are read off the files."""
+    if tapes_among(paths):
+        return _merged([Tape.read(path) for path in paths])
+    from replay import feeds
+
+    return _merged([feeds.read(session.paths, feeds.infer(session.paths, known)) for session in sessions(paths)])
+
+
+def _merged(tapes: list[Tape]) -> Tape:
+    return merge(tapes) if len(tapes) > 1 else tapes[0]
+
+
+class CaptureSession(msgspec.Struct):
+    """Captures that continue each other: those that share a market, in the order given."""
+
+    paths: list[Path]
+    markets: dict[str, str]  # kind by symbol, as far as the files' beginnings name them
+
+    def among(self, specs: Sequence[InstrumentSpec]) -> list[InstrumentSpec]:
+        """The specs that these files can hold."""
+        name = self.paths[0].name
+        if "spot" in self.markets.values():
+            raise FeedError(
+                name, f"is the spot market of {', '.join(self.markets)}, and no contract; it can be the index: --index"
+            )
+        kinds = set(self.markets.values())
+        found = [spec for spec in specs if spec.kind in kinds] if kinds else list(specs)
+        if not found:
+            raise ConfigError(
+                "$.venue.instruments",
+                f"{name} has {', '.join(self.markets)}, the venue only {', '.join(spec.symbol for spec in specs)}; "
+                "add the venue's profile, as in --profile binance_um --profile binance_cm",
+            )
+        return found
+
+
+def sessions(paths: Sequence[Path]) -> list[CaptureSession]:
+    """Group captures by the markets they hold. A file whose beginning names none belongs to the one before it."""
+    from replay import feeds
+
+    found: list[CaptureSession] = []
+    for path in paths:
+        markets = dict(feeds.contracts(path))
+        same = [one for one in found if not (markets and one.markets) or one.markets.items() & markets.items()]
+        if same:
+            same[-1].paths.append(path)
+            same[-1].markets |= markets
+        else:
+            found.append(CaptureSession([path], markets))
+    return found
+
+
+def _index_source(paths: list[Path]) -> Tape:
+    """One market, spot or contract, whose book makes the index."""
+    tape = convert_files(paths, ())
+    if len(tape.instruments) != 1:
+        symbols = ", ".join(spec.symbol for spec in tape.instruments)
+        raise FeedError("$.feed.index", f"expected one market to take the index of, got {symbols}")
+    return tape
 
 
 def tapes_among(paths: Sequence[Path]) -> bool:

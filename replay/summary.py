@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 PPM = 1_000_000
+FAR_PPM = 100 * PPM
 
 
 class Entries(msgspec.Struct, frozen=True):
@@ -53,11 +54,19 @@ class Positions(msgspec.Struct, frozen=True):
     hedged_notional: int
 
 
-def distance_ppm(health: np.ndarray, notional: np.ndarray, tiers: np.ndarray) -> np.ndarray:
-    """How far the mark may move against each position, ppm of the mark, in the tier it holds now."""
-    size = np.maximum(1, np.abs(notional))
-    rate = tiers["maintenance_ppm"][np.searchsorted(tiers["floor"], size, side="right") - 1]
-    return (health / (size * (1 - np.sign(notional) * rate / PPM)) * PPM).astype(np.int64)
+def distance_ppm(health: np.ndarray, notional: np.ndarray, tiers: np.ndarray, inverse: bool = False) -> np.ndarray:
+    """How far the mark may move against each position, ppm of the mark, in the tier it holds now.
+
+    Notional is above zero for a long. An inverse one grows as the price falls: of a long by 1 / (1 - distance). A short
+    of it that no price can liquidate is given `FAR_PPM`.
+    """
+    size, side = np.maximum(1, np.abs(notional)), np.sign(notional)
+    rate = tiers["maintenance_ppm"][np.searchsorted(tiers["floor"], size, side="right") - 1] / PPM
+    if not inverse:
+        return (health / (size * (1 - side * rate)) * PPM).astype(np.int64)
+    change = health / (size * (1 + side * rate))  # of the notional, up for a long and down for a short
+    moved = change / np.maximum(PPM / FAR_PPM, 1 + side * change)
+    return np.minimum(FAR_PPM, moved * PPM).astype(np.int64)
 
 
 def summarise(positions: Positions, **rest: Any) -> Summary:

@@ -17,16 +17,20 @@ FORMAT_VERSION = 1
 _CACHED_ROWS = 4_096  # records are turned into columns in pieces that stay in the processor's cache
 ROWS_FREE, ROWS_PER_BYTE_MAX = 1_000_000, 200  # a recorded row takes about 5 bytes; a bomb claims thousands a byte
 META_KEY = "deleverage.tape"  # the one key of ours in the file's metadata
+Kind = Literal["linear", "inverse", "spot"]
 
 
 class InstrumentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What turns a feed's decimal text into the tape's integers. Decimal fields are text."""
+    """What turns a feed's decimal text into the tape's integers. Decimal fields are text.
+
+    A `spot` market is no contract: a venue cannot list it, but its book can make an index.
+    """
 
     symbol: str
     tick: str
     lot: str
     mark_per_tick: int = 1
-    kind: Literal["linear", "inverse"] = "linear"
+    kind: Kind = "linear"
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

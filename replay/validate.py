@@ -7,9 +7,12 @@ import msgspec
 import numpy as np
 
 from exchange import codes, units
+from exchange.errors import FeedError
 from replay import feeds
 from replay.feeds.level_book import LevelBook, level_book_states
 from replay.feeds.report import ReadReport
+from replay.index import describe
+from replay.source import sessions
 from replay.tape import InstrumentSpec, Tape
 
 EXAMPLES_MAX = 10
@@ -46,6 +49,7 @@ class Validation(msgspec.Struct, kw_only=True):
     tape_digest: str
     symbols: list[SymbolCheck]
     examples: list[Mismatch]
+    index: list[str]  # how each instrument comes by its index
     read: ReadReport
 
     def json(self) -> str:
@@ -87,8 +91,17 @@ class Validation(msgspec.Struct, kw_only=True):
                 f"{symbol.quotes_compared} of {symbol.quotes} quotes compared, {symbol.mismatches} mismatches"
             )
         lines += [f"  {one.symbol} update {one.update_id}: quote {one.quote}, book {one.book}" for one in self.examples]
-        lines.append(f"verdict          {'good' if self.ok else 'NOT good'}")
+        lines += self.index
+        lines.append(f"verdict          {'good' if self.ok else 'NOT good: ' + ', '.join(self._faults())}")
         return "\n".join(lines)
+
+    def _faults(self) -> list[str]:
+        faults = {
+            "gaps": self.read.gap_count,
+            "depth messages without a snapshot": self.read.depth_dropped,
+            "mismatches": sum(symbol.mismatches for symbol in self.symbols),
+        }
+        return [f"{count} {what}" for what, count in faults.items() if count]
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -101,6 +114,10 @@ def _utc(ns: int) -> str:
 
 def validate(paths: Sequence[Path], instruments: Sequence[InstrumentSpec] = ()) -> Validation:
     """Read and check the files of one session; symbols not in `instruments` get steps inferred from the files."""
+    found = sessions(paths)
+    if len(found) > 1:
+        groups = "; ".join(f"{', '.join(path.name for path in one.paths)} ({', '.join(one.markets)})" for one in found)
+        raise FeedError("files", f"recordings of different markets: {groups}; validate each by itself")
     specs = feeds.infer(paths, instruments)
     tape, oracle = feeds.read_with_oracle(paths, specs)
     checks = [_traded(tape, place, oracle) for place in range(len(specs))]
@@ -113,6 +130,7 @@ def validate(paths: Sequence[Path], instruments: Sequence[InstrumentSpec] = ()) 
         tape_digest=tape.digest(),
         symbols=checks,
         examples=examples,
+        index=describe(tape),
         read=read,
     )
 

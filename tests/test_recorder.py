@@ -185,7 +185,11 @@ def test_the_run_id_follows_config_and_tape_not_file_names():
 
 # --- figures, by hand ----------------------------------------------------------------------------------------------
 
-UNITS = figures.Units(np.array([100]), np.array([1]))
+LINEAR = np.zeros(1, schema.INSTRUMENT)
+LINEAR["unit_value"], LINEAR["mark_unit"], LINEAR["mark_per_tick"], LINEAR["kind"] = 100, 1, 100, codes.LINEAR
+INVERSE = np.zeros(1, schema.INSTRUMENT)  # 100 USD a contract, tick 0.1, 10**8 quanta a coin, two sub-ticks a tick
+INVERSE["unit_value"], INVERSE["mark_unit"], INVERSE["mark_per_tick"] = 10**11, 2 * 10**11, 2
+INVERSE["kind"] = codes.INVERSE
 
 
 def test_slippage_is_against_the_mark_of_the_moment():
@@ -207,7 +211,31 @@ def test_slippage_is_against_the_mark_of_the_moment():
         },  # mark 2000: bought 2 ticks above
         {"kind": codes.FILL, "flags": codes.FORCED | codes.MAKER, "lots": 3, "price": 99, "account": 10},
     )
-    assert figures.forced_slippage(outcomes, UNITS, np.array([1000])) == (2 * 100 + 3 * 200, 2 * 1000 + 3 * 2000)
+    assert figures.forced_slippage(outcomes, LINEAR[0], 0, 1000) == (2 * 100 + 3 * 200, 2 * 1000 + 3 * 2000)
+
+
+def test_slippage_and_notional_of_an_inverse_contract_are_in_coin():
+    outcomes = outcomes_of(  # marks in half ticks: 50,000.0 is 1,000,000
+        {"kind": codes.FILL, "flags": codes.FORCED | codes.SELL, "lots": 100, "price": 480_000, "account": 8},
+        {"kind": codes.MARK_PRICE, "price": 800_000},
+        {"kind": codes.FILL, "flags": codes.FORCED, "lots": 30, "price": 420_000, "account": 9},
+        {"kind": codes.TAKEOVER, "lots": -4, "price": 400_000, "account": 9},
+    )
+    # Selling 10,000 USD at 48,000 owes 20,833,333 quanta where 50,000 owes 20,000,000. Buying 3,000 USD back at 42,000
+    # gets 7,142,857 where 40,000 gets 7,500,000. The takeover is 400 USD at 40,000.
+    assert figures.forced_slippage(outcomes, INVERSE[0], 0, 1_000_000) == (833_333 + 357_143, 27_500_000)
+    assert figures.liquidated_notional(outcomes, INVERSE) == 20_833_333 + 7_142_857 + 1_000_000
+
+
+def test_figures_of_one_instrument_hold_its_own_outcomes_and_its_cross_liquidations():
+    outcomes = outcomes_of(
+        {"kind": codes.LIQUIDATION_START, "account": 8, "instrument": -1, "liquidation_id": 1},
+        {"kind": codes.FILL, "flags": codes.FORCED, "lots": 1, "price": 5, "instrument": 1, "liquidation_id": 1},
+        {"kind": codes.LIQUIDATION_START, "account": 9, "instrument": 0, "liquidation_id": 2},
+    )
+    own = [figures.of_instrument(outcomes, k, 2)["seq"].tolist() for k in range(2)]
+    assert own == [outcomes["seq"][2:].tolist(), outcomes["seq"][:2].tolist()]
+    assert len(figures.of_instrument(outcomes[:1], 0, 1)) == 1
 
 
 def test_each_close_is_counted_once():
@@ -227,7 +255,7 @@ def test_each_close_is_counted_once():
     assert figures.liquidations(outcomes) == 2
     assert figures.extrapolated_share(outcomes) == 0.25
     assert len(figures.adl_closes(outcomes)) == 1
-    assert figures.liquidated_notional(outcomes, UNITS) == (1 + 3 + 4 + 2) * 5 * 100
+    assert figures.liquidated_notional(outcomes, LINEAR) == (1 + 3 + 4 + 2) * 5 * 100
     assert figures.deficits(outcomes)["money"].sum() == -70
 
 

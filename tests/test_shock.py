@@ -18,7 +18,7 @@ def venue():
 
 
 def events_of(venue, *shocks):
-    return shock_events(shocks, venue, config.compile_venue(venue), SITE)
+    return shock_events(shocks, venue, config.compile_venue(venue), [SITE])
 
 
 def test_an_external_sell_is_market_orders_that_add_up(venue):

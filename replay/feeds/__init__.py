@@ -1,7 +1,7 @@
 """Readers of recorded feeds.
 
-A feed is a module with NAME, `matches(head)`, `infer`, `read_capture` and `read_with_oracle`. To add one, write the
-module and name it in `FEEDS`.
+A feed is a module with NAME, `matches(head)`, `contracts`, `infer`, `read_capture` and `read_with_oracle`. To add one,
+write the module and name it in `FEEDS`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ def _kind_of(paths: Sequence[Path]) -> str:
     if len(set(kinds.values())) > 1:
         raise FeedError("feed", f"files of different feeds: {', '.join(f'{p.name} {k}' for p, k in kinds.items())}")
     return kinds[paths[0]]
+
+
+def contracts(path: Path) -> list[tuple[str, str]]:
+    """(symbol, kind) of the markets that the beginning of a file names."""
+    return _feed(detect(path)).contracts(path)
 
 
 def infer(paths: Sequence[Path], known: Sequence[InstrumentSpec] = (), kind: str | None = None) -> list[InstrumentSpec]:

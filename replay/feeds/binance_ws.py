@@ -19,13 +19,13 @@ from exchange import codes, units
 from exchange.errors import FeedError
 from replay.feeds import binance_messages as messages
 from replay.feeds.assemble import TENTATIVE, RowBuilder
-from replay.feeds.binance_infer import infer
+from replay.feeds.binance_infer import contracts, infer
 from replay.feeds.depth_chain import DepthChain
 from replay.feeds.files import CaptureFile
 from replay.feeds.report import DepthGap, ReadReport
 from replay.tape import InstrumentSpec, Source, Tape, TapeMeta, check_specs
 
-__all__ = ["NAME", "Capture", "infer", "matches", "read_capture", "read_with_oracle"]
+__all__ = ["NAME", "Capture", "contracts", "infer", "matches", "read_capture", "read_with_oracle"]
 
 NAME = "binance_ws"
 STAMP_UNITS = {13: 1_000_000, 16: 1_000, 19: 1}  # digits of the stamp: ms, us, ns

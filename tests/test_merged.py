@@ -1,0 +1,145 @@
+"""Several markets on one clock: profiles side by side, captures told apart, money of each asset by itself."""
+
+import json
+
+import pytest
+from binance_lines import BTC, SNAPSHOT, START, depth, event, trade
+
+from exchange import codes, config
+from exchange.errors import ConfigError, FeedError
+from replay.cli import main
+from replay.population import Site
+from replay.scenario import build_scenario, load_profiles
+from replay.shock import Shock, shock_events
+from replay.source import convert_files, read_files, sessions
+from replay.tape import InstrumentSpec, spec_of
+
+COIN = InstrumentSpec("BTCUSD_PERP", "0.1", "1", 2, "inverse")
+COIN_SNAPSHOT = SNAPSHOT | {"symbol": "BTCUSD_PERP", "pair": "BTCUSD", "bids": [["10.0", "5"]], "asks": [["10.2", "7"]]}
+BOTH = ["binance_um", "binance_cm"]
+
+
+def both(**venue):
+    return build_scenario({"profile": BOTH, "venue": venue, "feed": {"files": ["a"]}}).venue
+
+
+def coin_trade():
+    return event("trade", s="BTCUSD_PERP", T=1680652700000, t=1, p="10.1", q="4", X="MARKET", m=True)
+
+
+# --- profiles -------------------------------------------------------------------------------------------------
+
+
+def test_profiles_make_one_venue_with_fees_and_assets_of_each():
+    venue = both()
+    assert [(i.symbol, i.settle, i.fees.maker_ppm, i.fees.taker_ppm) for i in venue.instruments] == [
+        ("BTCUSDT", "USDT", 200, 400),
+        ("BTCUSD_PERP", "BTC", 100, 500),
+    ]
+    assert [asset.name for asset in venue.assets] == ["USDT", "BTC"] and venue.name == "binance_um + binance_cm"
+    assert both(instruments=[{"symbol": "BTCUSD_PERP", "order_max": "5"}]).instruments[1].order_max == "5"
+
+
+def test_rules_of_a_venue_must_agree_and_venue_fees_would_do_nothing(tmp_path):
+    other = tmp_path / "slow.toml"
+    text = (config.profiles_folder() / "binance_cm.toml").read_text().replace("samples = 30", "samples = 60")
+    other.write_text(text)
+    with pytest.raises(ConfigError, match=r"slow.toml.mark: is .*60.*one venue has one such rule"):
+        load_profiles(["binance_um", str(other)])
+    with pytest.raises(ConfigError, match="venue.instruments.BTCUSDT.fees.taker_ppm"):
+        both(fees={"taker_ppm": 1})
+    with pytest.raises(ConfigError, match="or a list of them"):
+        load_profiles(3)
+
+
+# --- captures -------------------------------------------------------------------------------------------------
+
+
+def test_captures_are_grouped_by_the_markets_they_hold(capture):
+    linear = [capture(SNAPSHOT, trade(), name="u1"), capture(trade(), name="u2", stamps=[START + 9])]
+    inverse = capture(COIN_SNAPSHOT, coin_trade(), name="c1")
+    spot = capture(depth(1, 2, None), name="s1")
+    nameless = capture(SNAPSHOT, name="n1")
+    found = sessions([linear[0], inverse, linear[1], spot, nameless])
+    assert [[path.name for path in one.paths] for one in found] == [["u1", "u2"], ["c1"], ["s1", "n1"]]
+    assert [one.markets for one in found] == [{"BTCUSDT": "linear"}, {"BTCUSD_PERP": "inverse"}, {"BTCUSDT": "spot"}]
+
+
+def test_two_markets_are_merged_by_time_whatever_the_order_of_the_files(capture):
+    linear = capture(SNAPSHOT, trade(), name="u", stamps=[START, START + 2])
+    inverse = capture(COIN_SNAPSHOT, coin_trade(), name="c", stamps=[START + 1, START + 3])
+    tape = read_files([linear, inverse], [BTC, COIN])
+    assert tape.instruments == (BTC, COIN)
+    prints = tape.rows[tape.rows["kind"] == codes.TRADE_PRINT]
+    assert prints[["instrument", "price", "qty"]].tolist() == [(0, 101, 5), (1, 101, 4)]
+    assert {spec.symbol for spec in convert_files([inverse, linear], [BTC]).instruments} == {"BTCUSDT", "BTCUSD_PERP"}
+
+
+def test_spot_and_futures_of_one_symbol_cannot_be_merged_but_only_be_an_index(capture):
+    linear = capture(SNAPSHOT, depth(99, 105, 98), name="u")
+    spot = capture(SNAPSHOT, depth(101, 105, None, [("9.98", "0.000001")]), name="s")
+    with pytest.raises(FeedError, match="s: is the spot market of BTCUSDT, and no contract; it can be the index"):
+        read_files([linear, spot], [BTC])
+    with pytest.raises(FeedError, match="two tapes disagree"):
+        convert_files([linear, spot], [BTC])
+    with pytest.raises(ConfigError, match="c has BTCUSD_PERP, the venue only BTCUSDT; add the venue's profile"):
+        read_files([capture(coin_trade(), name="c")], [BTC])
+
+
+# --- shocks ---------------------------------------------------------------------------------------------------
+
+
+def test_a_move_reaches_every_instrument_and_an_order_one_of_them():
+    venue = both()
+    sites = [Site(0, 10**18, 60_000 * 1000, 1, 50), Site(1, 10**18, 60_000 * 20, 1, 50)]
+    shocks = (
+        Shock(kind="move", ppm=-10_000, over_ms=0),
+        Shock(kind="sell", units="600", symbol="BTCUSD_PERP", over_ms=0),
+        Shock(kind="buy", units="2", over_ms=0),
+    )
+    events = shock_events(shocks, venue, config.compile_venue(venue), sites)
+    moved = events[events["flags"] == codes.SHIFT_BOOK]
+    assert moved[["instrument", "price"]].tolist() == [(0, -6_000), (1, -6_000)]
+    deposits = events[events["kind"] == codes.DEPOSIT]
+    # Three times 600 contracts of 100 USD at 60,000: 3 BTC; three times 2 BTC at 60,000: 360,000 USDT.
+    assert deposits[["account", "instrument", "qty"]].tolist() == [(50, 1, 3 * 10**8), (51, 0, 360_000 * 10**6)]
+    assert shocks[1].label == "external sell of 600 units of BTCUSD_PERP over 0 s from 60 s"
+    with pytest.raises(ConfigError, match=r"shocks\[0\].symbol: 'ETHUSDT'; the feed has BTCUSDT, BTCUSD_PERP"):
+        shock_events((Shock(kind="move", ppm=1, symbol="ETHUSDT"),), venue, config.compile_venue(venue), sites)
+
+
+# --- one command line -----------------------------------------------------------------------------------------
+
+
+def test_a_merged_replay_has_figures_by_instrument_in_its_own_asset(binance_captures, tmp_path, capsys):
+    names = ("usdm_btcusdt_20240808.gz", "coinm_btcusd_perp_20240808.gz", "spot_btcusdt_20240808.gz")
+    linear, inverse, spot = (str(binance_captures / name) for name in names)
+    sell = "sell:units=60000,symbol=BTCUSD_PERP,over_ms=5000"
+    arguments = ["replay", linear, inverse, "--index", spot, "--accounts", "0", "--refill", "none", "--shock", sell]
+    profiles = ["--profile", "binance_um", "--profile", "binance_cm"]
+    assert main([*arguments, *profiles, "-o", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out
+    assert "what happened to BTCUSDT" in printed and "what happened to BTCUSD_PERP" in printed
+    assert main(["inspect", str(tmp_path / "run"), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    figures = {f["symbol"]: f for f in record["results"]["figures"] if f["mode"] == "overlay"}
+    assert {symbol: f["asset"] for symbol, f in figures.items()} == {"BTCUSDT": "USDT", "BTCUSD_PERP": "BTC"}
+    assert (figures["BTCUSDT"]["open_interest_end"], figures["BTCUSD_PERP"]["open_interest_end"]) == (0, 60_000)
+    assert len(record["variants"]) == 2 and len(record["results"]["figures"]) == 4
+    assert all("the recorded book of spot BTCUSDT" in line for line in record["results"]["index"])
+    assert record["config"]["feed"]["index"] == [names[2]]
+    assert [spec_of(i).symbol for i in both().instruments] == [i["symbol"] for i in record["tape"]["instruments"]]
+
+
+def test_accounts_on_the_coin_margined_contract_are_liquidated_in_coin(binance_captures, capsys):
+    file = str(binance_captures / "coinm_btcusd_perp_20240808.gz")
+    people = ["--accounts", "200", "--no-sensitivity", "--set", 'population.fund="20"', "--refill", "none"]
+    shock = ["--shock", "move:ppm=-30000,over_ms=30000"]
+    assert main(["replay", file, "--profile", "binance_cm", *people, *shock, "--json"]) == 0
+    overlay, shadow = json.loads(capsys.readouterr().out)["figures"]
+    assert overlay["asset"] == "BTC" and overlay["liquidated_accounts"] > 5
+    for figures in (overlay, shadow):
+        # 100 USD a contract, somewhere between the lowest and the highest mark
+        low, high = (figures["forced_lots"] * 100 * 10**8 / (figures[field] / 20) for field in ("mark_max", "mark_min"))
+        assert low * 0.995 < figures["forced_notional"] < high * 1.005
+    assert overlay["fund_start"] == 20 * 10**8 < overlay["fund_end"]
