@@ -358,7 +358,7 @@ class Session:
             "digest": exchange.digest(),
             "state_digest": exchange.state_digest() if audited else "",
         }
-        outcomes = figures.concatenate(self.kept)
+        outcomes = schema.joined(self.kept, schema.OUTCOME)
         done = []
         for k, start in self.start.items():
             now, spec = self._now(k), self.venue.instruments[k]
