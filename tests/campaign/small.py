@@ -110,9 +110,12 @@ class Walk:
         if events["kind"][0] == codes.CANCEL:
             events["account"] = self.owner(int(events["order_id"][0]))
         end = self.clock + depth + 1
-        run(self.exchange.state, events, 0, FOREVER_NS, end)
-        ours = self.exchange.state.io.outbox[:int(self.control["outbox_count"])].tolist()
-        self.control["outbox_count"] = 0
+        ours, first, code = [], 0, codes.OUTBOX_FULL
+        while code == codes.OUTBOX_FULL:
+            code = run(self.exchange.state, events, first, FOREVER_NS, end)
+            first = int(self.control["next_event"])
+            ours += self.exchange.state.io.outbox[:int(self.control["outbox_count"])].tolist()
+            self.control["outbox_count"] = 0
         reference.process(events)
         reference.run(end)
         theirs = reference.outcomes()
