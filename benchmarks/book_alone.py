@@ -7,8 +7,16 @@ message's number says where an order is.
 import numpy as np
 
 from benchmarks.flat_ladder import AMEND, CANCEL, LIMIT
-from exchange.core.book import (crosses, cut_leaves, free_order_slot, level_of, link_order, opposite,
-                                take_order_slot, unlink_order)
+from exchange.core.book import (
+    crosses,
+    cut_leaves,
+    free_order_slot,
+    level_of,
+    link_order,
+    opposite,
+    take_order_slot,
+    unlink_order,
+)
 from exchange.core.kernel import entry, leaf
 
 

@@ -15,7 +15,7 @@ from replay import feeds, plays, seeding, session
 from replay.population import Site
 from replay.scenario import Scenario, build_scenario
 from replay.source import open_feed
-from replay.tape import Tape, spec_of
+from replay.tape import Tape, level_slots, spec_of
 
 ROUNDS = 3
 ACCOUNTS = 100_000
@@ -61,12 +61,12 @@ def play(exchange: Exchange, rows: np.ndarray) -> None:
 
 def seeded(plan: Scenario, tape: Tape) -> tuple[Exchange, int]:
     """A venue that played the tape's beginning and then got its population; the first row that is left."""
-    exchange = Exchange(session.venue_for(plan, plays.variants_of(plan)[0], session.level_slots(tape.rows)))
+    exchange = Exchange(session.venue_for(plan, plays.variants_of(plan)[0], level_slots(tape.rows)))
     at = int(tape.rows["ts_ns"][0]) + SEED_AFTER_NS
     first = int(np.searchsorted(tape.rows["ts_ns"], at))
     play(exchange, tape.rows[:first])
     site = Site(0, at, int(exchange.markets[0]["mark_sub"]), exchange.depth_lots(0, codes.BID, session.DEPTH_PPM))
-    play(exchange, seeding.seed_population(plan.population, plan.venue, exchange.compiled, site).events)
+    play(exchange, seeding.seed_population(plan.population, plan.venue, exchange.compiled, [site]).events)
     assert exchange.state.io.control[0]["rejected"] == 0, "seeding was refused"
     return exchange, first
 

@@ -9,7 +9,6 @@ from exchange.core import loop
 from exchange.state import State
 from exchange.venue import EVENTS_PER_CALL, FOREVER_NS
 
-
 COIN_CONTRACT = {"kind": "inverse", "settle": "COIN", "multiplier": "100", "lot": "1", "mark_per_tick": 2,
                  "price_min": "1000", "order_max": "1000", "position_max": "20000", "open_interest_max": "2000000"}
 

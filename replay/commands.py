@@ -96,7 +96,7 @@ def run(
     Parameters
     ----------
     scenario
-        A TOML file, or the name of a shipped scenario: calm, cascade.
+        A TOML file, or the name of a shipped scenario: calm, cascade, contagion.
     """
     from replay.scenario import load_scenario, scenario_path
 

@@ -8,8 +8,9 @@ from itertools import accumulate
 import numpy as np
 
 from exchange.errors import ConfigError
+from replay.draw import History
 from replay.klines import Klines
-from replay.population import DAY_MS, PPM, History, Population, Site
+from replay.population import DAY_MS, PPM, Population, Site
 from replay.synthetic import quantiles, streams
 
 BUCKETS = 200  # distinct entry prices of a walk
@@ -19,14 +20,14 @@ NS_PER_MS = 1_000_000
 LEVEL_MAX = quantiles.ONE << 8  # a walk stays within this multiple of the mark
 
 
-def draw_history(population: Population, record: np.void, site: Site, seed: int) -> History:
+def draw_history(population: Population, record: np.void, site: Site, seed: int, place: int = 0) -> History:
     """A driftless walk backwards from the mark: what the market could have done until now.
 
-    Ages are exponential, truncated to the path.
+    Ages are exponential, truncated to the path. Each of several instruments has a path by its `place`.
     """
     steps = BUCKETS * STEPS_PER_BUCKET
     sigma = population.volatility_day_ppm / PPM * math.sqrt(population.history_ms / DAY_MS / steps)
-    deviates = quantiles.normal()(streams.uniforms(streams.stream(seed, streams.PATH), steps))
+    deviates = quantiles.normal()(streams.uniforms(streams.stream(seed, streams.PATH, place), steps))
     factors = quantiles.lognormal(sigma)(deviates).tolist()
     levels = accumulate(
         factors, lambda level, factor: min(LEVEL_MAX, level * factor // quantiles.ONE), initial=quantiles.ONE

@@ -4,6 +4,7 @@ Money is in quanta of the instrument's settlement asset, marks in sub-ticks. `in
 records; money of different assets is never added up.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,11 +26,8 @@ _KEPT = (
 )
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What one variant did to one instrument from seeding to the end.
-
-    Fund and deficits are those of its settlement asset; refusals, counts of events and digests are the whole run's.
-    """
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one variant closed by force, and who paid. Fund, deficits and hedgers are those of the settlement asset."""
 
     refill: str
     mode: str
@@ -39,13 +37,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     liquidated_through_book: int  # of them, accounts with at least one forced fill
     liquidations: int
     liquidated_notional: int
-    forced_lots: int
     forced_notional: int
-    forced_slippage: int  # against the mark, positive = worse for the liquidated account
-    forced_slippage_ppm: int
-    extrapolated_share: float  # of the forced lots, filled in depth that was never recorded
     liquidation_fees: int
-    takeover_lots: int
     takeover_notional: int
     adl_closes: int
     adl_notional: int
@@ -53,12 +46,26 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     deficit_money: int
     fund_start: int
     fund_end: int
+    hedger_pnl: int
+
+
+class Totals(Closed, frozen=True, kw_only=True):
+    """All instruments of a settlement asset (`symbol` all): an account liquidated in several of them counts once."""
+
+
+class Figures(Closed, frozen=True, kw_only=True):
+    """What one variant did to one instrument from seeding to the end; refusals, counts and digests are the run's."""
+
+    forced_lots: int
+    forced_slippage: int  # against the mark, positive = worse for the liquidated account
+    forced_slippage_ppm: int
+    extrapolated_share: float  # of the forced lots, filled in depth that was never recorded
+    takeover_lots: int
     mark_start: int
     mark_min: int
     mark_max: int
     mark_end: int
     price_move_ppm: int  # of the mark, start to its extreme furthest from the start
-    hedger_pnl: int
     open_interest_start: int
     open_interest_end: int
     crossed_levels: int
@@ -79,14 +86,14 @@ def of_kind(outcomes: np.ndarray, kind: int) -> np.ndarray:
     return outcomes[outcomes["kind"] == kind]
 
 
-def of_instrument(outcomes: np.ndarray, instrument: int, count: int) -> np.ndarray:
-    """The outcomes of one of `count` instruments.
+def of_instruments(outcomes: np.ndarray, places: Sequence[int], count: int) -> np.ndarray:
+    """The outcomes of some of `count` instruments.
 
     A cross account's liquidation names no instrument: it belongs to those its orders and takeovers name, which may be
-    several. One that recovered before its first order is in none, unless there is one instrument only.
+    several. One that recovered before its first order is in none, unless all instruments are asked for.
     """
-    own = outcomes["instrument"] == instrument
-    if count == 1:
+    own = np.isin(outcomes["instrument"], places)
+    if len(places) == count:
         return outcomes[own | (outcomes["instrument"] < 0)]
     liquidations = np.unique(outcomes["liquidation_id"][own & (outcomes["liquidation_id"] > 0)])
     return outcomes[own | ((outcomes["instrument"] < 0) & np.isin(outcomes["liquidation_id"], liquidations))]
@@ -190,33 +197,38 @@ def count_rejected(outcomes: np.ndarray, counts: dict[str, int]) -> None:
         counts[name] = counts.get(name, 0) + int(count)
 
 
+def compute_closed(outcomes: np.ndarray, instruments: np.ndarray) -> dict[str, int]:
+    """The fields of `Closed` that come from outcomes, all of one settlement asset."""
+    paid, closes = deficits(outcomes), adl_closes(outcomes)
+    return {
+        "liquidated_accounts": liquidated_accounts(outcomes),
+        "liquidated_through_book": liquidated_through_book(outcomes),
+        "liquidations": liquidations(outcomes),
+        "liquidated_notional": liquidated_notional(outcomes, instruments),
+        "forced_notional": notional(forced_fills(outcomes), instruments),
+        "liquidation_fees": int(of_kind(outcomes, codes.LIQUIDATION_FEE)["money"].sum()),
+        "takeover_notional": notional(of_kind(outcomes, codes.TAKEOVER), instruments),
+        "adl_closes": len(closes),
+        "adl_notional": notional(closes, instruments),
+        "deficits": len(paid),
+        "deficit_money": -int(paid["money"].sum()),
+    }
+
+
 def compute_figures(
     outcomes: np.ndarray, instruments: np.ndarray, instrument: int, first_sub: int, rest: dict[str, Any]
 ) -> Figures:
-    """All figures of an instrument in one variant; `rest` are those that come from the venue's state instead."""
-    outcomes = of_instrument(outcomes, instrument, len(instruments))
+    """All figures of an instrument in one variant, from its outcomes; `rest` comes from the venue's state."""
     loss, value = forced_slippage(outcomes, instruments[instrument], instrument, first_sub)
     low, high, end = mark_range(outcomes, instrument, first_sub)
     furthest = low if first_sub - low >= high - first_sub else high
-    forced, takeovers, closes = forced_fills(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes)
-    paid = deficits(outcomes)
     return Figures(
-        liquidated_accounts=liquidated_accounts(outcomes),
-        liquidated_through_book=liquidated_through_book(outcomes),
-        liquidations=liquidations(outcomes),
-        liquidated_notional=liquidated_notional(outcomes, instruments),
-        forced_lots=int(forced["lots"].sum()),
-        forced_notional=notional(forced, instruments),
+        **compute_closed(outcomes, instruments),
+        forced_lots=int(forced_fills(outcomes)["lots"].sum()),
         forced_slippage=loss,
         forced_slippage_ppm=loss * PPM // value if value else 0,
         extrapolated_share=extrapolated_share(outcomes),
-        liquidation_fees=int(of_kind(outcomes, codes.LIQUIDATION_FEE)["money"].sum()),
-        takeover_lots=int(np.abs(takeovers["lots"]).sum()),
-        takeover_notional=notional(takeovers, instruments),
-        adl_closes=len(closes),
-        adl_notional=notional(closes, instruments),
-        deficits=len(paid),
-        deficit_money=-int(paid["money"].sum()),
+        takeover_lots=int(np.abs(of_kind(outcomes, codes.TAKEOVER)["lots"]).sum()),
         mark_start=first_sub,
         mark_min=low,
         mark_max=high,
@@ -226,16 +238,17 @@ def compute_figures(
     )
 
 
-def amplification(figures: tuple[Figures, ...]) -> list[dict[str, Any]]:
+def amplification(figures: Sequence[Closed]) -> list[dict[str, Any]]:
     """Overlay over shadow for each instrument and refill model that ran in both; None where shadow divides by zero."""
     rows = []
-    for symbol, refill in dict.fromkeys((f.symbol, f.refill) for f in figures):
-        modes = {f.mode: f for f in figures if (f.symbol, f.refill) == (symbol, refill)}
+    for symbol, asset, refill in dict.fromkeys((f.symbol, f.asset, f.refill) for f in figures):
+        modes = {f.mode: f for f in figures if (f.symbol, f.asset, f.refill) == (symbol, asset, refill)}
         if {"overlay", "shadow"} <= modes.keys():
             overlay, shadow = modes["overlay"], modes["shadow"]
             rows.append(
                 {
                     "symbol": symbol,
+                    "asset": asset,
                     "refill": refill,
                     "accounts_overlay": overlay.liquidated_accounts,
                     "accounts_shadow": shadow.liquidated_accounts,

@@ -1,5 +1,7 @@
 """Puts accounts that were read from a file on the venue: each with its lots at its entry price and its money."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
@@ -7,12 +9,11 @@ from exchange import codes
 from exchange.config import Compiled, Venue
 from exchange.errors import ConfigError
 from replay.accounts import Accounts, refuse
-from replay.population import Drawn, Population, Site, add_hedgers
-from replay.seeding import (
+from replay.draw import Drawn, add_hedgers
+from replay.placing import (
     Contract,
     Placed,
-    Seeded,
-    fund_quanta,
+    fund_rows,
     initial_margin,
     money_rows,
     place,
@@ -21,9 +22,9 @@ from replay.seeding import (
     signed_notional,
     unrealised,
 )
-from replay.summary import Entries, Positions, Summary, distance_ppm, summarise
-
-PREDECESSORS_MAX = 64  # of one instrument
+from replay.population import PREDECESSORS_MAX, Population, Site
+from replay.seeding import Seeded, summarise
+from replay.summary import Entries
 
 
 class _Funded(msgspec.Struct, frozen=True):
@@ -40,7 +41,7 @@ def accounts_needed(accounts: Accounts, population: Population) -> int:
 
 
 def seed_accounts(
-    accounts: Accounts, population: Population, venue: Venue, compiled: Compiled, site: Site, marks_sub: np.ndarray
+    accounts: Accounts, population: Population, venue: Venue, compiled: Compiled, sites: Sequence[Site]
 ) -> Seeded:
     """Return the events that put the accounts on the venue; hedgers hold what longs and shorts differ by.
 
@@ -49,40 +50,38 @@ def seed_accounts(
     FeedError
         By line: accounts that would start at or below maintenance at the marks of the moment.
     ConfigError
-        When an instrument has no mark yet, or the positions pass its limits.
+        When the feed has no book of an instrument, or the positions pass its limits.
     """
-    record = compiled.instruments[site.instrument]
-    asset = int(record["asset"])
-    if (compiled.instruments["asset"][accounts.instrument] != asset).any():
-        raise ConfigError(
-            "$.population.accounts_from",
-            f"{accounts.file} has positions that are not settled in {venue.assets[asset].name}, as the first "
-            "instrument of the feed is; keep to those of one asset, and name its profile first",
-        )
-    traders = range(site.first_account, site.first_account + len(accounts.names))
+    first, ts_ns = sites[0].first_account, sites[0].ts_ns
+    traders = range(first, first + len(accounts.names))
     hedgers = range(traders.stop, traders.stop + population.hedgers)
-    placed, next_account = [], hedgers.stop
+    here, placed, next_account = {site.instrument: site for site in sites}, [], hedgers.stop
     for instrument in np.unique(accounts.instrument).tolist():
-        if not marks_sub[instrument]:
+        if instrument not in here:
             raise ConfigError(
-                "$.run.seed_after_ms",
-                f"{venue.instruments[instrument].symbol} has positions but no mark yet; seed later, or drop them",
+                "$.population.accounts_from",
+                f"{accounts.file} has positions in {venue.instruments[instrument].symbol}, of which the feed has no "
+                "book; add its capture, or drop them",
             )
-        here = msgspec.structs.replace(site, instrument=instrument, mark_sub=int(marks_sub[instrument]))
-        placed.append(_place(accounts, population, here, Contract.of(compiled, instrument), hedgers, next_account))
+        placed.append(
+            _place(accounts, population, here[instrument], Contract.of(compiled, instrument), hedgers, next_account)
+        )
         next_account += len(placed[-1].predecessors)
     funded = _fund(accounts, placed, compiled)
-    fund = fund_quanta(population, venue, record)
-    events = [money_rows(codes.DEPOSIT, np.array([codes.INSURANCE]), np.array([fund]), asset, site.ts_ns)]
-    owners = np.arange(traders.start, traders.stop)
-    events.append(money_rows(codes.DEPOSIT, owners, funded.deposit[asset], asset, site.ts_ns))
+    assets = list(dict.fromkeys(one.asset for one in placed))
+    owners = np.array(traders)
+    events = [fund_rows(population, venue, assets, ts_ns)]
+    events += [money_rows(codes.DEPOSIT, owners, funded.deposit[asset], asset, ts_ns) for asset in assets]
     for one in placed:
         margin = one.margin[-population.hedgers :]
-        events.append(money_rows(codes.DEPOSIT, np.array(hedgers), margin, asset, site.ts_ns))
+        events.append(money_rows(codes.DEPOSIT, np.array(hedgers), margin, one.asset, ts_ns))
     events += [placed_events(one) for one in placed]
     events += [_transfers(accounts, funded, one) for one in placed]
-    summary = _summary(accounts, population, placed, funded, fund)
-    return Seeded(np.concatenate(events), summary, traders, hedgers, next_account)
+    made = np.concatenate(events)
+    health = [funded.health[_rows_of(accounts, one)] for one in placed]
+    entered = [Entries(f"read from {accounts.file}")] * len(placed)
+    summary = summarise(venue, placed, health, entered, [1.0] * len(placed), made, hedgers)
+    return Seeded(made, summary, traders, hedgers, next_account)
 
 
 def _rows_of(accounts: Accounts, placed: Placed) -> np.ndarray:
@@ -155,37 +154,3 @@ def _transfers(accounts: Accounts, funded: _Funded, placed: Placed) -> np.ndarra
     mine = mine[funded.extra[mine] > 0]
     owners = placed.site.first_account + accounts.account[mine]
     return rows(codes.TRANSFER, placed.site, owners, funded.extra[mine])
-
-
-def _summary(accounts: Accounts, population: Population, placed: list[Placed], funded: _Funded, fund: int) -> Summary:
-    parts, hedged, open_interest, lots = [], 0, 0, 0
-    for one in placed:
-        drawn, mine = one.drawn, _rows_of(accounts, one)
-        record = one.contract.record
-        notional = signed_notional(record, one.site.mark_sub, drawn.lots)
-        held, tiers = notional[: len(mine)], one.contract.tiers
-        parts.append(
-            (
-                accounts.account[mine],
-                held,
-                drawn.leverage_e2[: len(mine)],
-                distance_ppm(funded.health[mine], held, tiers, bool(record["kind"] == codes.INVERSE)),
-            )
-        )
-        hedged += int(np.abs(notional[len(mine) :]).sum())
-        open_interest += int(notional[notional > 0].sum())
-        lots += int(drawn.lots[drawn.lots > 0].sum()) if one.site.instrument == 0 else 0
-    account, notional, leverage_e2, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
-    positions = Positions(account, notional, leverage_e2, leverage_e2, accounts.isolated, distance, hedged)
-    return summarise(
-        positions,
-        hedgers=population.hedgers,
-        predecessors=sum(len(one.predecessors) for one in placed),
-        open_interest_lots=lots,
-        open_interest_depth=round(lots / max(1, placed[0].site.depth_lots), 3),
-        open_interest_money=open_interest,
-        scaled_up=1.0,
-        entries=Entries(f"read from {accounts.file}"),
-        deposits_money=int(funded.deposit.sum()) + sum(int(one.margin[-population.hedgers :].sum()) for one in placed),
-        fund_money=fund,
-    )

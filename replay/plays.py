@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from replay import figures
-from replay.figures import Figures
+from replay.figures import Figures, Totals
 from replay.scenario import Scenario
+from replay.summary import Summary
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -34,6 +35,14 @@ class Play(msgspec.Struct, frozen=True):
     number: int | None
 
 
+class Played(msgspec.Struct, frozen=True):
+    """What one session gave: figures by instrument, totals by settlement asset, what was seeded."""
+
+    figures: tuple[Figures, ...]
+    totals: tuple[Totals, ...]
+    summary: Summary | None
+
+
 def plays_of(scenario: Scenario) -> list[Play]:
     """The scenario's variants, then the first refill model in both modes with the truncation halved and doubled.
 
@@ -49,14 +58,15 @@ def plays_of(scenario: Scenario) -> list[Play]:
     return plays
 
 
-def sensitivity(plays: list[Play], played: list[tuple[list[Figures], Any]]) -> list[dict[str, Any]]:
-    """Headline of the first instrument and refill model by size truncation, smallest first."""
-    by_truncation: dict[int, list[tuple[list[Figures], Any]]] = {}
+def sensitivity(plays: list[Play], played: list[Played]) -> list[dict[str, Any]]:
+    """Headline of the first refill model by settlement asset and size truncation, smallest first."""
+    by_truncation: dict[int, list[Played]] = {}
     for play, made in zip(plays, played, strict=True):
         if play.variant.refill == plays[0].variant.refill:
             by_truncation.setdefault(play.scenario.population.size_truncation, []).append(made)
     return [
-        {"size_truncation": truncation, "top_ten_share": made[0][1].top_ten_share}
-        | figures.amplification(tuple(first for (first, *_), _ in made))[0]
+        {"size_truncation": truncation, "top_ten_share": own.top_ten_share} | row
         for truncation, made in sorted(by_truncation.items())
+        for own in made[0].summary.assets
+        for row in figures.amplification([total for one in made for total in one.totals if total.asset == own.asset])
     ]

@@ -1,20 +1,30 @@
-"""Turns a population, drawn or read, into the events that put it on the venue."""
+"""Turns a population into the events that put it on the venue, and says what it is."""
 
-from decimal import Decimal
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from exchange import codes, schema, units
+from exchange import codes
 from exchange.config import Compiled, Venue
 from exchange.errors import ConfigError
-from replay import entries
-from replay import population as drawing
+from replay import draw, entries
+from replay.draw import Traders
 from replay.klines import Klines
-from replay.population import Drawn, History, Population, Site, maintenance
-from replay.summary import Entries, Positions, Summary, distance_ppm, summarise
-
-DEPOSIT_MAX = 2**52  # of one DEPOSIT or WITHDRAW, by the venue's rules
+from replay.placing import (
+    DEPOSIT_MAX,
+    Contract,
+    Placed,
+    fund_rows,
+    money_rows,
+    place,
+    placed_events,
+    signed_notional,
+    unrealised,
+)
+from replay.population import Population, Site, check_population
+from replay.summary import Entries, Positions, Summary, distance_ppm, summarise_asset, summarise_instrument
+from replay.synthetic import streams
 
 
 class Seeded(msgspec.Struct, frozen=True):
@@ -27,188 +37,87 @@ class Seeded(msgspec.Struct, frozen=True):
     next_account: int
 
 
-class Trades(msgspec.Struct, frozen=True):
-    """Who bought from whom (rows of the positions, then predecessors), lots and entry bucket."""
-
-    buyers: np.ndarray
-    sellers: np.ndarray
-    lots: np.ndarray
-    bucket: np.ndarray
-
-
-class Contract(msgspec.Struct, frozen=True):
-    """One instrument as compiled: its record and its tiers."""
-
-    record: np.void
-    tiers: np.ndarray
-
-    @classmethod
-    def of(cls, compiled: Compiled, instrument: int) -> "Contract":
-        """The instrument at a place of the venue."""
-        record = compiled.instruments[instrument]
-        return cls(record, compiled.tiers[record["tier_base"] : record["tier_base"] + record["tier_count"]])
-
-
-class Placed(msgspec.Struct, frozen=True):
-    """Positions of one instrument and the trades that make them: `accounts` by row, then those of predecessors."""
-
-    site: Site
-    contract: Contract
-    drawn: Drawn
-    ticks: np.ndarray  # entry price by bucket
-    predecessors: np.ndarray
-    trades: Trades
-    margin: np.ndarray  # initial margin by row
-    accounts: np.ndarray
-
-
 def seed_population(
-    population: Population, venue: Venue, compiled: Compiled, site: Site, klines: Klines | None = None
+    population: Population, venue: Venue, compiled: Compiled, sites: Sequence[Site], klines: Klines | None = None
 ) -> Seeded:
-    """Draw the accounts and return the events that put them on the venue at `site.ts_ns`.
+    """Draw the accounts and return the events that put them on the venue at the sites' moment, a site an instrument.
 
     Raises
     ------
     ConfigError
         When the open interest, a position or a leverage does not fit the instrument's limits, or a history the moment.
     """
-    drawing.check_population(population)
+    check_population(population)
     seed = population.seed or 0
-    contract = Contract.of(compiled, site.instrument)
-    record, tiers = contract.record, contract.tiers
-    target = drawing.target_lots(population, venue, record, site)
-    lots, scaled_up = drawing.draw_lots(population, record, target, seed)
+    traders = draw.draw_traders(population, seed, len(sites))
+    first = sites[0].first_account
+    hedgers = range(first + population.accounts, first + population.accounts + population.hedgers)
+    placed, entered, factors, next_account = [], [], [], hedgers.stop
+    for k, site in enumerate(sites):
+        one, entry, factor = _draw_instrument(population, venue, compiled, site, klines, traders, k, next_account)
+        placed.append(one)
+        entered.append(entry)
+        factors.append(factor)
+        next_account += len(one.predecessors)
+    health = _wallet_health(placed, hedgers, len(venue.assets))
+    events = np.concatenate((_funding(population, venue, placed, hedgers), *(placed_events(one) for one in placed)))
+    summary = summarise(venue, placed, health, entered, factors, events, hedgers)
+    return Seeded(events, summary, range(first, hedgers.start), hedgers, next_account)
+
+
+def _draw_instrument(
+    population: Population,
+    venue: Venue,
+    compiled: Compiled,
+    site: Site,
+    klines: Klines | None,
+    traders: Traders,
+    k: int,
+    next_account: int,
+) -> tuple[Placed, Entries, float]:
+    """The positions of the `k`-th instrument, where their entries come from, the factor on its smaller side."""
+    seed, contract = population.seed or 0, Contract.of(compiled, site.instrument)
+    record, holders = contract.record, np.flatnonzero(traders.sides[:, k])
+    target = draw.target_lots(population, venue, record, site, len(holders))
+    lots, scaled_up = draw.draw_lots(population, record, target, traders.sides[holders, k], traders.weights[holders])
     if klines is None:
-        history = entries.draw_history(population, record, site, seed)
+        history = entries.draw_history(population, record, site, seed, k)
     else:
         history = entries.recorded_history(klines, population, record, site)
-    drawn = drawing.add_hedgers(population, drawing.draw_entries(population, record, tiers, seed, lots, history))
-    first, hedgers = site.first_account, site.first_account + population.accounts
-    end = first + len(drawn.lots)
-    placed = place(drawn, np.arange(first, end), site, contract, history.ticks, end)
-    health = _check_healthy(placed)
-    fund = fund_quanta(population, venue, record)
-    asset = int(record["asset"])
-    events = np.concatenate(
-        (
-            money_rows(codes.DEPOSIT, np.array([codes.INSURANCE]), np.array([fund]), asset, site.ts_ns),
-            money_rows(codes.DEPOSIT, np.arange(first, end), placed.margin, asset, site.ts_ns),
-            placed_events(placed),
-        )
-    )
-    summary = _summary(population, placed, health, history, scaled_up, fund)
-    return Seeded(events, summary, range(first, hedgers), range(hedgers, end), end + len(placed.predecessors))
+    generator = streams.stream(seed, streams.ENTRY, k)
+    wished, isolated = traders.wished[holders], traders.isolated[holders]
+    drawn = draw.draw_entries(generator, record, contract.tiers, lots, wished, isolated, history)
+    first = site.first_account
+    hedgers = np.arange(first + population.accounts, first + population.accounts + population.hedgers)
+    owners = np.concatenate((first + holders, hedgers))
+    placed = place(draw.add_hedgers(population, drawn), owners, site, contract, history.ticks, next_account)
+    entry = Entries(history.source, history.from_ns, history.to_ns, drawn.draws, drawn.rejected, drawn.opened_now)
+    return placed, entry, round(scaled_up, 6)
 
 
-def _summary(
-    population: Population, placed: Placed, health: np.ndarray, history: History, scaled_up: float, fund: int
-) -> Summary:
-    count, drawn, site = population.accounts, placed.drawn, placed.site
-    record = placed.contract.record
-    notional = signed_notional(record, site.mark_sub, drawn.lots)
-    distance = distance_ppm(health, notional, placed.contract.tiers, bool(record["kind"] == codes.INVERSE))
-    lots = int(drawn.lots[drawn.lots > 0].sum())
-    columns = (placed.accounts, notional, drawn.leverage_e2, drawn.wished_e2, drawn.isolated, distance)
-    return summarise(
-        Positions(*(column[:count] for column in columns), int(np.abs(notional[count:]).sum())),
-        hedgers=population.hedgers,
-        predecessors=len(placed.predecessors),
-        open_interest_lots=lots,
-        open_interest_depth=round(lots / max(1, site.depth_lots), 3),
-        open_interest_money=int(notional[notional > 0].sum()),
-        scaled_up=round(scaled_up, 6),
-        entries=Entries(history.source, history.from_ns, history.to_ns, drawn.draws, drawn.rejected, drawn.opened_now),
-        deposits_money=int(placed.margin.sum()),
-        fund_money=fund,
-    )
+def _funding(population: Population, venue: Venue, placed: list[Placed], hedgers: range) -> np.ndarray:
+    """Deposits of the fund, then of traders and hedgers: the initial margins of their positions, asset by asset."""
+    first, ts_ns = placed[0].site.first_account, placed[0].site.ts_ns
+    margins: dict[int, np.ndarray] = {}
+    for one in placed:
+        margin = margins.setdefault(one.asset, np.zeros(hedgers.stop - first, np.int64))
+        np.add.at(margin, one.accounts[: len(one.margin)] - first, one.margin)
+    accounts = np.arange(first, hedgers.stop)
+    blocks = [money_rows(codes.DEPOSIT, accounts, margins[asset], asset, ts_ns) for asset in margins]
+    return np.concatenate((fund_rows(population, venue, list(margins), ts_ns), *blocks))
 
 
-def fund_quanta(population: Population, venue: Venue, record: np.void) -> int:
-    """The insurance fund's deposit."""
-    return units.floor_count(Decimal(population.fund or "0"), Decimal(venue.assets[int(record["asset"])].quantum))
-
-
-def place(
-    drawn: Drawn, owners: np.ndarray, site: Site, contract: Contract, ticks: np.ndarray, first_predecessor: int
-) -> Placed:
-    """Trades that give each of the accounts `owners` its row; predecessors get accounts of their own."""
-    record = contract.record
-    predecessors = drawing.predecessors(drawn, record, len(ticks))
-    trades = _pair(drawn, predecessors, int(record["order_max_lots"]))
-    margin = _entry_margin(drawn, record, ticks, trades)
-    bought = np.bincount(trades.buyers, trades.lots, minlength=len(drawn.lots))[: len(drawn.lots)]
-    sold = np.bincount(trades.sellers, trades.lots, minlength=len(drawn.lots))[: len(drawn.lots)]
-    assert np.array_equal((bought - sold).astype(np.int64), drawn.lots), "an account does not hold its drawn lots"
-    largest = int(np.abs(drawn.lots).max())
-    if largest > int(record["position_max_lots"]):
-        raise ConfigError(
-            "$.population.hedgers",
-            f"a position of {largest} lots passes position_max "
-            f"({int(record['position_max_lots'])}); raise hedgers or lower the open interest",
-        )
-    accounts = np.concatenate((owners, first_predecessor + np.arange(len(predecessors))))
-    return Placed(site, contract, drawn, ticks, predecessors, trades, margin, accounts)
-
-
-def _pair(drawn: Drawn, predecessors: np.ndarray, lots_max: int) -> Trades:
-    """Match buyers with sellers of the same bucket, oldest bucket first, in row order.
-
-    Per bucket both sides add up to the same, so laying all buys and all sells end to end, by bucket, makes the edges
-    of the buckets coincide; each piece between two edges is one trade.
-    """
-    traded, buckets = np.flatnonzero(predecessors), predecessors.shape[1]
-    owner = np.concatenate((np.arange(len(drawn.lots)), len(drawn.lots) + traded // buckets))
-    bucket = np.concatenate((drawn.bucket, traded % buckets))
-    lots = np.concatenate((drawn.lots, predecessors.ravel()[traded]))
-    order = np.argsort(-bucket, kind="stable")
-    buys, sells = order[lots[order] > 0], order[lots[order] < 0]
-    buy_end, sell_end = np.cumsum(lots[buys]), np.cumsum(-lots[sells])
-    whole = np.union1d(buy_end, sell_end)
-    # No event may carry more than `lots_max`: longer pieces get edges of their own in between.
-    gaps = np.diff(whole, prepend=0)
-    pieces = -(-gaps // lots_max)
-    nth = np.arange(int(pieces.sum())) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 1
-    edges = np.repeat(whole - gaps, pieces) + np.minimum(nth * lots_max, np.repeat(gaps, pieces))
-    start = np.concatenate(([0], edges[:-1]))
-    buy = buys[np.searchsorted(buy_end, start, side="right")]
-    sell = sells[np.searchsorted(sell_end, start, side="right")]
-    return Trades(owner[buy], owner[sell], edges - start, bucket[buy])
-
-
-def initial_margin(value: np.ndarray, leverage_e2: np.ndarray) -> np.ndarray:
-    """Value by leverage, rounded up; divided first, so that nothing overflows."""
-    return value // leverage_e2 * 100 - (-(value % leverage_e2 * 100) // leverage_e2)
-
-
-def _trade_values(record: np.void, ticks: np.ndarray, trades: Trades) -> np.ndarray:
-    """Value of each trade to its buyer, the seller's is the opposite; rounded trade by trade, as the venue does."""
-    return units.contract_value(record, ticks[trades.bucket] * int(record["mark_per_tick"]), trades.lots)
-
-
-def _entry_margin(drawn: Drawn, record: np.void, ticks: np.ndarray, trades: Trades) -> np.ndarray:
-    """Deposit of each account: initial margin at its leverage, rounded up trade by trade as the venue does."""
-    value = np.abs(_trade_values(record, ticks, trades))
-    margin = np.zeros(len(drawn.lots), np.int64)
-    for side in (trades.buyers, trades.sellers):
-        mine = side < len(drawn.lots)
-        np.add.at(margin, side[mine], initial_margin(value[mine], drawn.leverage_e2[side[mine]]))
-    return np.maximum(1, margin)  # a hedger without a position is funded too, so that it exists
-
-
-def unrealised(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
-    """Unrealised PnL of each row at the mark, and its maintenance margin."""
-    drawn, record, trades = placed.drawn, placed.contract.record, placed.trades
-    value = units.contract_value(record, placed.site.mark_sub, drawn.lots)
-    traded = _trade_values(record, placed.ticks, trades)
-    entry = np.zeros(len(placed.accounts), np.int64)
-    np.add.at(entry, trades.buyers, traded)
-    np.add.at(entry, trades.sellers, -traded)
-    return value - entry[: len(drawn.lots)], maintenance(placed.contract.tiers, np.abs(value))
-
-
-def signed_notional(record: np.void, mark_sub: int, lots: np.ndarray) -> np.ndarray:
-    """Value at the mark, above zero for a long whatever the contract."""
-    return np.sign(lots) * np.abs(units.contract_value(record, mark_sub, lots))
+def _wallet_health(placed: list[Placed], hedgers: range, assets: int) -> list[np.ndarray]:
+    """Health of each position in its instrument's rows: its own if isolated, else that of its account's wallet."""
+    own = [_check_healthy(one) for one in placed]
+    first = placed[0].site.first_account
+    wallets = np.zeros((assets, hedgers.stop - first), np.int64)
+    for one, health in zip(placed, own, strict=True):
+        np.add.at(wallets[one.asset], one.accounts[: len(health)] - first, np.where(one.drawn.isolated, 0, health))
+    return [
+        np.where(one.drawn.isolated, health, wallets[one.asset, one.accounts[: len(health)] - first])
+        for one, health in zip(placed, own, strict=True)
+    ]
 
 
 def _check_healthy(placed: Placed) -> np.ndarray:
@@ -231,56 +140,52 @@ def _check_healthy(placed: Placed) -> np.ndarray:
     return health
 
 
-def _predecessor_cash(placed: Placed) -> tuple[np.ndarray, np.ndarray]:
-    """What each predecessor deposits to stay healthy throughout, and what it has left when flat."""
-    record, trades, first = placed.contract.record, placed.trades, len(placed.drawn.lots)
-    traded, by_bucket = _trade_values(record, placed.ticks, trades), np.zeros(placed.predecessors.shape, np.int64)
-    for side, value in ((trades.buyers, traded), (trades.sellers, -traded)):
-        mine = side >= first
-        np.add.at(by_bucket, (side[mine] - first, trades.bucket[mine]), value[mine])
-    paid = np.cumsum(by_bucket[:, ::-1], axis=1)  # oldest first
-    held = np.cumsum(placed.predecessors[:, ::-1], axis=1)
-    value = units.contract_value(record, placed.site.mark_sub, held)
-    # Between two buckets equity moves on a line, and maintenance never passes the larger end.
-    need = maintenance(placed.contract.tiers, np.abs(value)).max(axis=1) - np.minimum(0, (value - paid).min(axis=1))
-    need += 1 + len(trades.lots) * int(record["kind"] == codes.INVERSE)  # which rounds each trade by a quantum
-    return need, need - paid[:, -1]
-
-
-def placed_events(placed: Placed) -> np.ndarray:
-    """Settings and trades of one instrument in the order in which they are applied; its accounts hold cash by then."""
-    site, drawn, trades = placed.site, placed.drawn, placed.trades
-    traders, keepers = placed.accounts[: len(drawn.lots)], placed.accounts[len(drawn.lots) :]
-    isolated = traders[drawn.isolated]
-    cash, left = _predecessor_cash(placed)
-    asset = int(placed.contract.record["asset"])
-    opened = rows(codes.OPEN_POSITION, site, placed.accounts[trades.buyers], trades.lots)
-    opened["order_id"] = placed.accounts[trades.sellers]
-    opened["price"] = placed.ticks[trades.bucket]
-    blocks = [
-        money_rows(codes.DEPOSIT, keepers, cash, asset, site.ts_ns),
-        rows(codes.SET_MARGIN_MODE, site, isolated, np.full(len(isolated), codes.ISOLATED)),
-        rows(codes.SET_LEVERAGE, site, traders, drawn.leverage_e2),
-        opened,
-        money_rows(codes.WITHDRAW, keepers, left, asset, site.ts_ns),
-    ]
-    return np.concatenate(blocks)
-
-
-def rows(kind: int, site: Site, accounts: np.ndarray, qty: np.ndarray) -> np.ndarray:
-    """One event of `kind` an account, at the site's instrument and time."""
-    events = np.zeros(len(accounts), schema.EVENT)
-    events["ts_ns"], events["kind"], events["instrument"] = site.ts_ns, kind, site.instrument
-    events["account"], events["qty"] = accounts, qty
-    return events
-
-
-def money_rows(kind: int, accounts: np.ndarray, amounts: np.ndarray, asset: int, ts_ns: int) -> np.ndarray:
-    """DEPOSIT or WITHDRAW events, an amount beyond what one event may carry split over several; none for 0."""
-    pieces = -(-amounts // DEPOSIT_MAX)
-    owner = np.repeat(np.arange(len(accounts)), pieces)
-    place = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    events = np.zeros(len(owner), schema.EVENT)
-    events["ts_ns"], events["kind"], events["instrument"] = ts_ns, kind, asset
-    events["account"], events["qty"] = accounts[owner], np.minimum(DEPOSIT_MAX, amounts[owner] - place * DEPOSIT_MAX)
-    return events
+def summarise(
+    venue: Venue,
+    placed: list[Placed],
+    health: list[np.ndarray],
+    entered: list[Entries],
+    factors: list[float],
+    events: np.ndarray,
+    hedgers: range,
+) -> Summary:
+    """What was seeded, by instrument and by settlement asset; `health` by row, for traders at least."""
+    instruments, parts = [], dict[int, list[Positions]]()
+    for one, spare, entry, factor in zip(placed, health, entered, factors, strict=True):
+        drawn, record, count = one.drawn, one.contract.record, len(one.drawn.lots) - len(hedgers)
+        notional = signed_notional(record, one.site.mark_sub, drawn.lots)
+        inverse = bool(record["kind"] == codes.INVERSE)
+        distance = distance_ppm(spare[:count], notional[:count], one.contract.tiers, inverse)
+        columns = (one.accounts, notional, drawn.leverage_e2, drawn.wished_e2, drawn.isolated, distance)
+        positions = Positions(*(column[:count] for column in columns), int(np.abs(notional[count:]).sum()))
+        parts.setdefault(one.asset, []).append(positions)
+        lots = int(drawn.lots[drawn.lots > 0].sum())
+        instruments.append(
+            summarise_instrument(
+                positions,
+                symbol=venue.instruments[one.site.instrument].symbol,
+                asset=venue.assets[one.asset].name,
+                open_interest_lots=lots,
+                open_interest_depth=round(lots / max(1, one.site.depth_lots), 3),
+                open_interest_money=int(notional[notional > 0].sum()),
+                scaled_up=factor,
+                entries=entry,
+            )
+        )
+    paid_in = events[(events["kind"] == codes.DEPOSIT) & (events["account"] < hedgers.stop)]
+    assets = []
+    for asset, positions_of in parts.items():
+        here = paid_in[paid_in["instrument"] == asset]
+        fund = here["account"] == codes.INSURANCE
+        name = venue.assets[asset].name
+        assets.append(
+            summarise_asset(
+                positions_of,
+                asset=name,
+                open_interest_money=sum(one.open_interest_money for one in instruments if one.asset == name),
+                deposits_money=int(here["qty"][~fund].sum()),
+                fund_money=int(here["qty"][fund].sum()),
+            )
+        )
+    predecessors = sum(len(one.predecessors) for one in placed)
+    return Summary(len(hedgers), predecessors, tuple(instruments), tuple(assets))

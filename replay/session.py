@@ -12,15 +12,15 @@ from exchange import codes, schema
 from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError, InvariantError
 from replay import __version__, figures, holdings, index, population, seeding, shock
-from replay.figures import Figures
+from replay.figures import Figures, Totals
 from replay.inputs import NO_INPUTS, Inputs, open_inputs
-from replay.plays import Variant, plays_of, sensitivity
+from replay.plays import Played, Variant, plays_of, sensitivity
 from replay.population import Population, Site
 from replay.recorder import NullRecorder, Recorder
 from replay.scenario import Scenario
 from replay.seeding import Seeded
 from replay.summary import Summary
-from replay.tape import Tape
+from replay.tape import Tape, active_instruments, level_slots, recorded_forced_share
 
 NS_PER_MS = 1_000_000
 DEPTH_PPM = 10_000  # the 1 % depth that open interest is stated against
@@ -38,7 +38,8 @@ class Results(msgspec.Struct, frozen=True):
     index: list[str]  # how each instrument came by its index
     population: Summary | None
     figures: tuple[Figures, ...]
-    amplification: list[dict[str, Any]]
+    totals: tuple[Totals, ...]  # by settlement asset
+    amplification: list[dict[str, Any]]  # by instrument, then of each asset that several settle in
     sensitivity: list[dict[str, Any]]  # amplification rows with other size truncations
     elapsed_s: float
 
@@ -53,15 +54,6 @@ def run_id(scenario: Scenario, tape_digest: str, inputs_digest: str = "") -> str
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def level_slots(rows: np.ndarray) -> int:
-    """Most external levels that a tape can hold at once: its different prices, sides and instruments."""
-    rows = rows[(rows["kind"] == codes.LEVEL_SET) & (rows["qty"] > 0)]
-    # Prices fit 32 bits by the venue's limits, so one integer holds all three.
-    return len(
-        np.unique((rows["instrument"].astype(np.int64) << 34) + (rows["side"].astype(np.int64) << 33) + rows["price"])
-    )
-
-
 def venue_for(scenario: Scenario, variant: Variant, levels: int, inputs: Inputs = NO_INPUTS) -> Venue:
     """The scenario's venue with the variant's policies, and pools that hold the population and `levels` of the tape."""
     venue, replace = scenario.venue, msgspec.structs.replace
@@ -72,7 +64,7 @@ def venue_for(scenario: Scenario, variant: Variant, levels: int, inputs: Inputs 
         positions += accounts + len(inputs.accounts.lots) + scenario.population.hedgers * len(venue.instruments)
     elif scenario.population is not None:
         accounts += population.accounts_needed(scenario.population)
-        positions = accounts
+        positions += population.positions_needed(scenario.population)
     # An external level holds an order slot too.
     capacity = replace(
         venue.capacity,
@@ -87,18 +79,6 @@ def venue_for(scenario: Scenario, variant: Variant, levels: int, inputs: Inputs 
         depth=replace(venue.depth, refill=variant.refill),
         liquidation=replace(venue.liquidation, mode=variant.mode),
     )
-
-
-def active_instruments(rows: np.ndarray) -> list[int]:
-    """Places of the instruments that the tape has a book of."""
-    return [int(place) for place in np.unique(rows["instrument"][rows["kind"] == codes.LEVEL_SET])]
-
-
-def recorded_forced_share(rows: np.ndarray) -> float:
-    """Share of printed lots that the recording marks as not traded in the market: its own liquidations."""
-    prints = rows[rows["kind"] == codes.TRADE_PRINT]
-    total = int(prints["qty"].sum())
-    return round(int(prints["qty"][(prints["flags"] & codes.EVIDENCE) != 0].sum()) / total, 6) if total else 0.0
 
 
 def run_scenario(
@@ -132,7 +112,7 @@ def run_scenario(
             "itself, and accounts on top of it are counted twice; set it to true to run all the same",
         )
     plays, levels = plays_of(scenario), level_slots(tape.rows)
-    played: list[tuple[list[Figures], Summary | None]] = []
+    played: list[Played] = []
     for k, play in enumerate(plays):
 
         def step(share: float, k: int = k, label: str = play.variant.label) -> None:
@@ -141,17 +121,22 @@ def run_scenario(
         exchange = make_exchange(venue_for(play.scenario, play.variant, levels, inputs))
         into = recorder if play.number is not None and recorder is not None else NullRecorder()
         session = Session(play.scenario, tape, play.variant, play.number or 0, exchange, into, step, inputs)
-        played.append((session.run(), session.seeded.summary if session.seeded else None))
-    own = tuple(one for play, (made, _) in zip(plays, played, strict=True) if play.number is not None for one in made)
+        played.append(session.run())
+    numbered = [made for play, made in zip(plays, played, strict=True) if play.number is not None]
+    own = tuple(one for made in numbered for one in made.figures)
+    totals = tuple(one for made in numbered for one in made.totals)
+    assets = [one.asset for one in played[0].figures]
+    shared = [one for one in totals if assets.count(one.asset) > 1]
     digest = tape.digest()
     return Results(
         run_id(scenario, digest, inputs.digest()),
         digest,
         forced,
         index.describe(tape),
-        played[0][1],
+        played[0].summary,
         own,
-        figures.amplification(own),
+        totals,
+        figures.amplification([*own, *shared]),
         sensitivity(plays, played) if any(play.number is None for play in plays) else [],
         time.perf_counter() - started,
     )
@@ -194,7 +179,7 @@ class Session:
         self.outcome_count = 0
         self.start: dict[int, _Now] = {}
 
-    def run(self) -> list[Figures]:
+    def run(self) -> Played:
         """Play the whole tape and compute the figures of each instrument in it."""
         if not len(self.rows):
             raise FeedError("tape", "no events; nothing to replay")
@@ -233,7 +218,7 @@ class Session:
         sites = [self._site(k, at) for k in self.active]
         blocks = []
         if scenario.population is not None:
-            self.seeded = self._seed(scenario.population, sites[0])
+            self.seeded = self._seed(scenario.population, sites)
             blocks.append(self.seeded.events)
             sites = [msgspec.structs.replace(site, first_account=self.seeded.next_account) for site in sites]
         rows = shock.shock_events(scenario.shocks, self.venue, exchange.compiled, sites)
@@ -254,13 +239,19 @@ class Session:
         self._check_seeding(self._take())
         self.start = {k: self._now(k) for k in self.active}
 
-    def _seed(self, people: Population, site: Site) -> Seeded:
+    def _seed(self, people: Population, sites: list[Site]) -> Seeded:
         """The population, read where the scenario names a file of accounts, else drawn."""
         compiled, inputs = self.exchange.compiled, self.inputs
         if inputs.accounts is not None:
-            marks = self.exchange.markets["mark_sub"]
-            return holdings.seed_accounts(inputs.accounts, people, self.venue, compiled, site, marks)
-        return seeding.seed_population(people, self.venue, compiled, site, inputs.klines)
+            return holdings.seed_accounts(inputs.accounts, people, self.venue, compiled, sites)
+        by_symbol = {self.venue.instruments[site.instrument].symbol: site for site in sites}
+        missing = [symbol for symbol in people.instruments if symbol not in by_symbol]
+        if missing:
+            raise ConfigError(
+                "$.population.instruments", f"the feed has {', '.join(by_symbol)}, and no book of {', '.join(missing)}"
+            )
+        chosen = [by_symbol[symbol] for symbol in people.instruments] or sites[:1]
+        return seeding.seed_population(people, self.venue, compiled, chosen, inputs.klines)
 
     def _check_seeding(self, outcomes: np.ndarray) -> None:
         results = figures.of_kind(outcomes, codes.RESULT)
@@ -346,31 +337,47 @@ class Session:
             sum(int(exchange.equity(account, asset)) for account in hedgers),
         )
 
-    def _figures(self) -> list[Figures]:
+    def _figures(self) -> Played:
         exchange, audited = self.exchange, self.scenario.run.audit
         exchange.audit(full=audited)
-        whole_run = {
-            "refill": self.variant.refill,
-            "mode": self.variant.mode,
+        variant = {"refill": self.variant.refill, "mode": self.variant.mode}
+        whole_run = variant | {
             "events": int(exchange.events_processed),
             "outcomes": self.outcome_count,
             "rejected": self.rejected,
             "digest": exchange.digest(),
             "state_digest": exchange.state_digest() if audited else "",
         }
-        outcomes = schema.joined(self.kept, schema.OUTCOME)
-        done = []
+        outcomes, count = schema.joined(self.kept, schema.OUTCOME), len(self.start)
+        made, by_asset = [], dict[str, list[int]]()
         for k, start in self.start.items():
             now, spec = self._now(k), self.venue.instruments[k]
-            rest = whole_run | {
+            by_asset.setdefault(spec.settle, []).append(k)
+            rest = (whole_run | self._money(k)) | {
                 "symbol": spec.symbol,
-                "asset": spec.settle,
-                "fund_start": start.fund,
-                "fund_end": now.fund,
-                "hedger_pnl": now.hedger_equity - start.hedger_equity,
                 "open_interest_start": start.open_interest,
                 "open_interest_end": now.open_interest,
                 "crossed_levels": int(exchange.books[k]["crossed_levels"]),
             }
-            done.append(figures.compute_figures(outcomes, self.instruments, k, start.mark_sub, rest))
-        return done
+            own = figures.of_instruments(outcomes, [k], count)
+            made.append(figures.compute_figures(own, self.instruments, k, start.mark_sub, rest))
+        totals = [
+            Totals(
+                symbol="all",
+                **variant,
+                **self._money(places[0]),
+                **figures.compute_closed(figures.of_instruments(outcomes, places, count), self.instruments),
+            )
+            for places in by_asset.values()
+        ]
+        return Played(tuple(made), tuple(totals), self.seeded.summary if self.seeded else None)
+
+    def _money(self, instrument: int) -> dict[str, Any]:
+        """Fund and hedgers of an instrument's settlement asset."""
+        start, now = self.start[instrument], self._now(instrument)
+        return {
+            "asset": self.venue.instruments[instrument].settle,
+            "fund_start": start.fund,
+            "fund_end": now.fund,
+            "hedger_pnl": now.hedger_equity - start.hedger_equity,
+        }

@@ -10,8 +10,8 @@ import numpy as np
 from exchange import codes, schema, units
 from exchange.config import Compiled, Venue
 from exchange.errors import ConfigError
+from replay.placing import money_rows, rows
 from replay.population import Site
-from replay.seeding import money_rows, rows
 
 PPM = 1_000_000
 NS_PER_MS = 1_000_000

@@ -20,16 +20,16 @@ class Entries(msgspec.Struct, frozen=True):
     opened_now: int = 0  # accounts that survived from none of their drawn moments
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """What was seeded. Leverage is at entry, its mean weighted by notional, `wished` before the tiers capped it."""
+class InstrumentSummary(msgspec.Struct, frozen=True):
+    """Positions of one instrument. Leverage is at entry, its mean weighted by notional, `wished` before the cap."""
 
+    symbol: str
+    asset: str
     accounts: int
-    hedgers: int
-    predecessors: int
     longs: int
     isolated: int
-    open_interest_lots: int  # of the first instrument
-    open_interest_depth: float  # multiple of its 1 % depth, mean of both sides
+    open_interest_lots: int
+    open_interest_depth: float  # multiple of the 1 % depth, mean of both sides
     open_interest_money: int
     leverage_long: dict[str, float]
     leverage_short: dict[str, float]
@@ -37,13 +37,32 @@ class Summary(msgspec.Struct, frozen=True):
     hedger_share: float  # of the open interest
     scaled_up: float  # factor on the smaller side's sizes
     entries: Entries
-    distance_ppm: dict[str, int]  # from the mark to the liquidation price
+    distance_ppm: dict[str, int]  # from the mark to the liquidation price, the other marks standing still
+
+
+class AssetSummary(msgspec.Struct, frozen=True):
+    """Accounts of one settlement asset, whose positions share a wallet in cross margin."""
+
+    asset: str
+    accounts: int
+    by_positions: dict[str, int]  # of them, accounts that hold 1, 2, … positions
+    open_interest_money: int
+    top_ten_share: float
     deposits_money: int
     fund_money: int
 
 
+class Summary(msgspec.Struct, frozen=True):
+    """What was seeded."""
+
+    hedgers: int
+    predecessors: int
+    instruments: tuple[InstrumentSummary, ...]
+    assets: tuple[AssetSummary, ...]
+
+
 class Positions(msgspec.Struct, frozen=True):
-    """What a summary is made of: one row a position, those of hedgers apart."""
+    """What a summary is made of: one row a position of an instrument, those of hedgers apart."""
 
     account: np.ndarray
     notional: np.ndarray  # signed, at the mark
@@ -69,23 +88,40 @@ def distance_ppm(health: np.ndarray, notional: np.ndarray, tiers: np.ndarray, in
     return np.minimum(FAR_PPM, moved * PPM).astype(np.int64)
 
 
-def summarise(positions: Positions, **rest: Any) -> Summary:
-    """Figures of the positions; `rest` are the fields that are known without them."""
-    size, long = np.abs(positions.notional), positions.notional > 0
-    _, account = np.unique(positions.account, return_inverse=True)
-    by_account = np.sort(np.bincount(account, size))
+def summarise_instrument(positions: Positions, **rest: Any) -> InstrumentSummary:
+    """Figures of the positions of one instrument; `rest` are the fields that are known without them."""
+    long = positions.notional > 0
     spread = np.percentile(positions.distance_ppm, (1, 10, 25, 50, 75, 90))
-    return Summary(
-        accounts=len(by_account),
+    return InstrumentSummary(
+        accounts=len(positions.account),
         longs=int(long.sum()),
         isolated=int(positions.isolated.sum()),
         leverage_long=_leverage(positions, long),
         leverage_short=_leverage(positions, ~long),
-        top_ten_share=round(float(by_account[-10:].sum() / by_account.sum()), 6),
+        top_ten_share=_top_ten_share([positions]),
         hedger_share=round(positions.hedged_notional / max(1, rest["open_interest_money"]), 6),
         distance_ppm={f"p{p}": int(value) for p, value in zip((1, 10, 25, 50, 75, 90), spread, strict=True)},
         **rest,
     )
+
+
+def summarise_asset(parts: list[Positions], **rest: Any) -> AssetSummary:
+    """Figures of all positions settled in one asset, by instrument."""
+    _, held = np.unique(np.concatenate([part.account for part in parts]), return_counts=True)
+    counts, accounts = np.unique(held, return_counts=True)
+    return AssetSummary(
+        accounts=len(held),
+        by_positions={str(count): int(n) for count, n in zip(counts, accounts, strict=True)},
+        top_ten_share=_top_ten_share(parts),
+        **rest,
+    )
+
+
+def _top_ten_share(parts: list[Positions]) -> float:
+    """Share of the ten largest accounts in the value of all positions."""
+    _, account = np.unique(np.concatenate([part.account for part in parts]), return_inverse=True)
+    by_account = np.sort(np.bincount(account, np.concatenate([np.abs(part.notional) for part in parts])))
+    return round(float(by_account[-10:].sum() / by_account.sum()), 6)
 
 
 def _leverage(positions: Positions, chosen: np.ndarray) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from exchange import config, units
+from exchange import codes, config, units
 from exchange.errors import FeedError
 from exchange.schema import EVENT, copied, joined
 
@@ -237,6 +237,27 @@ def merge(tapes: Sequence[Tape]) -> Tape:
         tuple(r for tape in tapes for r in tape.reports),
     )
     return Tape(rows[order], meta)
+
+
+def level_slots(rows: np.ndarray) -> int:
+    """Most external levels that a tape can hold at once: its different prices, sides and instruments."""
+    rows = rows[(rows["kind"] == codes.LEVEL_SET) & (rows["qty"] > 0)]
+    # Prices fit 32 bits by the venue's limits, so one integer holds all three.
+    return len(
+        np.unique((rows["instrument"].astype(np.int64) << 34) + (rows["side"].astype(np.int64) << 33) + rows["price"])
+    )
+
+
+def active_instruments(rows: np.ndarray) -> list[int]:
+    """Places of the instruments that the tape has a book of."""
+    return [int(place) for place in np.unique(rows["instrument"][rows["kind"] == codes.LEVEL_SET])]
+
+
+def recorded_forced_share(rows: np.ndarray) -> float:
+    """Share of printed lots that the recording marks as not traded in the market: its own liquidations."""
+    prints = rows[rows["kind"] == codes.TRADE_PRINT]
+    total = int(prints["qty"].sum())
+    return round(int(prints["qty"][(prints["flags"] & codes.EVIDENCE) != 0].sum()) / total, 6) if total else 0.0
 
 
 def check_specs(specs: Sequence[InstrumentSpec]) -> None:

@@ -56,8 +56,8 @@ def seeded(venue, accounts, marks=(MARK_SUB, 1_900_000), **fields):
     stand_in.run()
     stand_in.outcomes()
     compiled = config.compile_venue(venue)
-    site = Site(0, 10**18, marks[0], 2_000_000)
-    made = holdings.seed_accounts(accounts, Population(**fields), venue, compiled, site, marks)
+    sites = [Site(k, 10**18, marks[k], 2_000_000) for k in range(len(index)) if marks[k]]
+    made = holdings.seed_accounts(accounts, Population(**fields), venue, compiled, sites)
     stand_in.submit(made.events)
     stand_in.run()
     outcomes = stand_in.outcomes()
@@ -101,7 +101,7 @@ def test_money_and_positions_of_several_instruments_are_what_the_file_says(venue
     made, stand_in = seeded(venue, read_accounts(written(*ROWS), venue))
     wallets = [stand_in.world.wallet(codes.FIRST_USER + k, 0) for k in range(5)]
     ann, bob, three, dan, eve = wallets
-    assert made.summary.accounts == 5 and set(ann.positions) == {0, 1}
+    assert made.summary.assets[0].accounts == 5 and set(ann.positions) == {0, 1}
     assert ann.cash == 150_250_000 and ann.positions[0].isolated_margin >= 2.5 * 27500 / 20 * 10**6
     assert bob.cash == 2_000_000_000, "margin of a cross position is cash of the wallet"
     assert bob.positions[0].leverage_e2 == 1406 and bob.positions[0].lots == -1000
@@ -111,7 +111,9 @@ def test_money_and_positions_of_several_instruments_are_what_the_file_says(venue
     for wallet in wallets:
         assert not margin.is_breached(stand_in.world, wallet.unit)
         assert not any(margin.is_breached(stand_in.world, position.unit) for position in wallet.positions.values())
-    assert made.summary.top_ten_share == 1.0 and made.summary.entries.source == "read from accounts.csv"
+    assert made.summary.assets[0].by_positions == {"1": 4, "2": 1}
+    assert made.summary.assets[0].top_ten_share == 1.0
+    assert {one.entries.source for one in made.summary.instruments} == {"read from accounts.csv"}
 
 
 def test_csv_and_parquet_give_the_same_accounts(venue, written, tmp_path):
@@ -225,8 +227,8 @@ def test_margin_cannot_be_set_apart_from_a_wallet_that_lacks_initial_margin(venu
         seeded(venue, accounts)
 
 
-def test_an_instrument_without_a_mark_is_refused(venue, written):
-    with pytest.raises(ConfigError, match="ETHUSDT has positions but no mark"):
+def test_positions_in_an_instrument_that_is_not_in_the_feed_are_refused(venue, written):
+    with pytest.raises(ConfigError, match="positions in ETHUSDT, of which the feed has no book; add its capture"):
         seeded(venue, read_accounts(written(*ROWS), venue), marks=(MARK_SUB, 0))
 
 

@@ -71,7 +71,7 @@ def test_the_version_is_the_package_version():
         (["fly"], 2, "fly"),
         (["demo", "--nonsense"], 2, "nonsense"),
         (["run"], 2, ""),
-        (["run", "nothing"], 2, "shipped are calm, cascade"),
+        (["run", "nothing"], 2, "shipped are calm, cascade, contagion"),
         (["run", "missing.toml"], 2, "no such file"),
         (["demo", "--set", "populaton.accounts=3"], 2, "populaton"),
         (["demo", "--set", "venue.fees.taker_ppm=many"], 2, "$.venue.fees.taker_ppm"),
@@ -197,7 +197,7 @@ def test_a_tape_replays_and_is_inspected(tmp_path, capsys):
     assert main(arguments) == 0
     document = json.loads(capsys.readouterr().out)
     assert [(f["refill"], f["mode"]) for f in document["figures"]] == [("none", "overlay"), ("none", "shadow")]
-    assert document["population"]["accounts"] == 200
+    assert document["population"]["assets"][0]["accounts"] == 200
     assert document["figures"][0]["liquidated_accounts"] > 0
     assert document["figures"][0]["state_digest"]
     answers = ["--impact", "square_root:volume=2000,decaying_ppm=30000,half_life=10s", "--queue", "power"]

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from exchange import codes, config
 from exchange.errors import ConfigError, FeedError
 from replay import entries
+from replay.draw import draw_entries, draw_traders, maintenance
 from replay.klines import COLUMNS, Klines, read_klines
-from replay.population import Leverage, Population, Site, draw_entries, maintenance
+from replay.population import Leverage, Population, Site
 from replay.seeding import seed_population
-from replay.synthetic import quantiles
+from replay.synthetic import quantiles, streams
 
 SUB = Decimal("0.001")
 DAY_MS = 86_400_000
@@ -65,9 +66,11 @@ def test_every_entry_survived_every_later_bar(closes, spread, leverage, seed):
     population = Population(
         leverage_long=Leverage(median=leverage), leverage_short=Leverage(median=leverage), accounts=60
     )
-    lots = np.tile([700, -300], 30)
+    traders = draw_traders(population, seed, 1)
+    lots = np.where(traders.sides[:, 0] > 0, 700, -300)
     history = entries.recorded_history(klines, population, record, SITE)
-    drawn = draw_entries(population, record, tiers, seed, lots, history)
+    generator = streams.stream(seed, streams.ENTRY)
+    drawn = draw_entries(generator, record, tiers, lots, traders.wished, traders.isolated, history)
     unit, mark_unit = int(record["unit_value"]), int(record["mark_unit"])
     for n, bucket, lev in zip(lots.tolist(), drawn.bucket.tolist(), drawn.leverage_e2.tolist(), strict=True):
         bar = len(closes) - bucket  # bucket 0 is now, 1 the last bar
@@ -176,8 +179,8 @@ def test_a_long_history_shares_entry_prices_and_loses_no_extreme(venue):
 def test_the_summary_names_the_history_and_the_rejected_share(venue):
     klines = klines_of(np.linspace(25_000_000, MARK_SUB, 200).astype(np.int64), [5] * 200)
     population = Population(seed=5, accounts=2_000, history=("a.csv",))
-    made = seed_population(population, venue, config.compile_venue(venue), SITE, klines)
-    found = made.summary.entries
+    made = seed_population(population, venue, config.compile_venue(venue), [SITE], klines)
+    found = made.summary.instruments[0].entries
     assert (found.source, found.from_ns, found.to_ns) == ("a.csv", klines.start_ns[0], klines.end_ns[-1])
     assert 0 < found.rejected < found.draws and found.draws >= 2_000
     prices = made.events["price"][made.events["kind"] == codes.OPEN_POSITION]
@@ -195,8 +198,9 @@ def test_the_shared_mark_klines_read_whole_and_hold_the_crash(shared_data):
     record, tiers = contract(venue)
     population = Population(history=("x",), history_rebase=True, accounts=2_000)
     history = entries.recorded_history(klines, population, record, SITE)
-    drawn = draw_entries(population, record, tiers, 1, np.tile([100, -100], 1_000), history)
-    long = np.arange(2_000) % 2 == 0
+    traders, generator = draw_traders(population, 1, 1), streams.stream(1, streams.ENTRY)
+    lots, long = 100 * traders.sides[:, 0], traders.sides[:, 0] > 0
+    drawn = draw_entries(generator, record, tiers, lots, traders.wished, traders.isolated, history)
     crash = 160  # minutes before the end of 10 October, in bars: 21:20
     aged = drawn.bucket > crash // 2
     assert drawn.leverage_e2[long & aged].mean() < drawn.leverage_e2[long & ~aged].mean(), (

@@ -26,7 +26,7 @@ def seeded():
     index = np.zeros(1, schema.EVENT)
     index["ts_ns"], index["kind"], index["price"] = 1, codes.INDEX, MARK_SUB
     people = Population(accounts=1_000, seed=3, open_interest="1000000", fund="20")
-    made = seed_population(people, exchange.venue, exchange.compiled, Site(0, 10**9, MARK_SUB, 100_000))
+    made = seed_population(people, exchange.venue, exchange.compiled, [Site(0, 10**9, MARK_SUB, 100_000)])
     exchange.submit(np.concatenate([index, made.events]))
     exchange.run()
     return exchange, made, exchange.outcomes()
@@ -38,10 +38,10 @@ def test_every_event_is_accepted_and_nobody_is_liquidated(seeded):
     assert not (results["code"] >= codes.UNSUPPORTED_KIND).any() and figures.liquidations(outcomes) == 0
     exchange.audit(full=True)
     held = [int(exchange.position(account, 0)["lots"]) for account in (*made.traders, *made.hedgers)]
-    assert sum(held) == 0 and sum(lots for lots in held if lots > 0) == made.summary.open_interest_lots
+    assert sum(held) == 0 and sum(lots for lots in held if lots > 0) == made.summary.instruments[0].open_interest_lots
     # 100 USD a contract at 60,000, one quantum lost by each position that is held
-    money = made.summary.open_interest_lots * 100 * 10**8 // 60_000
-    assert money - len(held) <= made.summary.open_interest_money <= money
+    money = made.summary.instruments[0].open_interest_lots * 100 * 10**8 // 60_000
+    assert money - len(held) <= made.summary.instruments[0].open_interest_money <= money
 
 
 def test_predecessors_withdraw_everything(seeded):
@@ -54,7 +54,7 @@ def test_the_distance_to_liquidation_is_the_guards(seeded):
     exchange, made, _ = seeded
     prices = [exchange.liquidation_price(account, 0) for account in made.traders]
     away = [min(FAR_PPM, abs(price - MARK_SUB) / MARK_SUB * 10**6) if price else FAR_PPM for price in prices]
-    for name, found in made.summary.distance_ppm.items():
+    for name, found in made.summary.instruments[0].distance_ppm.items():
         # what is left between the two is the maintenance tier that a position reaches on its way
         assert found == pytest.approx(np.percentile(away, int(name[1:])), rel=0.02), name
 
@@ -83,7 +83,7 @@ def test_accounts_of_a_file_pay_their_margin_in_coin(tmp_path):
     index = np.zeros(1, schema.EVENT)
     index["ts_ns"], index["kind"], index["price"] = 1, codes.INDEX, site.mark_sub
     people = Population(hedgers=1, fund="1")
-    made = seed_accounts(accounts, people, venue, exchange.compiled, site, np.array([site.mark_sub]))
+    made = seed_accounts(accounts, people, venue, exchange.compiled, [site])
     exchange.submit(np.concatenate([index, made.events]))
     exchange.run()
     assert not (figures.of_kind(exchange.outcomes(), codes.RESULT)["code"] >= codes.UNSUPPORTED_KIND).any()
@@ -92,10 +92,21 @@ def test_accounts_of_a_file_pay_their_margin_in_coin(tmp_path):
     exchange.audit()
 
 
-def test_accounts_of_a_file_settle_in_one_asset(tmp_path):
-    rows = ("a,BTCUSD_PERP,100,50000,10,cross", "b,BTCUSDT,-1,50000,5,cross")
+def test_an_account_of_a_file_has_a_wallet_in_each_asset_and_so_has_the_fund(tmp_path):
+    rows = ("a,BTCUSD_PERP,100,50000,10,cross", "a,BTCUSDT,-1,50000,5,cross", "b,BTCUSDT,1,50000,5,isolated")
     venue, accounts = read(tmp_path, *rows, profiles=["binance_um", "binance_cm"])
-    with pytest.raises(ConfigError, match="positions that are not settled in USDT, as the first instrument"):
-        seed_accounts(
-            accounts, Population(), venue, config.compile_venue(venue), Site(0, 1, 1, 1), np.array([1_000, 20])
-        )
+    exchange, marks = Exchange(venue), (50_000 * 100 * 10, 50_000 * 20)
+    sites = [Site(k, 10**9, marks[k], 1) for k in range(2)]
+    index = np.zeros(2, schema.EVENT)
+    index["ts_ns"], index["kind"], index["instrument"], index["price"] = 1, codes.INDEX, (0, 1), marks
+    with pytest.raises(ConfigError, match='settle in USDT, BTC; expected an amount for each, as in fund = { USDT = "1000"'):
+        seed_accounts(accounts, Population(), venue, exchange.compiled, sites)
+    people = Population(fund={"USDT": "7000", "BTC": "3"}, hedgers=1)
+    made = seed_accounts(accounts, people, venue, exchange.compiled, sites)
+    exchange.submit(np.concatenate([index, made.events]))
+    exchange.run()
+    assert not (figures.of_kind(exchange.outcomes(), codes.RESULT)["code"] >= codes.UNSUPPORTED_KIND).any()
+    assert [exchange.equity(codes.FIRST_USER, asset) for asset in (0, 1)] == [10_000 * 10**6, 2_000_000]
+    assert [exchange.fund_equity(asset) for asset in (0, 1)] == [7_000 * 10**6, 3 * 10**8]
+    assert [(one.asset, one.accounts) for one in made.summary.assets] == [("USDT", 2), ("BTC", 1)]
+    exchange.audit()

@@ -7,9 +7,8 @@ from standin import StandIn
 from exchange import codes, config, schema
 from exchange.errors import ConfigError
 from exchange.reference import margin
-from replay import entries
-from replay import population as drawing
-from replay.population import Leverage, Population, Site
+from replay import draw, entries
+from replay.population import Leverage, Population, Site, accounts_needed
 from replay.seeding import seed_population
 from replay.synthetic import streams
 
@@ -24,7 +23,7 @@ def venue():
 
 def seeded(venue, site=SITE, **fields):
     return seed_population(
-        Population(**({"seed": 5, "accounts": 2_000} | fields)), venue, config.compile_venue(venue), site
+        Population(**({"seed": 5, "accounts": 2_000} | fields)), venue, config.compile_venue(venue), [site]
     )
 
 
@@ -41,23 +40,23 @@ def test_positions_are_what_was_drawn_and_sum_to_zero(venue):
     made = seeded(venue)
     lots = opened(made.events, codes.FIRST_USER, made.next_account - codes.FIRST_USER)
     assert lots.sum() == 0
-    assert lots[lots > 0].sum() == made.summary.open_interest_lots
+    assert lots[lots > 0].sum() == made.summary.instruments[0].open_interest_lots
     assert made.events["qty"][made.events["kind"] == codes.OPEN_POSITION].max() <= 1_000_000, "order_max"
     assert (lots[: len(made.traders)] != 0).all(), "every trader holds a position"
     assert (lots[len(made.traders) + len(made.hedgers) :] == 0).all(), "predecessors end flat"
-    assert np.count_nonzero(lots[: len(made.traders)] > 0) == made.summary.longs == 1_100
+    assert np.count_nonzero(lots[: len(made.traders)] > 0) == made.summary.instruments[0].longs == 1_100
 
 
 def test_open_interest_is_stated_against_depth(venue):
     made = seeded(venue, open_interest_depth=7.0)
-    assert made.summary.open_interest_lots == 14_000_000
-    assert made.summary.open_interest_depth == 7.0
-    assert seeded(venue, open_interest="5000").summary.open_interest_lots == 5_000_000
+    assert made.summary.instruments[0].open_interest_lots == 14_000_000
+    assert made.summary.instruments[0].open_interest_depth == 7.0
+    assert seeded(venue, open_interest="5000").summary.instruments[0].open_interest_lots == 5_000_000
 
 
 @pytest.mark.parametrize("long_share", [0.1, 0.5, 0.9])
 def test_hedgers_hold_at_most_a_tenth(venue, long_share):
-    summary = seeded(venue, long_share=long_share).summary
+    summary = seeded(venue, long_share=long_share).summary.instruments[0]
     assert 0 <= summary.hedger_share <= 0.1
     assert summary.scaled_up >= 1.0
 
@@ -81,9 +80,11 @@ def test_every_entry_survived_the_shared_path(venue):
     population = Population(
         seed=9, accounts=1_000, leverage_long=Leverage(median=40.0), leverage_short=Leverage(median=40.0)
     )
-    lots, _ = drawing.draw_lots(population, record, 2_000_000, 9)
+    traders = draw.draw_traders(population, 9, 1)
+    lots, _ = draw.draw_lots(population, record, 2_000_000, traders.sides[:, 0], traders.weights)
     history = entries.draw_history(population, record, SITE, 9)
-    drawn = drawing.draw_entries(population, record, tiers, 9, lots, history)
+    generator = streams.stream(9, streams.ENTRY)
+    drawn = draw.draw_entries(generator, record, tiers, lots, traders.wished, traders.isolated, history)
     assert drawn.rejected > 0, "the test needs entries that did not survive at first"
     for k in range(len(lots)):
         n, bucket = int(lots[k]), int(drawn.bucket[k])
@@ -99,7 +100,7 @@ def test_every_entry_survived_the_shared_path(venue):
 def test_maintenance_equals_the_venue_formula(venue):
     tiers = config.compile_venue(venue).tiers
     notional = np.array([0, 1, 49_999_999_999, 50_000_000_000, 250_000_000_001, 10**15], np.int64)
-    got = drawing.maintenance(tiers, notional)
+    got = draw.maintenance(tiers, notional)
     for n, m in zip(notional.tolist(), got.tolist(), strict=True):
         _, cum, rate, _ = [t for t in tiers.tolist() if t[0] <= n][-1]
         assert m == -(-n * rate // 1_000_000) - cum
@@ -136,7 +137,7 @@ def test_the_venue_accepts_every_event_and_everyone_is_healthy(venue):
     assert not (outcomes["kind"] == codes.LIQUIDATION_START).any()
     world = stand_in.world
     stand_in.audit()
-    assert sum(p.mode == codes.ISOLATED for p in world.positions_in(0)) == made.summary.isolated > 0
+    assert sum(p.mode == codes.ISOLATED for p in world.positions_in(0)) == made.summary.instruments[0].isolated > 0
     for wallet in world.wallets.values():
         assert wallet.cash >= 0
         assert not margin.is_breached(world, wallet.unit)
@@ -144,7 +145,7 @@ def test_the_venue_accepts_every_event_and_everyone_is_healthy(venue):
     for account in range(made.hedgers.stop, made.next_account):
         assert stand_in.equity(account) == 0, "a predecessor withdraws what it has left"
     assert stand_in.fund_equity() == 5_000_000_000
-    assert world.open_interest(0) == made.summary.open_interest_lots
+    assert world.open_interest(0) == made.summary.instruments[0].open_interest_lots
 
 
 @pytest.mark.parametrize(
@@ -170,5 +171,5 @@ def test_a_hundred_thousand_accounts(venue):
     made = seeded(venue, accounts=100_000)
     lots = opened(made.events, codes.FIRST_USER, made.next_account - codes.FIRST_USER)
     assert lots.sum() == 0
-    assert made.summary.accounts == 100_000
-    assert made.next_account - codes.FIRST_USER <= drawing.accounts_needed(Population(accounts=100_000))
+    assert made.summary.assets[0].accounts == 100_000
+    assert made.next_account - codes.FIRST_USER <= accounts_needed(Population(accounts=100_000))

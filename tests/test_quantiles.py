@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.population import Leverage, Population, _apportion, _draw_leverage, draw_lots
+from replay.draw import _apportion, draw_lots, draw_traders
+from replay.population import Leverage, Population
 from replay.synthetic import quantiles, streams
 from replay.synthetic.quantiles import ONE, UNIFORM
 
@@ -97,9 +98,10 @@ def test_drawn_leverage_is_the_published_one_before_the_tiers(side, weighted, p8
     """BitMEX, May 2019: by position 22x and 30x, 80th percentiles 54x and 47x; tolerance a tenth."""
     leverages, weights = [], []
     for seed in range(8):  # the mean by size rests on few accounts, so several populations
-        lots = np.full(DEFAULT.accounts, 1 if side == "long" else -1)
-        leverages.append(_draw_leverage(DEFAULT, seed, lots))
-        weights.append(sizes_of()(streams.uniforms(streams.stream(seed, streams.SIZE), DEFAULT.accounts)))
+        traders = draw_traders(DEFAULT, seed, 1)
+        chosen = traders.sides[:, 0] == (1 if side == "long" else -1)
+        leverages.append(traders.wished[chosen])
+        weights.append(traders.weights[chosen])
     leverage, weight = np.concatenate(leverages), np.concatenate(weights)
     assert np.percentile(leverage, 80) == pytest.approx(p80, rel=0.1)
     assert (leverage * weight).sum() / weight.sum() == pytest.approx(weighted, rel=0.1)
@@ -109,9 +111,10 @@ def test_drawn_leverage_is_the_published_one_before_the_tiers(side, weighted, p8
 def test_size_correlation_makes_large_accounts_use_less():
     tied = Leverage(median=20.0, size_correlation=-1.0)
     population = Population(seed=1, accounts=500, leverage_long=tied)
-    leverage = _draw_leverage(population, 1, np.ones(500))
-    order = np.argsort(streams.uniforms(streams.stream(1, streams.SIZE), 500))
-    assert (np.diff(leverage[order]) <= 0).all()
+    traders = draw_traders(population, 1, 1)
+    longs = traders.sides[:, 0] > 0
+    order = np.argsort(traders.weights[longs])
+    assert (np.diff(traders.wished[longs][order]) <= 0).all()
 
 
 def test_the_truncation_moves_nothing_but_the_tail():
@@ -128,6 +131,7 @@ def test_a_truncated_population_is_less_concentrated():
     shares = []
     for truncation in (10_000, 100_000, 1_000_000):
         population = Population(seed=1, accounts=5_000, size_truncation=truncation)
-        lots = np.abs(draw_lots(population, record, 10**8, 1)[0])
+        traders = draw_traders(population, 1, 1)
+        lots = np.abs(draw_lots(population, record, 10**8, traders.sides[:, 0], traders.weights)[0])
         shares.append(np.sort(lots)[-10:].sum() / lots.sum())
     assert shares == sorted(shares) and shares[0] < shares[2] - 0.1

@@ -12,9 +12,8 @@ from exchange.venue import Exchange
 from replay import feeds
 from replay.feeds.level_book import LevelBook, level_book_states
 from replay.scenario import load_profiles
-from replay.session import level_slots
 from replay.source import read_files
-from replay.tape import InstrumentSpec, spec_of
+from replay.tape import InstrumentSpec, level_slots, spec_of
 
 TIERS = [{"floor": "0", "maintenance_ppm": 4_000, "leverage_max": 10}]
 SPOT_MARKET = {  # listed as a contract here, so that its book goes through the venue too

@@ -233,9 +233,9 @@ def test_figures_of_one_instrument_hold_its_own_outcomes_and_its_cross_liquidati
         {"kind": codes.FILL, "flags": codes.FORCED, "lots": 1, "price": 5, "instrument": 1, "liquidation_id": 1},
         {"kind": codes.LIQUIDATION_START, "account": 9, "instrument": 0, "liquidation_id": 2},
     )
-    own = [figures.of_instrument(outcomes, k, 2)["seq"].tolist() for k in range(2)]
+    own = [figures.of_instruments(outcomes, [k], 2)["seq"].tolist() for k in range(2)]
     assert own == [outcomes["seq"][2:].tolist(), outcomes["seq"][:2].tolist()]
-    assert len(figures.of_instrument(outcomes[:1], 0, 1)) == 1
+    assert len(figures.of_instruments(outcomes[:1], [0], 1)) == 1
 
 
 def test_each_close_is_counted_once():
@@ -323,7 +323,8 @@ def test_the_headline_is_also_run_with_the_truncation_halved_and_doubled(ran):
     results = ran[3]
     assert [row["size_truncation"] for row in results.sensitivity] == [10, 20, 40]
     own = results.sensitivity[1]
-    assert own == {"size_truncation": 20, "top_ten_share": results.population.top_ten_share} | results.amplification[0]
+    headline = results.amplification[0] | {"symbol": "all"}
+    assert own == {"size_truncation": 20, "top_ten_share": results.population.assets[0].top_ten_share} | headline
     assert len({row["top_ten_share"] for row in results.sensitivity}) == 3
     assert len(results.figures) == 6
     assert set(polars.read_parquet(ran[0] / "series.parquet")["variant"].unique()) == {0, 1, 2, 3, 4, 5}
@@ -356,5 +357,5 @@ def test_files_of_a_population_are_beside_the_scenario_and_part_of_the_run_id(tm
         results[name] = session.run_scenario(loaded, open_feed(loaded), make_exchange=StandIn)
         assert loaded.table()["population"]["history"] == [name], "records carry names, not paths of this machine"
     first, second = results.values()
-    assert first.population.entries.source == "a.csv" and first.run_id != second.run_id
-    assert first.population.entries.to_ns == (start_ms + 9_000) * 10**6
+    assert first.population.instruments[0].entries.source == "a.csv" and first.run_id != second.run_id
+    assert first.population.instruments[0].entries.to_ns == (start_ms + 9_000) * 10**6

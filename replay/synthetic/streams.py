@@ -3,13 +3,14 @@
 import numpy as np
 
 # Each purpose has its own stream. Numbers are part of the result of a seed: never renumber, only add.
-PATH, SIDE, SIZE, LEVERAGE, MARGIN_MODE, ENTRY, SHUFFLE = range(1, 8)
-MID, REGIME, LEVEL_LOTS, REFRESH, PRINTS, BASIS = range(32, 38)
+PATH, SIDE, SIZE, LEVERAGE, MARGIN_MODE, ENTRY, SHUFFLE, LEG_RANK, LEG_COUNT, LEG_SIDE = range(1, 11)
+MID, REGIME, LEVEL_LOTS, REFRESH, PRINTS, BASIS, FACTOR = range(32, 39)
 
 
-def stream(seed: int, purpose: int) -> np.random.Generator:
-    """Return the generator of `purpose` under `seed`."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, purpose], dtype=np.uint64)))
+def stream(seed: int, purpose: int, place: int = 0) -> np.random.Generator:
+    """Return the generator of `purpose` under `seed`; each of several instruments has one by its `place`."""
+    key = np.array([seed, purpose + (place << 32)], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
 
 
 def uniforms(generator: np.random.Generator, count: int) -> np.ndarray:
