@@ -13,6 +13,7 @@ from exchange import codes, config, schema, state
 
 ROUNDS = 9
 CASH = 10**12
+LADDER = "20000"  # highest price of each instrument: twenty ladders are to fit in memory
 CASCADE, CRASH_STEP = 100_000, 10e-4  # accounts to liquidate, and how far all marks fall at a time
 CASCADE_DEPTH, CASCADE_FUND = 2 * 10**12, 10**11  # quanta: 2 M units of the asset a bid, 100,000 in the fund
 AGAIN = 1.05  # liquidations by account, so that the accounts are as many: some recover and are liquidated again
@@ -80,9 +81,10 @@ def test_inverse_against_linear(benchmark, stream):
 @pytest.mark.parametrize("apart", [True, False])
 def test_many_instruments_against_one(benchmark, stream, apart):
     alone = streams.to_events(stream.opening, 3), streams.to_events(stream.messages, 1_000_000)
-    many = venues.stream_venue(ACCOUNTS, positions=ACCOUNTS if apart else 6 * ACCOUNTS, instruments=INSTRUMENTS)
+    many = venues.stream_venue(ACCOUNTS, positions=ACCOUNTS if apart else 6 * ACCOUNTS, instruments=INSTRUMENTS,
+                               price_max=LADDER)
     cost, seconds = compare(benchmark, (many, *spread_stream(INSTRUMENTS, apart)),
-                            (venues.stream_venue(ACCOUNTS), *alone))
+                            (venues.stream_venue(ACCOUNTS, price_max=LADDER), *alone))
     whose = "each account trades one of them" if apart else "each account trades any of them and holds five on average"
     report(benchmark, Row(
         place="9b" if apart else "9c", what=f"an order on {INSTRUMENTS} instruments against one; {whose}", value=cost,

@@ -14,13 +14,13 @@ COIN_CONTRACT = {"kind": "inverse", "settle": "COIN", "multiplier": "100", "lot"
 
 
 def stream_venue(accounts: int, orders: int = 20_000, positions: int | None = None, instruments: int = 1,
-                 kind: str = "linear") -> config.Venue:
+                 kind: str = "linear", price_max: str = "809484") -> config.Venue:
     """The shipped Binance rules with a recorded mark, so that only the messages move anything."""
     table = config.load_profile("binance_um")
     table["mark"] = {"source": "recorded"}
     table["capacity"] = {"accounts": accounts, "positions": (positions or accounts) + 8, "orders": orders,
                          "external_levels": 64}
-    model: dict[str, Any] = table["instruments"][0] | {"price_max": "20000" if instruments > 1 else "809484"}
+    model: dict[str, Any] = table["instruments"][0] | {"price_max": price_max}
     if kind == "inverse":
         table["assets"] = [{"name": "COIN", "quantum": "0.00000001"}]
         tiers = [tier | {"floor": str(int(tier["floor"]) // 10_000)} for tier in model["tiers"]]

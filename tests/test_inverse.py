@@ -25,12 +25,12 @@ def position(desk, account):
     return desk.exchange.position(account, 0)
 
 
-def open_isolated(desk, leverage, lots=100):
-    """Both sides isolated at a leverage, from 50,000; returns the margin that each paid in."""
+def open_isolated(desk, leverage, lots=100, ticks=50_000):
+    """Both sides isolated at a leverage, from a price; returns the margin that each paid in."""
     for account in (LONG, SHORT):
         assert desk.code(codes.SET_MARGIN_MODE, account=account, qty=codes.ISOLATED) == codes.OK
         assert desk.code(codes.SET_LEVERAGE, account=account, qty=100 * leverage) == codes.OK
-    assert desk.seed(LONG, SHORT, 50_000, lots) == codes.OK
+    assert desk.seed(LONG, SHORT, ticks, lots) == codes.OK
     return int(position(desk, LONG)["isolated_margin"])
 
 
@@ -119,4 +119,21 @@ def test_a_long_is_liquidated_into_the_book_at_its_bankruptcy_price_or_better():
     assert order["price"] == 45_455
     fill = next(row for row in outcomes if row["kind"] == codes.FILL)
     assert (fill["price"], fill["lots"]) == (45_500, 100)
+    desk.exchange.audit()
+
+
+def test_a_short_closed_in_pieces_below_its_bankruptcy_price_owes_nothing_to_rounding():
+    """The liquidation fee takes all of each fill's advantage, whose value is rounded; the fund is not asked."""
+    desk = coin_desk(fees={"taker_ppm": 500, "liquidation_ppm": 90_000})
+    desk.mark(54_108)
+    open_isolated(desk, 10, ticks=54_108)  # bankrupt at 60,120 to the quantum; a contract there is 166,333.9 quanta
+    for k in range(100):
+        desk.level(codes.ASK, 59_501 + 3 * k, 1)
+    desk.mark(60_000)
+    outcomes = desk.settle()
+    fills = [row for row in outcomes if row["kind"] == codes.FILL]
+    assert len(fills) == 100 and fills[-1]["price"] < 60_120
+    assert not [row for row in outcomes if row["kind"] in (codes.DEFICIT, codes.TAKEOVER)]
+    (end,) = (row for row in outcomes if row["kind"] == codes.LIQUIDATION_END)
+    assert end["code"] == codes.CLOSED
     desk.exchange.audit()

@@ -52,6 +52,16 @@ def test_size_that_came_later_stands_behind_and_the_model_shares_what_goes(made,
     assert asks(desk) == ["5"]
 
 
+@pytest.mark.parametrize("model, left", [("risk_averse", [6, "5", 2]), ("proportional", [4, "5", 4]), ("power", [4, "5", 4])])
+def test_what_was_printed_leaves_the_front_before_the_model_shares_the_rest(made, model, left):
+    """10 ahead and 6 behind; of 4 printed and 4 cancelled the 4 come off the front and the model shares 6 and 6."""
+    desk = desk_of(made, model)
+    desk.level(codes.ASK, 100, 16)
+    desk.send(codes.TRADE_PRINT, side=codes.BID, price=100, qty=4)
+    desk.level(codes.ASK, 100, 8)
+    assert asks(desk) == left
+
+
 def test_the_share_of_a_side_is_no_more_than_it_holds(made):
     desk = desk_of(made, "power", exponent=6)
     desk.level(codes.ASK, 100, 12)  # 10 ahead, 2 behind

@@ -13,6 +13,7 @@ from exchange.codes import (
     FILL,
     FORCED,
     INSURANCE,
+    LINEAR,
     LIQUIDATION_FEE,
     MAKER,
     PRIORITY_REFILL,
@@ -203,6 +204,8 @@ def fill_taker(
     fee, charge = fee_of(value, np.int64(record["taker_ppm"])), np.int64(0)
     if flags & FORCED:
         surplus = abs(value - trade_notional(prices, instrument, bankruptcy_ticks, lots))
+        if record["kind"] != LINEAR:  # rounding must not take more than the account has
+            surplus = max(np.int64(0), surplus - 1)
         fee = min(fee, surplus)
         charge = min(ppm_up(value, np.int64(record["liquidation_ppm"])), surplus - fee)
     book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, charge)

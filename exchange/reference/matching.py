@@ -145,6 +145,8 @@ def _taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int,
     if not taker.flags & codes.FORCED:
         return taker_fee, 0
     surplus = abs(value - contract.notional(taker.limit_ticks, lots))
+    if contract.kind != codes.LINEAR:
+        surplus = max(0, surplus - 1)
     taker_fee = min(taker_fee, surplus)
     return taker_fee, min(ppm_up(value, contract.liquidation_ppm), surplus - taker_fee)
 
