@@ -104,7 +104,7 @@ def _funding(population: Population, venue: Venue, placed: list[Placed], hedgers
         np.add.at(margin, one.accounts[: len(one.margin)] - first, one.margin)
     accounts = np.arange(first, hedgers.stop)
     blocks = [money_rows(codes.DEPOSIT, accounts, margins[asset], asset, ts_ns) for asset in margins]
-    return np.concatenate((fund_rows(population, venue, list(margins), ts_ns), *blocks))
+    return np.concatenate((fund_rows(population, venue, placed), *blocks))
 
 
 def _wallet_health(placed: list[Placed], hedgers: range, assets: int) -> list[np.ndarray]:
