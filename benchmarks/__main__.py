@@ -1,4 +1,4 @@
-"""`python -m benchmarks [pytest arguments]`: run the benchmarks and write RESULTS.md.
+"""`python -m benchmarks [pytest arguments]`: run the benchmarks, write RESULTS.md and the README's table.
 
 With arguments, such as `-k guards`, only the table of what ran is printed.
 """
@@ -39,9 +39,22 @@ def verdict(row: Row) -> str:
 
 
 def line(row: Row) -> str:
+    """The row of the table of results."""
+    return f"| {row.place} | {row.what} | {row.conditions} | {figures(row)} | {verdict(row)} |"
+
+
+def figures(row: Row) -> str:
+    """What was measured, the ratio, floor and aim, as cells."""
     ratio = "–" if row.ratio is None else f"{row.ratio:,.0f}" if row.ratio >= 100 else f"{row.ratio:.3f}"
-    return (f"| {row.place} | {row.what} | {row.conditions} | {row.measured} | {ratio} | {cell(row.floor, row)} | "
-            f"{cell(row.aim, row)} | {verdict(row)} |")
+    return f"{row.measured} | {ratio} | {cell(row.floor, row)} | {cell(row.aim, row)}"
+
+
+def refreshed(text: str, rows: list[Row]) -> str:
+    """The README with the rows of its own table, which leaves conditions out, measured anew."""
+    for row in rows:
+        text = re.sub(rf"^\| {row.place} \| .*$", lambda _, row=row: f"| {row.place} | {row.what} | {figures(row)} |", text,
+                      flags=re.MULTILINE)
+    return text
 
 
 def shortfalls(rows: list[Row]) -> str:
@@ -79,6 +92,8 @@ on the same data. Processor time where nothing is said, wall time where it is.
 
 {HEAD}
 {chr(10).join(line(row) for row in rows)}
+
+{(FOLDER / "removed.md").read_text(encoding="utf-8").strip()}
 """
 
 
@@ -106,8 +121,10 @@ def main(arguments: list[str]) -> int:
         print(line(row))
     if code == 0 and not arguments:
         facts = machine(found["machine_info"], (load, os.getloadavg()[0]), time.perf_counter() - started)
+        readme = FOLDER.parent / "README.md"
         write_aside(FOLDER / "RESULTS.md", results(rows, facts))
-        print(f"wrote {FOLDER / 'RESULTS.md'}")
+        write_aside(readme, refreshed(readme.read_text(encoding="utf-8"), rows))
+        print(f"wrote {FOLDER / 'RESULTS.md'} and the table in {readme}")
     return int(code)
 
 

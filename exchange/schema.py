@@ -4,6 +4,8 @@ Suffixes name the unit: `_ticks`, `_lots`, `_sub` (sub-ticks: marks and indices)
 the settlement asset), `_ppm`, `_ppb`, `_ns`, `_seq`, `_idx` or none (slot in a pool).
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 
@@ -26,6 +28,33 @@ EVENT = _record(
     ("side", "i1"),
     ("time_in_force", "i1"),
 )
+
+
+def events(*rows: Mapping[str, int]) -> np.ndarray:
+    """Events from mappings of field names of `EVENT` to integers; a field that a row does not name is 0.
+
+    Raises `ValueError` for a name that is no field.
+    """
+    fields = EVENT.names or ()
+    for k, row in enumerate(rows):
+        if unknown := sorted({*row} - {*fields}):
+            raise ValueError(f"row {k}: no field {', '.join(unknown)}; the fields are {', '.join(fields)}")
+    return np.array([tuple(row.get(name, 0) for name in fields) for row in rows], EVENT)
+
+
+def copied(records: np.ndarray) -> np.ndarray:
+    """A contiguous copy of one-dimensional records, byte by byte: numpy copies field by field, twenty times as slow."""
+    twin = np.empty(len(records), records.dtype)
+    twin.view(np.uint8)[:] = np.ascontiguousarray(records).view(np.uint8)
+    return twin
+
+
+def joined(parts: Sequence[np.ndarray], layout: np.dtype) -> np.ndarray:
+    """Contiguous records of one layout end to end, joined byte by byte; a lone part is returned as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([np.zeros(0, np.uint8), *(part.view(np.uint8) for part in parts)]).view(layout)
+
 
 OUTCOME = _record(
     ("ts_ns", "i8"),

@@ -116,7 +116,7 @@ def _carve(shape: int, dtype: Any, raw: np.ndarray, boundary: int) -> np.ndarray
 def aligned_copy(array: np.ndarray) -> np.ndarray:
     """A copy that starts on a cache line."""
     twin = pool_zeros(array.size, array.dtype)
-    twin[:] = array
+    twin.view(np.uint8)[:] = array.view(np.uint8)
     return twin
 
 

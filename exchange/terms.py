@@ -35,34 +35,33 @@ def count_of(where: str, text: str, step: Decimal) -> int:
         raise ConfigError(where, str(error)) from None
 
 
-def _linear_units(instrument: "Instrument", money: Decimal, quantum: Decimal, where: str) -> tuple[int, int]:
-    """Quanta of one lot moving one tick, and one sub-tick."""
-    unit_value = money / quantum
-    if unit_value != unit_value.to_integral_value():
+def _quanta(where: str, formula: str, money: Decimal, quantum: Decimal) -> int:
+    quanta = money / quantum
+    if quanta != quanta.to_integral_value():
         raise ConfigError(
-            f"{where}.tick",
-            f"tick * lot * multiplier = {money.normalize():f} is not a whole number of "
+            where,
+            f"{formula} = {money.normalize():f} is not a whole number of "
             f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do",
         )
-    if int(unit_value) % instrument.mark_per_tick:
+    return int(quanta)
+
+
+def _linear_units(instrument: "Instrument", money: Decimal, quantum: Decimal, where: str) -> tuple[int, int]:
+    """Quanta of one lot moving one tick, and one sub-tick."""
+    unit_value = _quanta(f"{where}.tick", "tick * lot * multiplier", money, quantum)
+    if unit_value % instrument.mark_per_tick:
         raise ConfigError(
             f"{where}.mark_per_tick",
-            f"{instrument.mark_per_tick} does not divide the {int(unit_value)} "
+            f"{instrument.mark_per_tick} does not divide the {unit_value} "
             f"quanta of one tick and lot; a quantum of {money.normalize() / instrument.mark_per_tick:f} would do",
         )
-    return int(unit_value), int(unit_value) // instrument.mark_per_tick
+    return unit_value, unit_value // instrument.mark_per_tick
 
 
 def _inverse_units(instrument: "Instrument", money: Decimal, quantum: Decimal, where: str) -> tuple[int, int]:
     """Quanta of one lot times its price in ticks, and in sub-ticks."""
-    unit_value = money / quantum
-    if unit_value != unit_value.to_integral_value():
-        raise ConfigError(
-            f"{where}.multiplier",
-            f"lot * multiplier / tick = {money.normalize():f} is not a whole number of "
-            f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do",
-        )
-    return int(unit_value), int(unit_value) * instrument.mark_per_tick
+    unit_value = _quanta(f"{where}.multiplier", "lot * multiplier / tick", money, quantum)
+    return unit_value, unit_value * instrument.mark_per_tick
 
 
 def compile_units(record: np.void, instrument: "Instrument", quantum: Decimal, where: str) -> None:

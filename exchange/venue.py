@@ -50,7 +50,7 @@ class Exchange:
             raise ValueError(f"events must have dtype exchange.schema.EVENT, got {events.dtype}")
         if not len(events):
             return
-        self._pending.append(events.copy())
+        self._pending.append(schema.copied(events))
 
     def run(self, until: int | None = None) -> int:
         """Process queued events with ts_ns < until and every timer due before it.
@@ -107,7 +107,7 @@ class Exchange:
         control = self.state.io.control[0]
         count = int(control["outbox_count"])
         if count:
-            chunk = self.state.io.outbox[:count].copy()
+            chunk = schema.copied(self.state.io.outbox[:count])
             control["outbox_count"] = 0
             self._digest.update(memoryview(chunk).cast("B"))
             self._drained.append(chunk)
@@ -115,7 +115,7 @@ class Exchange:
     def outcomes(self) -> np.ndarray:
         """Outcomes since the last call (schema.OUTCOME), in order."""
         drained, self._drained = self._drained, []
-        return np.concatenate(drained) if drained else np.zeros(0, schema.OUTCOME)
+        return schema.joined(drained, schema.OUTCOME)
 
     def digest(self) -> str:
         """Digest of every outcome so far: equal configuration and events give an equal digest."""

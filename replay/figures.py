@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from exchange import codes, schema
+from exchange import codes
 from exchange.units import contract_value
 
 PPM = 1_000_000
@@ -79,11 +79,6 @@ class Figures(Closed, frozen=True, kw_only=True):
 def keep(outcomes: np.ndarray) -> np.ndarray:
     """The outcomes that figures are made of; acknowledgements and funding are left to the recorder."""
     return outcomes[np.isin(outcomes["kind"], _KEPT)]
-
-
-def concatenate(chunks: list[np.ndarray]) -> np.ndarray:
-    """One array of all chunks, also of none."""
-    return np.concatenate(chunks) if chunks else np.zeros(0, schema.OUTCOME)
 
 
 def of_kind(outcomes: np.ndarray, kind: int) -> np.ndarray:

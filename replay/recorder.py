@@ -14,6 +14,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
+from exchange import schema
 from exchange.errors import ConfigError, FeedError
 
 CHUNK_ROWS = 1 << 19  # outcomes held before they are written
@@ -76,7 +77,7 @@ class Recorder:
     def outcomes(self, variant: int, rows: np.ndarray) -> None:
         """Add a chunk of outcomes; memory stays below `CHUNK_ROWS` and one chunk."""
         if len(rows):
-            self.pending.append((variant, rows.copy()))
+            self.pending.append((variant, schema.copied(rows)))
             self.pending_rows += len(rows)
             if self.pending_rows >= CHUNK_ROWS:
                 self._flush()
@@ -92,7 +93,7 @@ class Recorder:
         if not self.pending:
             return
         variant = np.concatenate([np.full(len(rows), number, np.int8) for number, rows in self.pending])
-        rows = np.concatenate([rows for _, rows in self.pending])
+        rows = schema.joined([rows for _, rows in self.pending], schema.OUTCOME)
         frame = polars.DataFrame(
             {"variant": variant} | {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
         )

@@ -348,7 +348,7 @@ class Session:
             "digest": exchange.digest(),
             "state_digest": exchange.state_digest() if audited else "",
         }
-        outcomes, count = figures.concatenate(self.kept), len(self.start)
+        outcomes, count = schema.joined(self.kept, schema.OUTCOME), len(self.start)
         made, by_asset = [], dict[str, list[int]]()
         for k, start in self.start.items():
             now, spec = self._now(k), self.venue.instruments[k]

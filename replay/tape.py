@@ -11,7 +11,7 @@ import numpy as np
 
 from exchange import codes, config, units
 from exchange.errors import FeedError
-from exchange.schema import EVENT
+from exchange.schema import EVENT, copied, joined
 
 FORMAT_VERSION = 1
 _CACHED_ROWS = 4_096  # records are turned into columns in pieces that stay in the processor's cache
@@ -226,10 +226,10 @@ def merge(tapes: Sequence[Tape]) -> Tape:
             if specs.setdefault(spec.symbol, spec) != spec:
                 raise FeedError(spec.symbol, f"two tapes disagree: {specs[spec.symbol]} and {spec}")
         places = np.array([list(specs).index(spec.symbol) for spec in tape.instruments], dtype=np.int16)
-        part = tape.rows.copy()
+        part = copied(tape.rows)
         part["instrument"] = np.where(part["instrument"] < 0, part["instrument"], places[part["instrument"]])
         parts.append(part)
-    rows = np.concatenate(parts) if parts else np.zeros(0, EVENT)
+    rows = joined(parts, EVENT)
     order = np.argsort(rows["ts_ns"], kind="stable")
     meta = TapeMeta(
         tuple(specs.values()),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 
 from exchange import codes, config, schema
 from exchange.venue import Exchange
@@ -32,11 +31,6 @@ def venue_table(count: int = 1, instrument: dict[str, Any] | None = None, **sect
             **sections}
 
 
-def event_rows(*rows: dict[str, int]) -> np.ndarray:
-    """Event records of named fields; what is not named is 0."""
-    return np.array([tuple(row.get(name, 0) for name in schema.EVENT.names) for row in rows], schema.EVENT)
-
-
 def every_byte(state: Any) -> dict[str, bytes]:
     """The whole state as bytes but for the counters and the outbox: free lists, links and guards included."""
     control = state.io.control.copy()
@@ -63,7 +57,7 @@ class Desk:
 
     def send(self, kind: int, **fields: int) -> list[dict[str, int]]:
         self.clock = fields.get("ts_ns", self.clock)
-        self.exchange.submit(event_rows({"ts_ns": self.clock, "kind": kind, **fields}))
+        self.exchange.submit(schema.events({"ts_ns": self.clock, "kind": kind, **fields}))
         self.exchange.run()
         return self.drain()
 

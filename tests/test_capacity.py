@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from exchange import codes, config
+from exchange import codes, config, schema
 from exchange.core.loop import run as run_kernel
 from exchange.dump import dump
 from exchange.venue import FOREVER_NS, Exchange
 from tests.campaign_events import make_events, make_venue
-from tests.desk import FIRST, Desk, event_rows, every_byte, venue_table
+from tests.desk import FIRST, Desk, every_byte, venue_table
 
 A, B, C = FIRST, FIRST + 1, FIRST + 2
 
@@ -144,7 +144,7 @@ def test_draining_in_the_middle_of_a_stream_gives_the_digest_of_one_that_never_f
     digests = set()
     for table in tables:
         exchange = Exchange(config.build_venue(table))
-        exchange.submit(event_rows(*rows))
+        exchange.submit(schema.events(*rows))
         exchange.run()
         assert len(exchange.outcomes()) == 9_000
         digests.add((exchange.digest(), exchange.state_digest()))

@@ -189,9 +189,8 @@ def test_the_summary_names_the_history_and_the_rejected_share(venue):
 
 def test_the_shared_mark_klines_read_whole_and_hold_the_crash(shared_data):
     folder = shared_data / "binance_vision"
-    paths = sorted(folder.glob("*.zip")) if folder.is_dir() else []
-    if len(paths) != 2:
-        pytest.skip(f"no klines in {folder}")
+    paths = sorted(folder.glob("*.zip"))
+    assert len(paths) == 2, f"two days of klines are read from {folder}"
     klines = read_klines(paths, Decimal("0.001"))
     assert len(klines.close_sub) == 2 * 1440 and (np.diff(klines.start_ns) == 60 * 10**9).all()
     assert klines.low_sub.min() // 10**6 == 102 and not klines.volume.any()

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange import audit, codes, config
+from exchange import audit, codes, config, schema
 from exchange.venue import Exchange
-from tests.desk import FIRST, INVERSE, NEVER_NS, SECOND, TIERS, UNIT, Desk, event_rows, venue_table
+from tests.desk import FIRST, INVERSE, NEVER_NS, SECOND, TIERS, UNIT, Desk, venue_table
 from tests.determinism import is_repeated
 
 ACCOUNTS, STEPS, PER_TICK = 20, 90, 10
@@ -47,7 +47,7 @@ def instruments_of(exchange):
 
 
 def send(exchange, rows):
-    exchange.submit(event_rows(*({"ts_ns": SECOND, **row} for row in rows)))
+    exchange.submit(schema.events(*({"ts_ns": SECOND, **row} for row in rows)))
     exchange.run()
 
 

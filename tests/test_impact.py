@@ -208,3 +208,17 @@ def test_persistent_displacement_yields_to_the_recording_alone(made, refill, lea
     desk.level(codes.ASK, 1_005, 0)
     desk.level(codes.ASK, 1_005, 12)
     assert lots() == 12
+
+
+def test_size_comes_back_by_steps_after_a_fill_and_no_timer_runs_where_nothing_is_away(made):
+    desk = desk_of(made, {}, depth={"refill": "decay", "half_life_ns": 8 * SECOND})
+    before = desk.exchange.events_processed
+    best_at(desk, 60 * SECOND)
+    assert desk.exchange.events_processed == before
+    take(desk, codes.BID, 8)
+    shown = []
+    for k in range(10):
+        best_at(desk, (61 + k) * SECOND)
+        shown.append(desk.exchange.depth_lots(0, codes.ASK, 2_000_000))
+    assert shown == [993, 994, 995, 996, 997, 998, 999, 1_000, 1_000, 1_000]  # 0.917 of 8, of 7, ... rounded down
+    assert desk.exchange.events_processed == before + 1 + 8

@@ -5,7 +5,7 @@ import pytest
 
 from exchange import codes, config, schema
 from exchange.venue import Exchange
-from tests.desk import FIRST, MS_DELAY, event_rows, venue_table
+from tests.desk import FIRST, MS_DELAY, venue_table
 
 ACCOUNTS = 10_000
 WEAK = ACCOUNTS // 10
@@ -59,7 +59,7 @@ def stages(exchange):
 def test_one_mark_breaches_a_tenth_of_the_accounts_and_no_other(seeded):
     exchange, weak = seeded[0].copy(), seeded[1]
     checks = int(exchange.state.io.control[0]["guard_checks"])
-    exchange.submit(event_rows({"ts_ns": 2, "kind": codes.MARK, "price": CRASH * 10}))
+    exchange.submit(schema.events({"ts_ns": 2, "kind": codes.MARK, "price": CRASH * 10}))
     exchange.run()
     assert np.array_equal(stages(exchange), weak)
     assert int(exchange.state.io.control[0]["guard_checks"]) - checks <= 2 * WEAK, "guards let too many be checked"
@@ -72,7 +72,7 @@ def test_the_breached_tenth_is_liquidated_whole_whether_book_fund_or_counterpart
     rows = [{"ts_ns": 2, "kind": codes.MARK, "price": CRASH * 10}]
     if bids:
         rows.insert(0, {"ts_ns": 2, "kind": codes.LEVEL_SET, "side": codes.BID, "price": CRASH + 1, "qty": bids})
-    exchange.submit(event_rows(*rows))
+    exchange.submit(schema.events(*rows))
     exchange.run(2 + 5 * MS_DELAY)
     exchange.audit()
     outcomes = exchange.outcomes()
@@ -92,7 +92,7 @@ def test_a_funding_sweep_over_every_wallet_is_one_event_in_many_continuations(se
     exchange = seeded[0].copy()
     before = {account: int(exchange.wallet(account)["cash"]) for account in (FIRST, FIRST + 1, codes.RESIDUE)}
     processed = exchange.events_processed
-    exchange.submit(event_rows({"ts_ns": 2, "kind": codes.FUNDING_SETTLE, "price": 1_000_001}))
+    exchange.submit(schema.events({"ts_ns": 2, "kind": codes.FUNDING_SETTLE, "price": 1_000_001}))
     exchange.run()
     outcomes = exchange.outcomes()
     assert exchange.events_processed == processed + 1
@@ -118,7 +118,7 @@ def test_deleveraging_beyond_one_step_goes_on_in_the_next_timer():
         make_rows(codes.DEPOSIT, small + 1, account=accounts, qty=20_000_000),
         make_rows(codes.MARK, 1, price=START * 10),
         make_rows(codes.OPEN_POSITION, small, account=FIRST, order_id=accounts[1:], price=START, qty=1)]))
-    exchange.submit(event_rows({"ts_ns": 2, "kind": codes.MARK, "price": 850 * 10}))
+    exchange.submit(schema.events({"ts_ns": 2, "kind": codes.MARK, "price": 850 * 10}))
     exchange.run(3)
     outcomes = exchange.outcomes()
     closes = outcomes[(outcomes["kind"] == codes.ADL) & (outcomes["account"] == FIRST)]

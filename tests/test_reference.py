@@ -527,6 +527,7 @@ def test_timers_of_one_time_fire_by_priority_then_account_then_unit():
     desk.send(codes.INDEX, price=100)
     desk.send(codes.INDEX, price=100, instrument=1)
     desk.level(codes.BID, 50, 1)
+    desk.new(C, 1, codes.ASK, 50, 1)
     desk.send(codes.SET_MARGIN_MODE, account=A, instrument=1, qty=codes.ISOLATED)
     desk.seed(B, C, 120, 1)
     desk.seed(A, C, 120, 1, instrument=1)

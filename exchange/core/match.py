@@ -15,7 +15,10 @@ from exchange.codes import (
     INSURANCE,
     LIQUIDATION_FEE,
     MAKER,
+    PRIORITY_REFILL,
     REDUCE_ONLY,
+    REFILL_DECAY,
+    REFILL_TICK,
     SELL,
     SHADOW,
 )
@@ -38,6 +41,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position
 from exchange.core.outbox import emit
+from exchange.core.timers import push_timer
 
 
 @leaf
@@ -124,9 +128,21 @@ def take_from_order(state, slot, lots):
 
 
 @leaf
+def start_refill(prices, io, instrument):
+    """Set the timer that brings displaced size back, unless it is set. Mutates market, timers."""
+    if prices.markets[instrument]["refill_timer"] == 0:
+        period = np.int64(prices.policy[0]["refill_period_ns"])
+        due_ns = (np.int64(io.control[0]["clock_ns"]) // period + 1) * period
+        prices.markets[instrument]["refill_timer"] = 1
+        push_timer(io, due_ns, PRIORITY_REFILL, 0, instrument, instrument, REFILL_TICK)
+
+
+@leaf
 def take_from_external(state, slot, lots):
-    """A fill takes `lots` of recorded size: it is displaced until the impact model brings it back."""
+    """A fill takes `lots` of recorded size: it is displaced until the refill policy brings it back."""
     order = state.book.orders[slot]
+    if state.prices.policy[0]["refill"] == REFILL_DECAY:
+        start_refill(state.prices, state.io, np.int64(order["instrument"]))
     state.book.externals[np.int64(order["position"])]["displaced_lots"] += lots
     cut_part(state.book, slot, lots)
 

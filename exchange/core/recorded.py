@@ -18,12 +18,9 @@ from exchange.codes import (
     EXTRAPOLATED,
     LAST,
     OK,
-    PRIORITY_REFILL,
     REDUCE_ONLY,
-    REFILL_DECAY,
     REFILL_KEEP_PPM,
     REFILL_NONE,
-    REFILL_TICK,
 )
 from exchange.core.arith import ppm_down
 from exchange.core.book import (
@@ -44,13 +41,13 @@ from exchange.core.match import (
     book_trade,
     extrapolated_flag,
     fill_maker,
+    start_refill,
     take_from_external,
     trim_reduce_only,
 )
 from exchange.core.orders import instrument_exists
 from exchange.core.outbox import refuse
 from exchange.core.queue_model import resize_external
-from exchange.core.timers import push_timer
 
 
 @leaf
@@ -149,12 +146,6 @@ def level_set(state, event):
         ticks = np.int64(event["price"]) + np.int64(prices.markets[instrument]["shift_ticks"])
         code = set_level(state, event, instrument, side, ticks)
         if code == OK:
-            if prices.policy[0]["refill"] == REFILL_DECAY and prices.markets[instrument]["refill_timer"] == 0:
-                period = np.int64(prices.policy[0]["refill_period_ns"])
-                prices.markets[instrument]["refill_timer"] = 1
-                set_refill_timer(
-                    state.io, instrument, (np.int64(state.io.control[0]["clock_ns"]) // period + 1) * period
-                )
             best = state.book.books[instrument]["best_ticks"]
             if event["flags"] & LAST and best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]:
                 uncross(state, instrument, side)
@@ -221,22 +212,22 @@ def print_level(state, instrument, side, ticks, own_price, budget):
     return budget
 
 
-@leaf
-def set_refill_timer(io, instrument, ts_ns):
-    push_timer(io, ts_ns, PRIORITY_REFILL, 0, instrument, instrument, REFILL_TICK)
-
-
 @kernel
 def refill_tick(state, instrument):
-    """REFILL_TICK: displaced size decays by one step and joins its order again. Mutates book; sets the next timer."""
-    book = state.book
+    """REFILL_TICK: displaced size decays by one step and joins its order again; while any is left, so does the timer.
+
+    Mutates book, market, timers.
+    """
+    book, left = state.book, np.int64(0)
     e = np.int64(book.books[instrument]["external_head"])
     while e != 0:
         external = book.externals[e]
         if external["displaced_lots"] != 0:
             external["displaced_lots"] = ppm_down(np.int64(external["displaced_lots"]), REFILL_KEEP_PPM)
             resize_external(book, state.prices, e, np.int64(0))
+            left = max(left, np.int64(external["displaced_lots"]))
         e = np.int64(external["next"])
+    state.prices.markets[instrument]["refill_timer"] = 0
+    if left != 0:
+        start_refill(state.prices, state.io, instrument)
     uncross(state, instrument, BID)
-    period = np.int64(state.prices.policy[0]["refill_period_ns"])
-    set_refill_timer(state.io, instrument, np.int64(state.io.control[0]["clock_ns"]) + period)

@@ -72,9 +72,21 @@ def is_opposite(position_lots: int, side: int) -> bool:
     return position_lots < 0 if side == codes.BID else position_lots > 0
 
 
+def start_refill(world: World, instrument: int) -> None:
+    """Set the timer that brings displaced size back, unless it is set."""
+    market = world.markets[instrument]
+    if not market.has_refill_timer:
+        market.has_refill_timer = True
+        period = world.policy.refill_period_ns
+        due = (world.clock_ns // period + 1) * period
+        world.set_timer(due, codes.PRIORITY_REFILL, codes.REFILL_TICK, instrument)
+
+
 def consume(world: World, maker: Order, lots: int) -> None:
     """Take filled lots off a resting order; an external one counts them as displaced."""
     if maker.external is not None:
+        if world.policy.refill == codes.REFILL_DECAY:
+            start_refill(world, maker.instrument)
         maker.external.displaced_lots += lots
         world.books[maker.instrument].cut_part(maker, lots)
         return

@@ -3,7 +3,7 @@
 from exchange import codes
 from exchange.reference.arithmetic import PPM
 from exchange.reference.impact import absorb_flow, shift_of
-from exchange.reference.matching import apply_print, uncross
+from exchange.reference.matching import apply_print, start_refill, uncross
 from exchange.reference.queueing import resize
 from exchange.reference.records import Event, ExternalLevel
 from exchange.reference.world import World, require
@@ -32,7 +32,6 @@ def apply_level_set(world: World, event: Event) -> None:
         _update(world, event, level or _make_level(world, event, ticks))
     elif level:
         book.remove_external(level)
-    _start_refill(world, event.instrument)
     if event.flags & codes.LAST:
         uncross(world, event.instrument, event.side)
 
@@ -63,15 +62,6 @@ def _scale(world: World, instrument: int, level: ExternalLevel) -> None:
     level.displaced_lots = min(level.displaced_lots, level.lots)
 
 
-def _start_refill(world: World, instrument: int) -> None:
-    market = world.markets[instrument]
-    if world.policy.refill == codes.REFILL_DECAY and not market.has_refill_timer:
-        market.has_refill_timer = True
-        period = world.policy.refill_period_ns
-        due = (world.clock_ns // period + 1) * period
-        world.set_timer(due, codes.PRIORITY_REFILL, codes.REFILL_TICK, instrument)
-
-
 def fire_refill(world: World, instrument: int) -> None:
     """Let part of every level's displaced size come back."""
     book = world.books[instrument]
@@ -79,9 +69,10 @@ def fire_refill(world: World, instrument: int) -> None:
         if level.displaced_lots:
             level.displaced_lots = level.displaced_lots * codes.REFILL_KEEP_PPM // PPM
             resize(world, instrument, level)
+    world.markets[instrument].has_refill_timer = False
+    if any(level.displaced_lots for level in book.externals.values()):
+        start_refill(world, instrument)
     uncross(world, instrument, codes.BID)
-    due = world.clock_ns + world.policy.refill_period_ns
-    world.set_timer(due, codes.PRIORITY_REFILL, codes.REFILL_TICK, instrument)
 
 
 def apply_trade_print(world: World, event: Event) -> None:

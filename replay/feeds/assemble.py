@@ -9,7 +9,7 @@ import numpy as np
 
 from exchange import codes, units
 from exchange.errors import FeedError
-from exchange.schema import EVENT
+from exchange.schema import EVENT, joined
 from replay.tape import InstrumentSpec
 
 LOTS_MAX = 2**31 - 1
@@ -163,7 +163,7 @@ class RowBuilder:
 
     def finish(self, kept_out: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray, int]:
         """All rows, the oracle, and how many tentative prints of the instruments `kept_out` were left out."""
-        rows = np.concatenate([np.zeros(0, EVENT), *self._parts])
+        rows = joined(self._parts, EVENT)
         quotes = np.concatenate([np.zeros(0, QUOTE), *self._quotes])
         ends = np.concatenate([np.zeros((0, 3), np.int64), *self._ends])
         for instrument in np.unique(ends[:, 0]):

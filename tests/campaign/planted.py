@@ -57,6 +57,7 @@ def catch(bug: dict[str, str]) -> dict[str, Any] | None:
 
 def hunters() -> dict[str, Callable[[int], object]]:
     """What each part does with one seed in the scratch copy; it raises where it sees a fault."""
+    from tests import test_guards
     from tests.campaign import machine, pools, relations, small, streams
 
     def profile(seed: int) -> str:
@@ -72,6 +73,7 @@ def hunters() -> dict[str, Callable[[int], object]]:
         "relations": lambda seed: [relations.holds(name, seed, 500) for name in relations.RELATIONS],
         "small": walk,
         "pools": lambda seed: [fill(1 + seed % 6) for fill in pools.POOLS.values()],
+        "guards": lambda seed: test_guards.walk(seed, test_guards.FEW, "edges"),
         "machine": lambda seed: machine.run(seed, 15, 50),
     }
 

@@ -103,8 +103,9 @@ def scale_lots(seed: int, count: int) -> Case:
 
 
 def resting_orders_never_reached(seed: int, count: int) -> Case:
-    """A bid at the lowest price and an ask at the highest, of an account with no other business."""
-    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0})
+    """A bid at the lowest price and an ask at the highest, of an account with no other business. Impact is left out: a
+    strong one takes the recorded quotes to the end of the ladder."""
+    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0}, impact={"model": "none"})
     for instrument in table["instruments"]:
         instrument["open_interest_max"], instrument["price_min"] = "100000", "1"
     events = stream(table, seed, count)

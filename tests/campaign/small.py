@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from exchange import codes, config
+from exchange import codes, config, schema
 from exchange.core.loop import run
 from exchange.dump import dump
 from exchange.reference.venue import ReferenceVenue
@@ -19,7 +19,7 @@ from exchange.state import CACHE_LINE, State
 from exchange.venue import FOREVER_NS, Exchange
 from tests.campaign.report import Budget, Part
 from tests.campaign.twin import reach_of
-from tests.desk import FIRST, UNIT, event_rows, venue_table
+from tests.desk import FIRST, UNIT, venue_table
 from tests.differential import first_difference, state_differences
 
 A, B, MAKER = FIRST, FIRST + 1, FIRST + 2
@@ -55,7 +55,7 @@ def prepare(world: str) -> tuple[Exchange, ReferenceVenue, int]:
         {"kind": codes.OPEN_POSITION, "account": A, "order_id": B, "price": 100, "qty": 2},
         {"kind": codes.NEW, "account": MAKER, "order_id": 1, "side": codes.BID, "price": 95, "qty": 2},
         {"kind": codes.NEW, "account": MAKER, "order_id": 2, "side": codes.ASK, "price": 104, "qty": 2}]
-    events = event_rows(*({"ts_ns": k + 1, **row} for k, row in enumerate(rows)))
+    events = schema.events(*({"ts_ns": k + 1, **row} for k, row in enumerate(rows)))
     core, reference = Exchange(venue), ReferenceVenue(venue)
     core.submit(events)
     core.run()
@@ -95,7 +95,7 @@ class Walk:
     def event(self, depth: int, symbol: dict[str, int]) -> np.ndarray:
         """The row of a symbol at a depth; an order's id tells where it was placed: 3, 4, ..."""
         row: dict[str, int] = {"ts_ns": self.clock + depth, "order_id": 3 + depth, **symbol}
-        return event_rows(row)
+        return schema.events(row)
 
     def owner(self, order_id: int) -> int:
         """Account of an order on the path; A for one that was never placed."""
@@ -110,9 +110,12 @@ class Walk:
         if events["kind"][0] == codes.CANCEL:
             events["account"] = self.owner(int(events["order_id"][0]))
         end = self.clock + depth + 1
-        run(self.exchange.state, events, 0, FOREVER_NS, end)
-        ours = self.exchange.state.io.outbox[:int(self.control["outbox_count"])].tolist()
-        self.control["outbox_count"] = 0
+        ours, first, code = [], 0, codes.OUTBOX_FULL
+        while code == codes.OUTBOX_FULL:
+            code = run(self.exchange.state, events, first, FOREVER_NS, end)
+            first = int(self.control["next_event"])
+            ours += self.exchange.state.io.outbox[:int(self.control["outbox_count"])].tolist()
+            self.control["outbox_count"] = 0
         reference.process(events)
         reference.run(end)
         theirs = reference.outcomes()

@@ -8,7 +8,6 @@ from exchange import codes, config, schema
 from exchange.dump import dump
 from exchange.reference.venue import ReferenceVenue
 from exchange.venue import Exchange
-from tests.desk import event_rows
 from tests.differential import first_difference, state_differences
 
 KIND, CODE, FLAGS = (schema.OUTCOME.names.index(name) for name in ("kind", "code", "flags"))
@@ -42,7 +41,7 @@ class Twin:
         """One command at the present time; code of its RESULT, OK where it gives none."""
         row = {"ts_ns": self.clock, "kind": kind, **fields}
         self.rows.append(row)
-        events = event_rows(row)
+        events = schema.events(row)
         self.clock = max(self.clock, int(row["ts_ns"]))
         self.core.submit(events)
         self.core.run()

@@ -1,10 +1,10 @@
 """Directed worlds at the far end of the liquidation waterfall, where random streams seldom come. All through `Twin`."""
 
-from exchange import codes, config
+from exchange import codes, config, schema
 from exchange.core.adl import ADL_STEP
 from exchange.venue import Exchange
 from tests.campaign.twin import Twin
-from tests.desk import FIRST, INSTRUMENT, UNIT, event_rows, venue_table
+from tests.desk import FIRST, INSTRUMENT, UNIT, venue_table
 from tests.differential import first_difference, run_reference
 
 A, B, C, D = range(FIRST, FIRST + 4)
@@ -100,7 +100,7 @@ def more_counterparties_than_one_step_closes() -> None:
     rows += [{"kind": codes.OPEN_POSITION, "account": A, "order_id": B + k, "price": 1_000, "qty": 1}
              for k in range(others)]
     rows += [{"kind": codes.MARK, "price": MARK // 2}]
-    events, venue = event_rows(*({"ts_ns": 1, **row} for row in rows)), config.build_venue(table)
+    events, venue = schema.events(*({"ts_ns": 1, **row} for row in rows)), config.build_venue(table)
     exchange = Exchange(venue)
     exchange.submit(events)
     exchange.run(2)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from exchange import codes, config
+from exchange import codes, config, schema
 from tests.campaign_events import MS, SECOND, USERS, generator, make_events, make_venue
-from tests.desk import FIRST, INVERSE, UNIT, event_rows, venue_table
+from tests.desk import FIRST, INVERSE, UNIT, venue_table
 from tests.determinism.play import Scenario
 
 COUNT = 27  # scenarios with a name and a golden digest; more are campaigns of further seeds
@@ -35,7 +35,7 @@ def created(venue: config.Venue, accounts: int, money: int, opened: Iterable[Row
                      {"kind": codes.SET_MARGIN_MODE, "instrument": k, "qty": (account + k) // 2 % 2}]
         for row in rows[-len(venue.assets) - 2 * len(venue.instruments):]:
             row["account"] = account
-    return event_rows(*({"ts_ns": SECOND, **row} for row in (*rows, *opened)))
+    return schema.events(*({"ts_ns": SECOND, **row} for row in (*rows, *opened)))
 
 
 def campaign(name: str, seed: int, events: int = EVENTS, **sections: Any) -> Scenario:
@@ -76,7 +76,7 @@ class Market:
         while len(self.rows) < count:
             self.clock += self.whole(0, 2) * self.whole(0, 150) * MS
             getattr(self, self.steps[self.whole(0, len(self.steps) - 1)])(self.whole(0, len(self.fair) - 1))
-        return event_rows(*self.rows[:count])
+        return schema.events(*self.rows[:count])
 
     def mark(self, k: int) -> None:
         """Move the fair price by up to 3 %, back towards the start in the end; index and recorded mark follow."""
@@ -157,7 +157,7 @@ def cascade() -> Scenario:
         rows += [{"kind": codes.MARK, "price": ticks * 10}, {"kind": codes.DEPOSIT, "account": FIRST + step % accounts,
                                                            "qty": 100 * UNIT}]
     timed = ({"ts_ns": (100 + k // 4) * SECOND // 10, **row} for k, row in enumerate(rows))
-    return Scenario("cascade with ADL", venue, created(venue, accounts, 4_000 * UNIT, pairs), event_rows(*timed))
+    return Scenario("cascade with ADL", venue, created(venue, accounts, 4_000 * UNIT, pairs), schema.events(*timed))
 
 
 def crowd() -> Scenario:
@@ -172,12 +172,12 @@ def crowd() -> Scenario:
     rows += [{"kind": codes.FUNDING_SETTLE, "price": rate} for rate in (1_000_001, -3_000_007, 500_009)]
     rows += [{"kind": codes.MARK, "price": price} for price in (9_900, 9_400, 8_200, 8_100, 12_000)]
     timed = ({"ts_ns": (10 + max(0, k - others)) * SECOND, **row} for k, row in enumerate(rows))
-    return Scenario("crowd", venue, created(venue, others + 1, 2_000 * UNIT), event_rows(*timed))
+    return Scenario("crowd", venue, created(venue, others + 1, 2_000 * UNIT), schema.events(*timed))
 
 
 def both_kinds(count: int) -> dict[str, Any]:
     """A venue on which every other contract is inverse."""
-    table = table_of(count)
+    table = table_of(count, capacity={**CAPACITY, "positions": 512})
     for instrument in table["instruments"][1::2]:
         instrument |= INVERSE
     return table
@@ -192,7 +192,7 @@ def named() -> Iterator[Scenario]:
     for seed in range(1, 9):
         yield campaign(f"campaign {seed}", seed)
     yield campaign("campaign of 9,000 events", 9, 9_000)
-    yield campaign("tiny pools", 26, 2_000, capacity=TINY)
+    yield campaign("tiny pools", 46, 2_000, capacity=TINY)
     yield campaign("shadow", 11, liquidation={**DELAYS, "mode": "shadow"})
     yield campaign("recorded mark, no delay", 12, mark={"source": "recorded"})
     yield campaign("mark at every index", 13, mark={"source": "computed", "period_ns": 0})
@@ -211,9 +211,10 @@ def named() -> Iterator[Scenario]:
     yield market("recorded book, shadow", table_of(1, liquidation={**DELAYS, "mode": "shadow"}), 5,
                  money=1_500 * UNIT, mark=3, trade=3, open=3, levels=5, tape=2)
     impact = {"model": "shift", "shape": "square_root", "volume": "2000", "permanent_ppm": 500, "decaying_ppm": 30_000}
-    yield market("recorded book, persistent, impact, shared queue", table_of(
-        1, depth={"refill": "persistent"}, impact=impact, queue={"model": "power", "exponent": 3},
-        mark={"source": "computed"}), 9, money=1_500 * UNIT, mark=2, trade=4, open=3, levels=6, tape=4, shift=1, clear=1)
+    answering = table_of(1, depth={"refill": "persistent"}, impact=impact, queue={"model": "power", "exponent": 3},
+                         mark={"source": "computed"})
+    yield market("recorded book, persistent, impact, shared queue", answering, 9, money=1_500 * UNIT,
+                 mark=2, trade=4, open=3, levels=6, tape=4, shift=1, clear=1)
     yield market("twenty instruments of both kinds", both_kinds(20), 6, accounts=16, money=4_000 * UNIT,
                  mark=6, trade=6, open=4, levels=4, fund=1)
     yield market("several assets", assets_table(3, 2), 7, accounts=12, money=2_000 * UNIT,
