@@ -113,7 +113,7 @@ def _wallet_health(placed: list[Placed], hedgers: range, assets: int) -> list[np
     first = placed[0].site.first_account
     wallets = np.zeros((assets, hedgers.stop - first), np.int64)
     for one, health in zip(placed, own, strict=True):
-        np.add.at(wallets[one.asset], one.accounts[: len(health)] - first, np.where(one.drawn.isolated, 0, health))
+        np.add.at(wallets[one.asset], one.accounts[: len(health)] - first, health)  # isolated: all or none
     return [
         np.where(one.drawn.isolated, health, wallets[one.asset, one.accounts[: len(health)] - first])
         for one, health in zip(placed, own, strict=True)
