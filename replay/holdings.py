@@ -70,7 +70,7 @@ def seed_accounts(
     funded = _fund(accounts, placed, compiled)
     assets = list(dict.fromkeys(one.asset for one in placed))
     owners = np.array(traders)
-    events = [fund_rows(population, venue, assets, ts_ns)]
+    events = [fund_rows(population, venue, placed)]
     events += [money_rows(codes.DEPOSIT, owners, funded.deposit[asset], asset, ts_ns) for asset in assets]
     for one in placed:
         margin = one.margin[-population.hedgers :]

@@ -1,5 +1,6 @@
 """Positions of one instrument, and the events that put them on the venue."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -13,6 +14,7 @@ from replay.draw import Drawn, maintenance
 from replay.population import Population, Site
 
 DEPOSIT_MAX = 2**52  # of one DEPOSIT or WITHDRAW, by the venue's rules
+FUND = Decimal(1_000_000)  # an insurance fund of which nothing is said, in the quote currency
 
 
 class Trades(msgspec.Struct, frozen=True):
@@ -192,19 +194,33 @@ def money_rows(kind: int, accounts: np.ndarray, amounts: np.ndarray, asset: int,
     return events
 
 
-def fund_rows(population: Population, venue: Venue, assets: list[int], ts_ns: int) -> np.ndarray:
-    """The insurance fund's deposit in each asset."""
+def fund_rows(population: Population, venue: Venue, placed: Sequence[Placed]) -> np.ndarray:
+    """The insurance fund's deposit in each asset, in the order in which the instruments settle in them."""
+    first = {one.asset: one for one in reversed(placed)}
+    assets = list(dict.fromkeys(one.asset for one in placed))
     names = [venue.assets[asset].name for asset in assets]
-    funds = population.fund if isinstance(population.fund, dict) else {names[0]: population.fund}
-    if sorted(funds) != sorted(names):
+    fund = population.fund
+    funds = fund if isinstance(fund, dict) else {} if fund is None else {names[0]: fund}
+    if fund is not None and sorted(funds) != sorted(names):
         example = ", ".join(f'{name} = "1000"' for name in names)
         raise ConfigError(
             "$.population.fund",
             f"accounts settle in {', '.join(names)}; expected an amount for each, as in fund = {{ {example} }}",
         )
-    quanta = {
-        asset: units.floor_count(Decimal(funds[name] or "0"), Decimal(venue.assets[asset].quantum))
-        for asset, name in zip(assets, names, strict=True)
-    }
-    fund = np.array([codes.INSURANCE])
-    return np.concatenate([money_rows(codes.DEPOSIT, fund, np.array([quanta[k]]), k, ts_ns) for k in assets])
+    blocks = []
+    for asset, name in zip(assets, names, strict=True):
+        quantum = Decimal(venue.assets[asset].quantum)
+        given = units.floor_count(Decimal(funds[name] or "0"), quantum) if funds else _usual_fund(venue, first[asset])
+        blocks.append(
+            money_rows(codes.DEPOSIT, np.array([codes.INSURANCE]), np.array([given]), asset, placed[0].site.ts_ns)
+        )
+    return np.concatenate(blocks)
+
+
+def _usual_fund(venue: Venue, placed: Placed) -> int:
+    """`FUND` of the instrument's quote currency, in quanta of its settlement asset at the mark."""
+    own = venue.instruments[placed.site.instrument]
+    if own.kind == "linear":
+        return units.floor_count(FUND, Decimal(venue.assets[placed.asset].quantum))
+    lots = units.floor_count(FUND, Decimal(own.multiplier) * Decimal(own.lot))
+    return abs(int(units.contract_value(placed.contract.record, placed.site.mark_sub, lots)))

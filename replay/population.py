@@ -57,7 +57,7 @@ class Population(_Struct):
     `instruments` are the symbols that accounts trade, the feed's first unless said, each to `open_interest_depth`.
     `legs` weighs how many of them an account holds: one, two and so on. Its positions have one side, but for the share
     `opposite_share` of those after the first, and one size and leverage before limits. An isolated account isolates
-    all of them.
+    all of them. Without `fund` each asset's is worth a million in the quote currency of its first instrument.
     """
 
     accounts: Annotated[int, msgspec.Meta(ge=2, le=2_000_000)] = 10_000
@@ -78,7 +78,7 @@ class Population(_Struct):
     hedger_share_max: Annotated[float, msgspec.Meta(ge=0, le=0.1)] = 0.1
     hedgers: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
     hedger_leverage: Multiple = 3
-    fund: str | dict[str, str] = "1000000"  # insurance fund, in units of the settlement asset; several by asset
+    fund: str | dict[str, str] | None = None  # insurance fund, in units of the settlement asset; several by asset
     history: tuple[str, ...] = ()  # kline files, in time order
     history_rebase: bool = False  # move the history in time and scale it, to end at the seeding moment and its mark
     history_ms: Milliseconds = 3 * DAY_MS  # of the drawn path, like the two below
@@ -127,7 +127,7 @@ def check_population(population: Population) -> None:
     if population.history_rebase and not population.history:
         raise ConfigError("$.population.history_rebase", "there is no history; name kline files in population.history")
     _check_instruments(population)
-    funds = population.fund if isinstance(population.fund, dict) else {"": population.fund}
+    funds = population.fund if isinstance(population.fund, dict) else {"": population.fund or ""}
     amounts = {"open_interest": population.open_interest} | {f"fund.{name}".rstrip("."): funds[name] for name in funds}
     for field, text in amounts.items():
         try:

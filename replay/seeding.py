@@ -104,7 +104,7 @@ def _funding(population: Population, venue: Venue, placed: list[Placed], hedgers
         np.add.at(margin, one.accounts[: len(one.margin)] - first, one.margin)
     accounts = np.arange(first, hedgers.stop)
     blocks = [money_rows(codes.DEPOSIT, accounts, margins[asset], asset, ts_ns) for asset in margins]
-    return np.concatenate((fund_rows(population, venue, list(margins), ts_ns), *blocks))
+    return np.concatenate((fund_rows(population, venue, placed), *blocks))
 
 
 def _wallet_health(placed: list[Placed], hedgers: range, assets: int) -> list[np.ndarray]:
@@ -113,7 +113,7 @@ def _wallet_health(placed: list[Placed], hedgers: range, assets: int) -> list[np
     first = placed[0].site.first_account
     wallets = np.zeros((assets, hedgers.stop - first), np.int64)
     for one, health in zip(placed, own, strict=True):
-        np.add.at(wallets[one.asset], one.accounts[: len(health)] - first, np.where(one.drawn.isolated, 0, health))
+        np.add.at(wallets[one.asset], one.accounts[: len(health)] - first, health)  # isolated: all or none
     return [
         np.where(one.drawn.isolated, health, wallets[one.asset, one.accounts[: len(health)] - first])
         for one, health in zip(placed, own, strict=True)

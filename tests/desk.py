@@ -2,7 +2,6 @@
 
 from typing import Any
 
-
 from exchange import codes, config, schema
 from exchange.venue import Exchange
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from exchange import codes, config, schema
-from exchange.errors import ConfigError
 from exchange.venue import Exchange
 from replay import figures
 from replay.accounts import read_accounts
@@ -99,8 +98,6 @@ def test_an_account_of_a_file_has_a_wallet_in_each_asset_and_so_has_the_fund(tmp
     sites = [Site(k, 10**9, marks[k], 1) for k in range(2)]
     index = np.zeros(2, schema.EVENT)
     index["ts_ns"], index["kind"], index["instrument"], index["price"] = 1, codes.INDEX, (0, 1), marks
-    with pytest.raises(ConfigError, match='settle in USDT, BTC; expected an amount for each, as in fund = { USDT = "1000"'):
-        seed_accounts(accounts, Population(), venue, exchange.compiled, sites)
     people = Population(fund={"USDT": "7000", "BTC": "3"}, hedgers=1)
     made = seed_accounts(accounts, people, venue, exchange.compiled, sites)
     exchange.submit(np.concatenate([index, made.events]))
@@ -108,5 +105,7 @@ def test_an_account_of_a_file_has_a_wallet_in_each_asset_and_so_has_the_fund(tmp
     assert not (figures.of_kind(exchange.outcomes(), codes.RESULT)["code"] >= codes.UNSUPPORTED_KIND).any()
     assert [exchange.equity(codes.FIRST_USER, asset) for asset in (0, 1)] == [10_000 * 10**6, 2_000_000]
     assert [exchange.fund_equity(asset) for asset in (0, 1)] == [7_000 * 10**6, 3 * 10**8]
+    usual = seed_accounts(accounts, Population(hedgers=1), venue, exchange.compiled, sites).summary.assets
+    assert [one.fund_money for one in usual] == [10**12, 20 * 10**8], "unless said a million USD: 20 BTC at 50,000"
     assert [(one.asset, one.accounts) for one in made.summary.assets] == [("USDT", 2), ("BTC", 1)]
     exchange.audit()

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from exchange import codes, config, schema
+from exchange import audit, codes, config, schema
 from exchange.errors import ConfigError
 from exchange.venue import Exchange
 from replay import figures
@@ -13,6 +13,7 @@ from replay.draw import draw_traders
 from replay.population import Population, Site
 from replay.scenario import load_profiles, merge
 from replay.seeding import seed_population
+from replay.summary import distance_ppm
 
 ETH = {"symbol": "ETHUSDT", "settle": "USDT", "tick": "0.01", "lot": "0.01", "mark_per_tick": 100, "price_max": "99999",
        "order_max": "20000", "position_max": "400000", "open_interest_max": "9000000",
@@ -64,6 +65,11 @@ def test_another_instrument_moves_no_draw_of_the_account():
     assert (two.sides.sum(axis=1) == three.sides.sum(axis=1)).all()
 
 
+def test_an_account_of_several_positions_is_no_larger_for_it():
+    one, several = draw_traders(people(legs=(1.0,)), 1, 3), draw_traders(people(), 1, 3)
+    assert (several.weights == one.weights // np.count_nonzero(several.sides, axis=1)).all()
+
+
 @pytest.fixture(scope="module")
 def seeded(venue):
     exchange, index = Exchange(venue), np.zeros(3, schema.EVENT)
@@ -99,6 +105,22 @@ def test_the_summary_is_what_the_venue_holds(seeded):
     everyone = [exchange.position(account, k) for account in (*made.traders, *made.hedgers) for k in (0, 2)]
     margins = [abs(int(p["entry_value"])) * 100 / int(p["leverage_e2"]) for p in everyone if p is not None]
     assert usdt.deposits_money == pytest.approx(sum(margins), rel=1e-9), "the initial margin of every position"
+
+
+def test_the_distance_of_an_isolated_position_is_its_own_and_of_a_cross_one_its_wallets(seeded):
+    exchange, made, _ = seeded
+    health, notional = [], []
+    for account in made.traders:
+        legs = [p for k in (0, 2) if (p := exchange.position(account, k)) is not None]
+        here = [p for p in legs if p["instrument"] == 0]
+        if here and here[0]["mode"] == codes.ISOLATED:
+            health.append(audit.unit_health(exchange.state, int(here[0]["isolated_margin"]), here, {}, True))
+        elif here:
+            health.append(audit.unit_health(exchange.state, int(exchange.wallet(account)["cash"]), legs, {}, True))
+        notional += [int(p["lots"]) * MARKS[0] for p in here]
+    found = distance_ppm(np.array(health), np.array(notional), exchange.compiled.tiers[:10])
+    for name, ppm in made.summary.instruments[0].distance_ppm.items():
+        assert ppm == pytest.approx(np.percentile(found, int(name[1:])), abs=2), name
 
 
 @pytest.mark.parametrize(
