@@ -19,11 +19,12 @@ class Crowd:
     """`accounts` accounts with two positions each, one of the first and one of the last ten instruments.
 
     Every position was opened with another account of the crowd at the first mark; cash is the value of both over a
-    leverage drawn from LEVERAGE. A bid and an ask of recorded size, far larger than the crowd, stand at the first mark:
-    a liquidation order fills there, and the insurance fund gets no positions.
+    leverage drawn from LEVERAGE. A bid and an ask of recorded size, far larger than the crowd, stand at the first mark,
+    where liquidation orders fill.
     """
 
-    def __init__(self, accounts: int, seed: int = 5, tiers: int | None = None):
+    def __init__(self, accounts: int, seed: int = 5, tiers: int | None = None, fund: int = FUND):
+        self.fund = fund
         self.generator = np.random.default_rng(seed)
         self.accounts = accounts
         self.venue = crowd_venue(accounts, INSTRUMENTS, tiers)
@@ -64,7 +65,8 @@ class Crowd:
         events["price"][marks] *= int(self.record["mark_per_tick"])
         events["side"][asks] = codes.ASK
         events["price"][bids] -= 1
-        events[-1:] = deposits(np.array([codes.INSURANCE]), np.array([FUND]), 0)
+        self.bids = events["price"][bids].copy()
+        events[-1:] = deposits(np.array([codes.INSURANCE]), np.array([self.fund]), 0)
         self.play(events)
 
     def _seed(self) -> None:
@@ -102,6 +104,19 @@ class Crowd:
         events["kind"], events["instrument"] = codes.MARK, np.tile(np.arange(INSTRUMENTS), rounds)
         events["price"] = np.rint(marks * np.exp(step * np.cumsum(signs, axis=0))).astype(np.int64).ravel()
         return self.stamp(events)
+
+    def fall(self, step: float, depth: int) -> np.ndarray:
+        """Every mark lower by the share `step`, the recorded bid with it; `depth` is its value in quanta."""
+        marks, per_tick = self.state.prices.markets["mark_sub"], int(self.record["mark_per_tick"])
+        events = np.zeros((3, INSTRUMENTS), schema.EVENT)
+        gone, bids, new_marks = events
+        events["instrument"], events["kind"] = np.arange(INSTRUMENTS), codes.LEVEL_SET
+        new_marks["kind"], new_marks["price"] = codes.MARK, marks * (1 - step)
+        gone["price"] = self.bids
+        self.bids = new_marks["price"] // per_tick - 1
+        bids["price"], bids["flags"] = self.bids, codes.LAST
+        bids["qty"] = depth // (self.bids * int(self.record["unit_value"]))
+        return events.ravel()
 
     def shuttle(self, count: int) -> np.ndarray:
         """MARK events that move each mark one sub-tick up and back again."""

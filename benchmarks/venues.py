@@ -50,21 +50,25 @@ def deposits(accounts: np.ndarray, amounts: np.ndarray, ts_ns: int) -> np.ndarra
 
 def run_slices(state: State, events: np.ndarray) -> None:
     """All events through the compiled loop in calls of the product's size; outcomes are left to be overwritten."""
-    control = state.io.control[0]
     for start in range(0, len(events), EVENTS_PER_CALL):
-        part = events[start:start + EVENTS_PER_CALL]
-        first, code = 0, codes.OUTBOX_FULL
-        while code == codes.OUTBOX_FULL:
-            code = loop.run(state, part, first, FOREVER_NS, 0)
-            first = int(control["next_event"])
-            control["outbox_count"] = 0
-        assert code == codes.NEED_INPUT, f"the loop stopped with {code}"
+        run(state, events[start:start + EVENTS_PER_CALL], 0)
 
 
-def finish(state: State) -> None:
-    """Fire every timer that is set."""
-    loop.run(state, np.zeros(0, schema.EVENT), 0, FOREVER_NS, FOREVER_NS)
-    state.io.control[0]["outbox_count"] = 0
+def finish(state: State, kept: list[np.ndarray] | None = None) -> None:
+    """Fire every timer that is set, and those that these set; outcomes go to `kept` where there is one."""
+    run(state, np.zeros(0, schema.EVENT), FOREVER_NS, kept)
+
+
+def run(state: State, events: np.ndarray, horizon_ns: int, kept: list[np.ndarray] | None = None) -> None:
+    """One call of the loop, gone on with while the outbox is full."""
+    control, first, code = state.io.control[0], 0, codes.OUTBOX_FULL
+    while code == codes.OUTBOX_FULL:
+        code = loop.run(state, events, first, FOREVER_NS, horizon_ns)
+        first = int(control["next_event"])
+        if kept is not None:
+            kept.append(schema.copied(state.io.outbox[:int(control["outbox_count"])]))
+        control["outbox_count"] = 0
+    assert code == codes.NEED_INPUT, f"the loop stopped with {code}"
 
 
 def touch(state: State) -> None:

@@ -192,6 +192,7 @@ def test_a_tape_replays_and_is_inspected(tmp_path, capsys):
         "none",
         "--set",
         "run.audit=true",
+        "--no-sensitivity",
         "--json",
     ]
     assert main(arguments) == 0
@@ -205,7 +206,7 @@ def test_a_tape_replays_and_is_inspected(tmp_path, capsys):
     shown = " ".join(capsys.readouterr().out.replace("─", " ").split())
     assert "queue model power of exponent 3" in shown
     assert "price impact: shift, 3 % per 2000 units (square root of flow) with half-life 10 s, 0 % (linear)" in shown
-    assert "(refill model and mode) persistent persistent figure overlay shadow liquidated accounts" in shown
+    assert "(refill model and mode) persistent persistent figure overlay shadow ──" in shown
     assert main(["replay", str(tape), "--accounts", "0", "--refill", "none", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["population"] is None
 
