@@ -203,7 +203,7 @@ def test_a_tape_replays_and_is_inspected(tmp_path, capsys):
     assert document["figures"][0]["state_digest"]
     answers = ["--impact", "square_root:volume=2000,decaying_ppm=30000,half_life=10s", "--queue", "power"]
     assert main([*(text.replace("none", "persistent") for text in arguments if text != "--json"), *answers]) == 0
-    shown = " ".join(capsys.readouterr().out.replace("─", " ").split())
+    shown = " ".join(capsys.readouterr().out.split())
     assert "queue model power of exponent 3" in shown
     assert "price impact: shift, 3 % per 2000 units (square root of flow) with half-life 10 s, 0 % (linear)" in shown
     assert "(refill model and mode) persistent persistent figure overlay shadow ──" in shown
