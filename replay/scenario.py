@@ -95,7 +95,7 @@ def load_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
     feed = table.get("feed")
     for field in ("files", "index"):
         if isinstance(feed, dict) and isinstance(feed.get(field), list):
-            feed[field] = [str(path.parent / file) for file in feed[field]]
+            feed[field] = [str(path.parent / file) if isinstance(file, str) else file for file in feed[field]]
     population = table.get("population")
     if isinstance(population, dict) and isinstance(population.get("history"), list):
         population["history"] = [str(path.parent / str(file)) for file in population["history"]]
@@ -190,11 +190,15 @@ def parse_impact(text: str) -> dict[str, Any]:
     shape, _, rest = text.partition(":")
     if shape == "none" and not rest:
         return {"model": "none"}
+    if shape not in ("linear", "square_root"):
+        raise ConfigError("--impact", f"{shape!r} in {text!r}; expected none, linear:… or square_root:…")
     table: dict[str, Any] = {"model": "shift", "shape": shape}
     for part in filter(None, rest.split(",")):
         field, equals, value = part.partition("=")
         if not equals:
             raise ConfigError("--impact", f"{part!r} in {text!r}; expected field=value, as in volume=350000")
+        if field in table:
+            raise ConfigError("--impact", f"{field} in {text!r}; the part before the colon says model and shape")
         if field in ("half_life", "period"):
             table[f"{field}_ns"] = parse_duration(f"--impact {field}", value)
         else:

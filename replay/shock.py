@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -16,6 +16,8 @@ from replay.population import Site
 PPM = 1_000_000
 NS_PER_MS = 1_000_000
 ORDER_ID_BASE = 1 << 61  # far from any recorded or seeded order id
+Kind = Literal["sell", "buy", "move", "index"]
+KINDS = get_args(Kind)
 FUNDED_VALUE = 3  # cash of the external trader, as a multiple of what it trades: it must not be liquidated itself
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**11)]
@@ -31,7 +33,7 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     `symbol` names the instrument; without it external orders go to the first one, moves reach all of them.
     """
 
-    kind: Literal["sell", "buy", "move", "index"]
+    kind: Kind
     symbol: str = ""
     start_ms: Milliseconds = 60_000
     over_ms: Milliseconds = 60_000
@@ -56,6 +58,8 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 def parse_shock(text: str) -> Shock:
     """Read `KIND:field=value,field=value`, for example `move:ppm=-80000,over_ms=60000`."""
     kind, _, rest = text.partition(":")
+    if kind not in KINDS:
+        raise ConfigError("--shock", f"{kind!r} in {text!r}; expected one of {', '.join(KINDS)}, then :field=value,…")
     table: dict[str, object] = {"kind": kind}
     for part in filter(None, rest.split(",")):
         field, equals, value = part.partition("=")

@@ -12,6 +12,8 @@ from replay.index import with_indices
 from replay.scenario import Scenario
 from replay.tape import InstrumentSpec, Tape, TapeMeta, merge, spec_of
 
+HOLE_MAX_NS = 24 * 3_600 * 10**9  # a quiet hour is the market's; timers would fire through a longer one for nothing
+
 
 def open_feed(scenario: Scenario) -> Tape:
     """The scenario's tape, with instruments in the venue's order.
@@ -33,7 +35,21 @@ def open_feed(scenario: Scenario) -> Tape:
 
         tape = extrapolate(tape, scenario.feed.extrapolate_ppm)
     source = _index_source(_paths(scenario.feed.index)) if scenario.feed.index else None
-    return with_indices(tape, source, scenario.venue)
+    return with_indices(_without_hole(tape), source, scenario.venue)
+
+
+def _without_hole(tape: Tape) -> Tape:
+    """The tape, unless nothing was recorded for so long that its parts belong to different days."""
+    stamps = tape.rows["ts_ns"]
+    waits = np.diff(stamps)
+    if len(waits) and waits.max() > HOLE_MAX_NS:
+        before = int(np.argmax(waits))
+        ends = (np.datetime64(int(stamps[k]), "ns").astype("datetime64[s]") for k in (before, before + 1))
+        raise FeedError(
+            "$.feed.files",
+            f"nothing is recorded from {' to '.join(map(str, ends))} UTC; replay what lies before and after apart",
+        )
+    return tape
 
 
 def _paths(files: Sequence[str]) -> list[Path]:

@@ -171,6 +171,12 @@ def test_files_follow_each_other_and_gzip_members_too(capture, tmp_path):
         read_capture([two, one], [BTC])
 
 
+def test_a_file_that_starts_before_the_end_of_the_one_ahead_is_refused(capture):
+    one = capture(SNAPSHOT, depth(99, 105, 98), depth(106, 107, 105), name="a.gz", stamps=[START, START + 1, START + 90_000_000])
+    with pytest.raises(FeedError, match="a.gz:1: starts 90 s before the end of the file given ahead of it"):
+        read_capture([one, one], [BTC])
+
+
 def test_blocks_of_any_size_give_the_same_tape(capture, monkeypatch):
     path = capture(
         depth(95, 99, 94),

@@ -11,7 +11,7 @@ from replay.cli import main
 from replay.population import Site
 from replay.scenario import build_scenario, load_profiles
 from replay.shock import Shock, shock_events
-from replay.source import convert_files, read_files, sessions
+from replay.source import convert_files, open_feed, read_files, sessions
 from replay.tape import InstrumentSpec, spec_of
 
 COIN = InstrumentSpec("BTCUSD_PERP", "0.1", "1", 2, "inverse")
@@ -73,6 +73,14 @@ def test_two_markets_are_merged_by_time_whatever_the_order_of_the_files(capture)
     prints = tape.rows[tape.rows["kind"] == codes.TRADE_PRINT]
     assert prints[["instrument", "price", "qty"]].tolist() == [(0, 101, 5), (1, 101, 4)]
     assert {spec.symbol for spec in convert_files([inverse, linear], [BTC]).instruments} == {"BTCUSDT", "BTCUSD_PERP"}
+
+
+def test_recordings_with_a_day_between_them_are_not_one_feed(capture):
+    one = capture(SNAPSHOT, depth(99, 105, 98), name="one.dat")
+    two = capture(depth(106, 107, 105), trade(), name="two.dat", stamps=[START + 3 * 86_400 * 10**6 + k for k in (0, 1)])
+    scenario = build_scenario({"profile": "binance_um", "feed": {"files": [str(one), str(two)]}})
+    with pytest.raises(FeedError, match="nothing is recorded from .* to .* UTC; replay what lies before and after apart"):
+        open_feed(scenario)
 
 
 def test_spot_and_futures_of_one_symbol_cannot_be_merged_but_only_be_an_index(capture):

@@ -1,5 +1,7 @@
 """Scenarios: shipped ones load, merging and overrides work, mistakes are named by path; the synthetic market."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,22 @@ def test_impact_is_read_to_a_table():
     }
     made = build_scenario(MINIMAL | {"venue": {"impact": parse_impact(text), "queue": {"model": "risk_averse"}}})
     assert made.venue.impact.volume == "350000" and made.venue.queue.model == "risk_averse"
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("cubic:volume=1", "'cubic' in 'cubic:volume=1'; expected none, linear:… or square_root:…"),
+    ("linear:volume=1,model=none", "model in "), ("linear:shape=square_root", "shape in "), ("linear:volume", "'volume' in"),
+])  # fmt: skip
+def test_impact_that_cannot_be_meant_is_refused(text, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        parse_impact(text)
+
+
+def test_a_file_name_that_is_no_text_is_refused_by_its_place(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('profile = "binance_um"\n[feed]\nfiles = [1]\n')
+    with pytest.raises(ConfigError, match=re.escape("$.feed.files[0]")):
+        scenarios.load_scenario(path)
 
 
 def test_values_are_toml_or_text():

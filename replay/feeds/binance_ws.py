@@ -34,6 +34,7 @@ MS = 1_000_000
 PPB = Decimal("1e-9")
 RATE_MAX_PPB = 10**9
 NUMBER_DIGITS_MAX = 9  # of marks, rates and forced orders before the point: steps down to 1e-8 stay below 2**63
+OVERLAP_MAX_NS = 60 * 10**9  # between files: two recorders hand over with some overlap, a file given twice has all
 GAPS_MAX = 1_000  # kept in the report; all are counted
 _HEAD = re.compile(rb'\s*\d{13,19} \{.*("(stream|lastUpdateId)"\s*:|"e"\s*:\s*"\w+")')
 
@@ -188,6 +189,12 @@ class _Session:
         if local < self._file_start:
             raise FeedError(
                 f"{self._name}:{row}", "starts before the file given ahead of it; give the files in time order"
+            )
+        if local < self._clock - OVERLAP_MAX_NS:
+            raise FeedError(
+                f"{self._name}:{row}",
+                f"starts {(self._clock - local) / 1e9:.0f} s before the end of the file given ahead of it; "
+                "give each recording once, in files that follow each other",
             )
         self._file_start = local
 
