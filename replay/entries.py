@@ -9,7 +9,7 @@ import numpy as np
 
 from exchange.errors import ConfigError
 from replay.draw import History
-from replay.klines import Klines
+from replay.klines import Bars
 from replay.population import DAY_MS, PPM, Population, Site
 from replay.synthetic import quantiles, streams
 
@@ -48,7 +48,7 @@ def draw_history(population: Population, record: np.void, site: Site, seed: int,
     )
 
 
-def recorded_history(klines: Klines, population: Population, record: np.void, site: Site) -> History:
+def recorded_history(bars: Bars, population: Population, record: np.void, site: Site) -> History:
     """Entries at the closes of recorded bars, as likely as their volume; a file without volume counts bars.
 
     An account that entered at a close lived through the lows and highs of every later bar, and through the mark now.
@@ -59,24 +59,24 @@ def recorded_history(klines: Klines, population: Population, record: np.void, si
     ConfigError
         When no bar has ended before seeding, unless the history is rebased.
     """
-    source = ", ".join(klines.names)
+    source = ", ".join(bars.names)
     if population.history_rebase:
-        used = np.arange(len(klines.close_sub))
-        factor = site.mark_sub / int(klines.close_sub[-1])
+        used = np.arange(len(bars.close_sub))
+        factor = site.mark_sub / int(bars.close_sub[-1])
         source += f", moved to the seeding moment and scaled by {factor:.6g}"
     else:
-        used = np.flatnonzero(klines.end_ns <= site.ts_ns)
+        used = np.flatnonzero(bars.end_ns <= site.ts_ns)
         factor = 1.0
     if not len(used):
         raise ConfigError(
             "$.population.history",
-            f"{source} starts at {moment(int(klines.start_ns[0]))}, accounts are seeded at {moment(site.ts_ns)}; "
+            f"{source} starts at {moment(int(bars.start_ns[0]))}, accounts are seeded at {moment(site.ts_ns)}; "
             "expected bars that end before, or history_rebase = true (--history-rebase) to use its moves all the same",
         )
     top = int(record["ticks_max"]) * int(record["mark_per_tick"])
-    prices = (klines.low_sub, klines.high_sub, klines.close_sub)
+    prices = (bars.low_sub, bars.high_sub, bars.close_sub)
     low, high, close = (np.clip(np.rint(price[used] * factor), 1, top).astype(np.int64) for price in prices)
-    volume = klines.volume[used]
+    volume = bars.volume[used]
     volume = volume if volume.any() else np.ones(len(used), np.int64)
     # Newest first, in groups; a group enters at its last close, and its own lows and highs lie before that.
     each = -(-len(used) // BUCKETS_MAX)
@@ -92,8 +92,8 @@ def recorded_history(klines: Klines, population: Population, record: np.void, si
         np.concatenate((now, np.maximum(entry, np.maximum.accumulate(later_high)))),
         quantiles.edges([0, *np.add.reduceat(volume[newest], first).tolist()]),
         source,
-        int(klines.start_ns[used[0]]),
-        int(klines.end_ns[used[-1]]),
+        int(bars.start_ns[used[0]]),
+        int(bars.end_ns[used[-1]]),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from exchange import codes
+from exchange import codes, units
 from exchange.config import Compiled, Venue
 from exchange.errors import ConfigError
 from replay import draw, entries
@@ -83,7 +83,9 @@ def _draw_instrument(
     if klines is None:
         history = entries.draw_history(population, record, site, seed, k)
     else:
-        history = entries.recorded_history(klines, population, record, site)
+        spec = venue.instruments[site.instrument]
+        bars = klines.bars(units.decimal(spec.tick) / spec.mark_per_tick)
+        history = entries.recorded_history(bars, population, record, site)
     generator = streams.stream(seed, streams.ENTRY, k)
     wished, isolated = traders.wished[holders], traders.isolated[holders]
     drawn = draw.draw_entries(generator, record, contract.tiers, lots, wished, isolated, history)
