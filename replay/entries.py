@@ -17,6 +17,7 @@ BUCKETS = 200  # distinct entry prices of a walk
 STEPS_PER_BUCKET = 16  # samples in a bucket: the extremes that an account must have survived
 BUCKETS_MAX = 2_000  # of a recorded history: beyond it neighbouring bars share an entry price
 NS_PER_MS = 1_000_000
+GAP_MAX_NS = DAY_MS * NS_PER_MS  # between the last bar and the seeding moment
 LEVEL_MAX = quantiles.ONE << 8  # a walk stays within this multiple of the mark
 
 
@@ -57,7 +58,7 @@ def recorded_history(bars: Bars, population: Population, record: np.void, site: 
     Raises
     ------
     ConfigError
-        When no bar has ended before seeding, unless the history is rebased.
+        When no bar has ended before seeding, or the last one long before, unless the history is rebased.
     """
     source = ", ".join(bars.names)
     if population.history_rebase:
@@ -72,6 +73,14 @@ def recorded_history(bars: Bars, population: Population, record: np.void, site: 
             "$.population.history",
             f"{source} starts at {moment(int(bars.start_ns[0]))}, accounts are seeded at {moment(site.ts_ns)}; "
             "expected bars that end before, or history_rebase = true (--history-rebase) to use its moves all the same",
+        )
+    end_ns = int(bars.end_ns[used[-1]])
+    if not population.history_rebase and site.ts_ns - end_ns > GAP_MAX_NS:
+        raise ConfigError(
+            "$.population.history",
+            f"{source} ends at {moment(end_ns)}, accounts are seeded at {moment(site.ts_ns)}; expected bars until a day "
+            "before or later, as nobody knows who survived what was not recorded, or history_rebase = true "
+            "(--history-rebase) to use its moves all the same",
         )
     top = int(record["ticks_max"]) * int(record["mark_per_tick"])
     prices = (bars.low_sub, bars.high_sub, bars.close_sub)
@@ -93,7 +102,7 @@ def recorded_history(bars: Bars, population: Population, record: np.void, site: 
         quantiles.edges([0, *np.add.reduceat(volume[newest], first).tolist()]),
         source,
         int(bars.start_ns[used[0]]),
-        int(bars.end_ns[used[-1]]),
+        end_ns,
     )
 
 

@@ -164,6 +164,20 @@ def test_bars_after_the_start_are_left_out_and_none_before_is_refused(venue):
         entries.recorded_history(klines, Population(), record, Site(0, int(klines.start_ns[0]), MARK_SUB, 1))
 
 
+def test_a_history_that_ends_more_than_a_day_before_the_start_is_refused_unless_rebased(venue):
+    record, _ = contract(venue)
+    bars = bars_of([MARK_SUB] * 3, [1, 1, 1])
+    last = int(bars.end_ns[-1])
+    day_ns = DAY_MS * 10**6
+    at_most, beyond = (Site(0, last + gap, MARK_SUB, 1) for gap in (day_ns, day_ns + 1))
+    assert entries.recorded_history(bars, Population(), record, at_most).to_ns == last
+    with pytest.raises(ConfigError, match="history-rebase") as caught:
+        entries.recorded_history(bars, Population(), record, beyond)
+    assert caught.value.where == "$.population.history" and caught.value.exit_code == 2
+    rebased = Population(history=("a.csv",), history_rebase=True)
+    assert entries.recorded_history(bars, rebased, record, beyond).to_ns == last
+
+
 def test_a_rebased_history_keeps_its_moves_and_ends_at_the_mark(venue):
     record, _ = contract(venue)
     klines = bars_of([50_000_000, 60_000_000, 56_000_000], [1, 1, 1], spread=0)
@@ -179,7 +193,7 @@ def test_a_long_history_shares_entry_prices_and_loses_no_extreme(venue):
     record, _ = contract(venue)
     closes = MARK_SUB + 1000 * (np.arange(5_001) % 777)
     klines = bars_of(closes, np.ones(5_001), spread=2)
-    history = entries.recorded_history(klines, Population(), record, Site(0, 2**62, MARK_SUB, 1))
+    history = entries.recorded_history(klines, Population(), record, Site(0, int(klines.end_ns[-1]), MARK_SUB, 1))
     assert len(history.ticks) == 1 + 1667
     assert history.low_sub[-1] == klines.low_sub[3:].min() and history.high_sub[-1] == klines.high_sub[3:].max()
 
