@@ -92,7 +92,8 @@ def _draw_instrument(
     first = site.first_account
     hedgers = np.arange(first + population.accounts, first + population.accounts + population.hedgers)
     owners = np.concatenate((first + holders, hedgers))
-    placed = place(draw.add_hedgers(population, drawn), owners, site, contract, history.ticks, next_account)
+    hedged = draw.add_hedgers(population, drawn, record, contract.tiers, site.mark_sub)
+    placed = place(hedged, owners, site, contract, history.ticks, next_account)
     entry = Entries(history.source, history.from_ns, history.to_ns, drawn.draws, drawn.rejected, drawn.opened_now)
     return placed, entry, round(scaled_up, 6)
 
