@@ -75,13 +75,8 @@ def recorded_history(bars: Bars, population: Population, record: np.void, site: 
             "expected bars that end before, or history_rebase = true (--history-rebase) to use its moves all the same",
         )
     end_ns = int(bars.end_ns[used[-1]])
-    if not population.history_rebase and site.ts_ns - end_ns > GAP_MAX_NS:
-        raise ConfigError(
-            "$.population.history",
-            f"{source} ends at {moment(end_ns)}, accounts are seeded at {moment(site.ts_ns)}; expected bars until a day "
-            "before or later, as nobody knows who survived what was not recorded, or history_rebase = true "
-            "(--history-rebase) to use its moves all the same",
-        )
+    if not population.history_rebase:
+        _check_gap(source, end_ns, site.ts_ns)
     top = int(record["ticks_max"]) * int(record["mark_per_tick"])
     prices = (bars.low_sub, bars.high_sub, bars.close_sub)
     low, high, close = (np.clip(np.rint(price[used] * factor), 1, top).astype(np.int64) for price in prices)
@@ -104,6 +99,16 @@ def recorded_history(bars: Bars, population: Population, record: np.void, site: 
         int(bars.start_ns[used[0]]),
         end_ns,
     )
+
+
+def _check_gap(source: str, end_ns: int, seeded_ns: int) -> None:
+    """Refuse a history that says nothing of the last day or more: who survived it is not known."""
+    if seeded_ns - end_ns > GAP_MAX_NS:
+        raise ConfigError(
+            "$.population.history",
+            f"the bars of {source} end at {moment(end_ns)}, accounts are seeded at {moment(seeded_ns)}; expected bars "
+            "until a day before or later, or history_rebase = true (--history-rebase) to use their moves all the same",
+        )
 
 
 def _ticks(sub: np.ndarray, record: np.void) -> np.ndarray:
