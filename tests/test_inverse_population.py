@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exchange import codes, config, schema
-from exchange.errors import ConfigError
+from exchange.errors import ConfigError, FeedError
 from exchange.venue import Exchange
 from replay import figures
 from replay.accounts import read_accounts
@@ -92,6 +92,14 @@ def test_accounts_of_a_file_pay_their_margin_in_coin(tmp_path):
     exchange.audit()
 
 
+def test_an_entry_price_below_the_contracts_lowest_is_refused_by_line(tmp_path):
+    rows = ("a,BTCUSD_PERP,100,50000,10,cross", "b,BTCUSD_PERP,100,500,1,cross")
+    with pytest.raises(
+        FeedError, match=r"accounts.csv:3: entry_price: '500'; expected a multiple of 0.1, from 1000.0 to"
+    ):
+        read(tmp_path, *rows)
+
+
 def test_an_account_of_a_file_has_a_wallet_in_each_asset_and_so_has_the_fund(tmp_path):
     rows = ("a,BTCUSD_PERP,100,50000,10,cross", "a,BTCUSDT,-1,50000,5,cross", "b,BTCUSDT,1,50000,5,isolated")
     venue, accounts = read(tmp_path, *rows, profiles=["binance_um", "binance_cm"])
@@ -99,7 +107,9 @@ def test_an_account_of_a_file_has_a_wallet_in_each_asset_and_so_has_the_fund(tmp
     sites = [Site(k, 10**9, marks[k], 1) for k in range(2)]
     index = np.zeros(2, schema.EVENT)
     index["ts_ns"], index["kind"], index["instrument"], index["price"] = 1, codes.INDEX, (0, 1), marks
-    with pytest.raises(ConfigError, match='settle in USDT, BTC; expected an amount for each, as in fund = { USDT = "1000"'):
+    with pytest.raises(
+        ConfigError, match='settle in USDT, BTC; expected an amount for each, as in fund = { USDT = "1000"'
+    ):
         seed_accounts(accounts, Population(), venue, exchange.compiled, sites)
     people = Population(fund={"USDT": "7000", "BTC": "3"}, hedgers=1)
     made = seed_accounts(accounts, people, venue, exchange.compiled, sites)
