@@ -119,8 +119,8 @@ def _check_hedgers(placed: Placed, hedgers: int) -> None:
         raise ConfigError(
             "$.population.hedgers",
             f"{hedgers} hedgers hold what longs and shorts differ by, up to {int(np.abs(lots).max())} lots each at "
-            f"{placed.drawn.leverage_e2[-1] / 100:g}x, and would start at or below maintenance; raise hedgers, or lower "
-            "hedger_leverage",
+            f"{placed.drawn.leverage_e2[-1] / 100:g}x, and would start at or below maintenance; raise hedgers, or "
+            "lower hedger_leverage",
         )
 
 
