@@ -209,7 +209,9 @@ def _position(row: dict[str, str], contracts: dict[str, _Contract]) -> tuple[Any
     side, record = row.get("side", "").lower(), contract.record
     if side not in {"", *SIDES}:
         raise _Bad(f"side: {row['side']!r}; expected long or short")
-    negative = not side and row["quantity"].startswith("-")
+    if side and row["quantity"].startswith("-"):
+        raise _Bad(f"quantity: {row['quantity']!r}; expected a quantity above 0, as side says {side}; or no side")
+    negative = row["quantity"].startswith("-")
     unsigned = row | {"quantity": row["quantity"].removeprefix("-")} if negative else row
     most = int(record["position_max_lots"])
     lots = _number(unsigned, "quantity", contract.lot, f"a multiple of {contract.lot} other than 0", most)

@@ -148,7 +148,6 @@ def test_csv_and_parquet_give_the_same_accounts(venue, written, tmp_path):
         (",BTCUSDT,,1,28000,10,,,", "account: is empty; expected a name"),
         ("x,XRPUSDT,,1,28000,10,,,", "symbol: 'XRPUSDT'; expected one of BTCUSDT, ETHUSDT"),
         ("x,BTCUSDT,up,1,28000,10,,,", "side: 'up'; expected long or short"),
-        ("x,BTCUSDT,long,-1,28000,10,,,", "quantity: '-1'; expected a multiple of 0.001"),
         ("x,BTCUSDT,,0,28000,10,,,", "quantity: '0'; expected a multiple of 0.001"),
         ("x,BTCUSDT,,0.0005,28000,10,,,", "quantity: '0.0005'"),
         (
@@ -156,6 +155,12 @@ def test_csv_and_parquet_give_the_same_accounts(venue, written, tmp_path):
             "quantity: '20001'; expected a multiple of 0.001 other than 0, up to 20000.000",
         ),
         ("x,BTCUSDT,,nan,28000,10,,,", "quantity: 'nan'"),
+        (
+            "x,BTCUSDT,long,-10,28000,10,,,",
+            "quantity: '-10'; expected a quantity above 0, as side says long; or no side",
+        ),
+        ("x,BTCUSDT,sell,-1,28000,10,,,", "quantity: '-1'; expected a quantity above 0, as side says sell"),
+        ("x,BTCUSDT,long,0,28000,10,,,", "quantity: '0'; expected a multiple of 0.001 other than 0"),
         ("x,BTCUSDT,,1,28000.05,10,,,", "entry_price: '28000.05'; expected a multiple of 0.1"),
         ("x,BTCUSDT,,1,-5,10,,,", "entry_price: '-5'"),
         ("x,BTCUSDT,,1,28000,126,,,", "leverage: '126'; expected 1 to 125"),
