@@ -8,7 +8,7 @@ import numpy as np
 
 from exchange import audit, codes, config, schema, state
 from exchange.core.loop import run as run_kernel
-from exchange.core.views import sum_levels, unit_equity
+from exchange.core.views import sum_levels, unit_equity, unit_health
 from exchange.dump import dump
 from exchange.errors import InvariantError
 
@@ -221,6 +221,15 @@ class Exchange:
                 equity += int(unit_equity(ledger, prices, -p))
             p = int(ledger.positions[p]["next"])
         return equity
+
+    def liquidating(self) -> list[int]:
+        """Users with a unit in liquidation, or waiting for it, that is still below its maintenance margin."""
+        ledger, prices, assets = self.state.ledger, self.state.prices, len(self.venue.assets)
+        wallets = np.flatnonzero(ledger.wallets["stage"]).tolist()
+        positions = np.flatnonzero(ledger.positions["stage"]).tolist()
+        owners = [(unit, unit) for unit in wallets] + [(-p, int(ledger.positions[p]["wallet"])) for p in positions]
+        found = {wallet // assets for unit, wallet in owners if int(unit_health(ledger, prices, unit)) < 0}
+        return sorted(account for account in found if account >= codes.FIRST_USER)
 
     def fund_equity(self, asset: int = 0) -> int:
         """Equity of the insurance fund, its inherited positions at the mark, in quanta."""

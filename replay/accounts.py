@@ -182,14 +182,15 @@ def _check_header(path: Path, names: list[str]) -> None:
         )
 
 
-def _number(row: dict[str, str], column: str, step: Decimal, what: str, most: int) -> int:
-    """A positive whole count of `step`."""
+def _number(row: dict[str, str], column: str, step: Decimal, what: str, most: int, least: int = 1) -> int:
+    """A whole count of `step`, `least` to `most`."""
     try:
         count = units.whole(units.decimal(row[column]), step)
     except (ValueError, ArithmeticError):
         count = 0
-    if not 0 < count <= most:
-        raise _Bad(f"{column}: {row[column]!r}; expected {what}, up to {most * step:f}")
+    if not least <= count <= most:
+        bounds = f"from {least * step:f} to" if least > 1 else "up to"
+        raise _Bad(f"{column}: {row[column]!r}; expected {what}, {bounds} {most * step:f}")
     return count
 
 
@@ -208,11 +209,14 @@ def _position(row: dict[str, str], contracts: dict[str, _Contract]) -> tuple[Any
     side, record = row.get("side", "").lower(), contract.record
     if side not in {"", *SIDES}:
         raise _Bad(f"side: {row['side']!r}; expected long or short")
-    negative = not side and row["quantity"].startswith("-")
+    if side and row["quantity"].startswith("-"):
+        raise _Bad(f"quantity: {row['quantity']!r}; expected a quantity above 0, as side says {side}; or no side")
+    negative = row["quantity"].startswith("-")
     unsigned = row | {"quantity": row["quantity"].removeprefix("-")} if negative else row
     most = int(record["position_max_lots"])
     lots = _number(unsigned, "quantity", contract.lot, f"a multiple of {contract.lot} other than 0", most)
-    ticks = _number(row, "entry_price", contract.tick, f"a multiple of {contract.tick}", int(record["ticks_max"]))
+    low, high = int(record["ticks_min"]), int(record["ticks_max"])
+    ticks = _number(row, "entry_price", contract.tick, f"a multiple of {contract.tick}", high, low)
     at_entry = abs(int(units.contract_value(record, ticks * int(record["mark_per_tick"]), lots)))
     leverage_e2, margin = _funding(row, contract, at_entry)
     cash = -1

@@ -230,12 +230,16 @@ def draw_entries(
     return Drawn(lots, drawn * 100, isolated, bucket, wished * 100, draws, rejected, len(waiting))
 
 
-def add_hedgers(population: Population, book: Drawn) -> Drawn:
-    """Append the hedgers: cross margin, opened now, holding in equal parts what the two sides differ by."""
+def add_hedgers(population: Population, book: Drawn, record: np.void, tiers: np.ndarray, mark_sub: int) -> Drawn:
+    """Append the hedgers: cross margin, opened now, holding in equal parts what the two sides differ by.
+
+    Their leverage is `hedger_leverage`, or less where the tier of what they hold allows less.
+    """
     residual = -int(book.lots.sum())
     share = (residual + np.arange(population.hedgers)) // population.hedgers
     ones = np.ones(population.hedgers, np.int64)
-    leverage_e2 = ones * population.hedger_leverage * 100
+    allowed = _leverage_cap(tiers, np.abs(units.contract_value(record, mark_sub, share)))
+    leverage_e2 = np.minimum(population.hedger_leverage, allowed) * 100
     return Drawn(
         np.concatenate((book.lots, share)),
         np.concatenate((book.leverage_e2, leverage_e2)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from exchange.errors import ConfigError
 from replay.draw import History
-from replay.klines import Klines
+from replay.klines import Bars
 from replay.population import DAY_MS, PPM, Population, Site
 from replay.synthetic import quantiles, streams
 
@@ -17,6 +17,7 @@ BUCKETS = 200  # distinct entry prices of a walk
 STEPS_PER_BUCKET = 16  # samples in a bucket: the extremes that an account must have survived
 BUCKETS_MAX = 2_000  # of a recorded history: beyond it neighbouring bars share an entry price
 NS_PER_MS = 1_000_000
+GAP_MAX_NS = DAY_MS * NS_PER_MS  # between the last bar and the seeding moment
 LEVEL_MAX = quantiles.ONE << 8  # a walk stays within this multiple of the mark
 
 
@@ -48,7 +49,7 @@ def draw_history(population: Population, record: np.void, site: Site, seed: int,
     )
 
 
-def recorded_history(klines: Klines, population: Population, record: np.void, site: Site) -> History:
+def recorded_history(bars: Bars, population: Population, record: np.void, site: Site) -> History:
     """Entries at the closes of recorded bars, as likely as their volume; a file without volume counts bars.
 
     An account that entered at a close lived through the lows and highs of every later bar, and through the mark now.
@@ -57,26 +58,29 @@ def recorded_history(klines: Klines, population: Population, record: np.void, si
     Raises
     ------
     ConfigError
-        When no bar has ended before seeding, unless the history is rebased.
+        When no bar has ended before seeding, or the last one long before, unless the history is rebased.
     """
-    source = ", ".join(klines.names)
+    source = ", ".join(bars.names)
     if population.history_rebase:
-        used = np.arange(len(klines.close_sub))
-        factor = site.mark_sub / int(klines.close_sub[-1])
+        used = np.arange(len(bars.close_sub))
+        factor = site.mark_sub / int(bars.close_sub[-1])
         source += f", moved to the seeding moment and scaled by {factor:.6g}"
     else:
-        used = np.flatnonzero(klines.end_ns <= site.ts_ns)
+        used = np.flatnonzero(bars.end_ns <= site.ts_ns)
         factor = 1.0
     if not len(used):
         raise ConfigError(
             "$.population.history",
-            f"{source} starts at {moment(int(klines.start_ns[0]))}, accounts are seeded at {moment(site.ts_ns)}; "
+            f"{source} starts at {moment(int(bars.start_ns[0]))}, accounts are seeded at {moment(site.ts_ns)}; "
             "expected bars that end before, or history_rebase = true (--history-rebase) to use its moves all the same",
         )
+    end_ns = int(bars.end_ns[used[-1]])
+    if not population.history_rebase:
+        _check_gap(source, end_ns, site.ts_ns)
     top = int(record["ticks_max"]) * int(record["mark_per_tick"])
-    prices = (klines.low_sub, klines.high_sub, klines.close_sub)
+    prices = (bars.low_sub, bars.high_sub, bars.close_sub)
     low, high, close = (np.clip(np.rint(price[used] * factor), 1, top).astype(np.int64) for price in prices)
-    volume = klines.volume[used]
+    volume = bars.volume[used]
     volume = volume if volume.any() else np.ones(len(used), np.int64)
     # Newest first, in groups; a group enters at its last close, and its own lows and highs lie before that.
     each = -(-len(used) // BUCKETS_MAX)
@@ -92,9 +96,19 @@ def recorded_history(klines: Klines, population: Population, record: np.void, si
         np.concatenate((now, np.maximum(entry, np.maximum.accumulate(later_high)))),
         quantiles.edges([0, *np.add.reduceat(volume[newest], first).tolist()]),
         source,
-        int(klines.start_ns[used[0]]),
-        int(klines.end_ns[used[-1]]),
+        int(bars.start_ns[used[0]]),
+        end_ns,
     )
+
+
+def _check_gap(source: str, end_ns: int, seeded_ns: int) -> None:
+    """Refuse a history that says nothing of the last day or more: who survived it is not known."""
+    if seeded_ns - end_ns > GAP_MAX_NS:
+        raise ConfigError(
+            "$.population.history",
+            f"the bars of {source} end at {moment(end_ns)}, accounts are seeded at {moment(seeded_ns)}; expected bars "
+            "until a day before or later, or history_rebase = true (--history-rebase) to use their moves all the same",
+        )
 
 
 def _ticks(sub: np.ndarray, record: np.void) -> np.ndarray:

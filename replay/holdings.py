@@ -105,7 +105,23 @@ def _place(
     drawn = Drawn(lots, leverage_e2, accounts.isolated[mine] > 0, bucket + 1, leverage_e2)
     owners = np.concatenate((site.first_account + accounts.account[mine], np.array(hedgers)))
     ticks = np.concatenate(([now], prices))
-    return place(add_hedgers(population, drawn), owners, site, contract, ticks, first_keeper)
+    hedged = add_hedgers(population, drawn, contract.record, contract.tiers, site.mark_sub)
+    placed = place(hedged, owners, site, contract, ticks, first_keeper)
+    _check_hedgers(placed, population.hedgers)
+    return placed
+
+
+def _check_hedgers(placed: Placed, hedgers: int) -> None:
+    """Refuse hedgers that their initial margin leaves at or below maintenance."""
+    profit, need = unrealised(placed)
+    health, lots = (placed.margin + profit - need)[-hedgers:], placed.drawn.lots[-hedgers:]
+    if ((health <= 0) & (lots != 0)).any():
+        raise ConfigError(
+            "$.population.hedgers",
+            f"{hedgers} hedgers hold what longs and shorts differ by, up to {int(np.abs(lots).max())} lots each at "
+            f"{placed.drawn.leverage_e2[-1] / 100:g}x, and would start at or below maintenance; raise hedgers, or "
+            "lower hedger_leverage",
+        )
 
 
 def _fund(accounts: Accounts, placed: list[Placed], compiled: Compiled) -> _Funded:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 
-from exchange import units
 from replay.accounts import Accounts, read_accounts
 from replay.klines import Klines, read_klines
 from replay.scenario import Scenario
@@ -34,12 +33,10 @@ def open_inputs(scenario: Scenario) -> Inputs:
     FeedError
         At `file:line`, when a file cannot be used.
     """
-    population, first = scenario.population, scenario.venue.instruments[0]
+    population = scenario.population
     klines = accounts = None
     if population is not None and population.history:
-        klines = read_klines(
-            [Path(file) for file in population.history], units.decimal(first.tick) / first.mark_per_tick
-        )
+        klines = read_klines([Path(file) for file in population.history])
     if population is not None and population.accounts_from:
         accounts = read_accounts(Path(population.accounts_from), scenario.venue)
     return Inputs(klines, accounts)

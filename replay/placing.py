@@ -7,13 +7,14 @@ import msgspec
 import numpy as np
 
 from exchange import codes, schema, units
-from exchange.config import Compiled, Venue
+from exchange.config import Asset, Compiled, Venue
 from exchange.errors import ConfigError
 from replay import draw
 from replay.draw import Drawn, maintenance
 from replay.population import Population, Site
 
 DEPOSIT_MAX = 2**52  # of one DEPOSIT or WITHDRAW, by the venue's rules
+FUND_MAX = 2**60  # quanta; the same again may come from accounts, and no sum passes 2**62
 FUND = Decimal(1_000_000)  # an insurance fund of which nothing is said, in the quote currency
 
 
@@ -209,12 +210,20 @@ def fund_rows(population: Population, venue: Venue, placed: Sequence[Placed]) ->
         )
     blocks = []
     for asset, name in zip(assets, names, strict=True):
-        quantum = Decimal(venue.assets[asset].quantum)
-        given = units.floor_count(Decimal(funds[name] or "0"), quantum) if funds else _usual_fund(venue, first[asset])
+        given = _fund_quanta(funds[name], venue.assets[asset]) if funds else _usual_fund(venue, first[asset])
         blocks.append(
             money_rows(codes.DEPOSIT, np.array([codes.INSURANCE]), np.array([given]), asset, placed[0].site.ts_ns)
         )
     return np.concatenate(blocks)
+
+
+def _fund_quanta(text: str, asset: Asset) -> int:
+    amount, quantum = Decimal(text or "0"), Decimal(asset.quantum)
+    if amount >= FUND_MAX * quantum:
+        raise ConfigError(
+            "$.population.fund", f"{text} {asset.name} is too much; expected less than {FUND_MAX * quantum:f}"
+        )
+    return units.floor_count(amount, quantum)
 
 
 def _usual_fund(venue: Venue, placed: Placed) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from exchange import codes
+from exchange import codes, units
 from exchange.config import Compiled, Venue
 from exchange.errors import ConfigError
 from replay import draw, entries
@@ -83,14 +83,17 @@ def _draw_instrument(
     if klines is None:
         history = entries.draw_history(population, record, site, seed, k)
     else:
-        history = entries.recorded_history(klines, population, record, site)
+        spec = venue.instruments[site.instrument]
+        bars = klines.bars(units.decimal(spec.tick) / spec.mark_per_tick)
+        history = entries.recorded_history(bars, population, record, site)
     generator = streams.stream(seed, streams.ENTRY, k)
     wished, isolated = traders.wished[holders], traders.isolated[holders]
     drawn = draw.draw_entries(generator, record, contract.tiers, lots, wished, isolated, history)
     first = site.first_account
     hedgers = np.arange(first + population.accounts, first + population.accounts + population.hedgers)
     owners = np.concatenate((first + holders, hedgers))
-    placed = place(draw.add_hedgers(population, drawn), owners, site, contract, history.ticks, next_account)
+    hedged = draw.add_hedgers(population, drawn, record, contract.tiers, site.mark_sub)
+    placed = place(hedged, owners, site, contract, history.ticks, next_account)
     entry = Entries(history.source, history.from_ns, history.to_ns, drawn.draws, drawn.rejected, drawn.opened_now)
     return placed, entry, round(scaled_up, 6)
 

@@ -256,16 +256,18 @@ class Session:
     def _check_seeding(self, outcomes: np.ndarray) -> None:
         results = figures.of_kind(outcomes, codes.RESULT)
         bad = results[results["code"] >= codes.UNSUPPORTED_KIND]
-        started = figures.liquidations(outcomes)
+        # A liquidation starts with a timer, and no timer has fired yet: the outcomes cannot show it.
+        unhealthy = self.exchange.liquidating()
         if len(bad):
             raise InvariantError(
                 f"seeding: {len(bad)} of {len(results)} events refused, "
                 f"the first for account {int(bad['account'][0])}: "
                 f"{codes.RESULT_TEXT[int(bad['code'][0])]}"
             )
-        if started:
+        if unhealthy:
             raise InvariantError(
-                f"seeding: {started} accounts were liquidated at once; every account must start healthy"
+                f"seeding: {len(unhealthy)} accounts would be liquidated at once, the first {unhealthy[0]}; "
+                "every account must start healthy"
             )
 
     def _advance(self, until: int) -> None:

@@ -95,5 +95,14 @@ class StandIn:
         units = [wallet.unit, *(p.unit for p in wallet.positions.values() if p.mode == codes.ISOLATED)]
         return sum(margin.equity(self.world, unit) for unit in units)
 
+    def liquidating(self):
+        units = [
+            unit
+            for wallet in self.world.wallets.values()
+            for unit in (wallet.unit, *(p.isolated_unit for p in wallet.positions.values()))
+        ]
+        breached = {u.wallet.account for u in units if u.stage and margin.is_breached(self.world, u)}
+        return sorted(account for account in breached if account >= codes.FIRST_USER)
+
     def fund_equity(self, asset=0):
         return margin.equity(self.world, self.world.fund(asset).unit)

@@ -148,7 +148,6 @@ def test_csv_and_parquet_give_the_same_accounts(venue, written, tmp_path):
         (",BTCUSDT,,1,28000,10,,,", "account: is empty; expected a name"),
         ("x,XRPUSDT,,1,28000,10,,,", "symbol: 'XRPUSDT'; expected one of BTCUSDT, ETHUSDT"),
         ("x,BTCUSDT,up,1,28000,10,,,", "side: 'up'; expected long or short"),
-        ("x,BTCUSDT,long,-1,28000,10,,,", "quantity: '-1'; expected a multiple of 0.001"),
         ("x,BTCUSDT,,0,28000,10,,,", "quantity: '0'; expected a multiple of 0.001"),
         ("x,BTCUSDT,,0.0005,28000,10,,,", "quantity: '0.0005'"),
         (
@@ -156,6 +155,12 @@ def test_csv_and_parquet_give_the_same_accounts(venue, written, tmp_path):
             "quantity: '20001'; expected a multiple of 0.001 other than 0, up to 20000.000",
         ),
         ("x,BTCUSDT,,nan,28000,10,,,", "quantity: 'nan'"),
+        (
+            "x,BTCUSDT,long,-10,28000,10,,,",
+            "quantity: '-10'; expected a quantity above 0, as side says long; or no side",
+        ),
+        ("x,BTCUSDT,sell,-1,28000,10,,,", "quantity: '-1'; expected a quantity above 0, as side says sell"),
+        ("x,BTCUSDT,long,0,28000,10,,,", "quantity: '0'; expected a multiple of 0.001 other than 0"),
         ("x,BTCUSDT,,1,28000.05,10,,,", "entry_price: '28000.05'; expected a multiple of 0.1"),
         ("x,BTCUSDT,,1,-5,10,,,", "entry_price: '-5'"),
         ("x,BTCUSDT,,1,28000,126,,,", "leverage: '126'; expected 1 to 125"),
@@ -219,6 +224,29 @@ def test_accounts_at_or_below_maintenance_are_refused_by_line(venue, written):
     text = str(caught.value)
     assert "accounts.csv:2: margin: 'low'" in text and "accounts.csv:4: margin: 'broke'" in text
     assert "accounts.csv:3" not in text and "2 bad of 3 rows" in text
+
+
+@pytest.mark.parametrize("hedgers", [1, 3])
+def test_hedgers_are_funded_for_the_tier_of_what_they_hold(venue, written, hedgers):
+    """560 million USDT: at the default leverage of 3 a hedger alone would be below its maintenance of 30 %."""
+    accounts = read_accounts(written("whale,BTCUSDT,,20000,28000,1,,cross,"), venue)
+    made, stand_in = seeded(venue, accounts, hedgers=hedgers)
+    assert stand_in.liquidating() == []
+    for account in made.hedgers:
+        wallet = stand_in.world.wallet(account, 0)
+        held, value = wallet.positions[0], abs(margin.position_value(stand_in.world, wallet.positions[0]))
+        tier = next(t for t in reversed(config.compile_venue(venue).tiers.tolist()) if t[0] <= value)
+        assert held.leverage_e2 == min(300, tier[3] // 100 * 100) and stand_in.equity(account) >= value // 3
+
+
+def test_a_hedger_that_no_margin_keeps_healthy_is_refused(written):
+    table = config.load_profile("binance_um")
+    table["instruments"][0]["tiers"] = [{"floor": "0", "maintenance_ppm": 990_000, "leverage_max": 1}]
+    venue = config.build_venue(table | {"capacity": {"accounts": 200, "positions": 200}})
+    accounts = read_accounts(written("long,BTCUSDT,,1,0.2,1,9000,cross,"), venue)
+    with pytest.raises(ConfigError, match="maintenance") as caught:
+        seeded(venue, accounts, marks=(299,), hedgers=1)
+    assert caught.value.where == "$.population.hedgers"
 
 
 def test_margin_cannot_be_set_apart_from_a_wallet_that_lacks_initial_margin(venue, written):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from exchange import codes, config, schema
+from exchange.errors import FeedError
 from exchange.venue import Exchange
 from replay import figures
 from replay.accounts import read_accounts
@@ -89,6 +90,14 @@ def test_accounts_of_a_file_pay_their_margin_in_coin(tmp_path):
     gained = 20_000_000 - 10_000 * 10**8 // 50_400  # the long owed 0.2 coin, and owes 0.19841269 now
     assert [exchange.equity(k) for k in made.traders] == [2_000_000 + gained, 4_000_000 - gained]
     exchange.audit()
+
+
+def test_an_entry_price_below_the_contracts_lowest_is_refused_by_line(tmp_path):
+    rows = ("a,BTCUSD_PERP,100,50000,10,cross", "b,BTCUSD_PERP,100,500,1,cross")
+    with pytest.raises(
+        FeedError, match=r"accounts.csv:3: entry_price: '500'; expected a multiple of 0.1, from 1000.0 to"
+    ):
+        read(tmp_path, *rows)
 
 
 def test_an_account_of_a_file_has_a_wallet_in_each_asset_and_so_has_the_fund(tmp_path):

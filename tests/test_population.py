@@ -158,6 +158,9 @@ def test_the_venue_accepts_every_event_and_everyone_is_healthy(venue):
         ({"history_rebase": True}, "history_rebase"),
         ({"history": ("a.csv",), "accounts_from": "b.csv"}, "history"),
         ({"fund": "many"}, "fund"),
+        ({"fund": "1e13"}, "fund"),
+        ({"fund": "1e30"}, "fund"),
+        ({"fund": {"USDT": "1152921504606.846976"}}, "fund"),  # 2**60 quanta
         ({"leverage_long": Leverage(ladder=(5,))}, "leverage_long.weights"),
     ],
 )

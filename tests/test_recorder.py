@@ -9,7 +9,8 @@ import pytest
 from standin import StandIn
 
 from exchange import codes, schema
-from exchange.errors import ConfigError, FeedError
+from exchange.errors import ConfigError, FeedError, InvariantError
+from exchange.venue import Exchange
 from replay import figures, present, recorder, session
 from replay.recorder import Recorder, read_run
 from replay.scenario import build_scenario, load_scenario
@@ -335,6 +336,30 @@ def test_no_sensitivity_is_run_where_it_is_off_or_there_is_no_headline():
     for change in ({"sensitivity": False}, {"modes": ["overlay"]}):
         scenario = scenario_of(run=short | change)
         assert session.run_scenario(scenario, open_feed(scenario), make_exchange=StandIn).sensitivity == []
+
+
+def poorer(events, account):
+    """The deposits of one account are a quantum each."""
+    events["qty"][(events["kind"] == codes.DEPOSIT) & (events["account"] == account)] = 1
+    return events
+
+
+@pytest.mark.parametrize("made", [StandIn, Exchange])
+@pytest.mark.parametrize("delay_ns", [0, 995_000_000])
+def test_a_run_that_would_start_with_a_liquidation_is_refused(monkeypatch, made, delay_ns):
+    """Whoever it is: a trader in cross or isolated margin, or a hedger."""
+    scenario = scenario_of(venue={"liquidation": {"detection_delay_ns": delay_ns}})
+    tape, seed = open_feed(scenario), session.seeding.seed_population
+    for account in (codes.FIRST_USER, codes.FIRST_USER + 40):
+        monkeypatch.setattr(
+            session.seeding,
+            "seed_population",
+            lambda *given, account=account: msgspec.structs.replace(
+                seed(*given), events=poorer(seed(*given).events, account)
+            ),
+        )
+        with pytest.raises(InvariantError, match=f"1 accounts would be liquidated at once, the first {account}"):
+            session.run_scenario(scenario, tape, make_exchange=made)
 
 
 def test_files_of_a_population_are_beside_the_scenario_and_part_of_the_run_id(tmp_path):
