@@ -14,7 +14,7 @@ from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError
 from exchange.schema import EVENT
 from replay.feeds.level_book import LevelBook, level_book_states
-from replay.tape import InstrumentSpec, Tape
+from replay.tape import InstrumentSpec, Tape, utc
 
 EVERY_NS = 1_000_000_000  # as often as the exchange publishes its index
 RULE = "best bid and ask just before each whole second, their middle"
@@ -81,6 +81,10 @@ def with_indices(tape: Tape, source: Tape | None, venue: Venue) -> Tape:
             name = f"the recorded book of {made_of.kind} {made_of.symbol} ({', '.join(f.name for f in source.sources)})"
             rows = _index_rows(mids[0], made_of, spec, place)
             _check_fit(tape, place, rows, name, venue)
+        ends_ns = int(tape.rows["ts_ns"][tape.rows["instrument"] == place][-1])
+        if int(tape.rows["ts_ns"][-1]) - ends_ns > venue.index.stale_ns:
+            rows = rows[rows["ts_ns"] <= ends_ns]  # its book stands still from there on, and is no price
+            name += f", until its recording ends at {utc(ends_ns)}"
         merged = np.concatenate([rows, tape.rows])  # an index comes before what else carries its stamp
         merged = merged[np.argsort(merged["ts_ns"], kind="stable")]
         report = {"step": STEP, "symbol": spec.symbol, "rule": RULE, "source": name, "events": len(rows)}
@@ -95,13 +99,13 @@ def _check_fit(tape: Tape, place: int, rows: np.ndarray, name: str, venue: Venue
     stale_ns = venue.index.stale_ns
     if not len(rows):
         raise FeedError(where, f"{name} never has two sides: no depth snapshot was recorded; give another index file")
-    early = (int(rows["ts_ns"][0]) - int(own["ts_ns"][0])) / 1e9
-    late = (int(own["ts_ns"][-1]) - int(rows["ts_ns"][-1])) / 1e9
-    if max(early, late) * 1e9 > stale_ns:
+    (first, last), (own_first, own_last) = ((int(part["ts_ns"][0]), int(part["ts_ns"][-1])) for part in (rows, own))
+    if max(first - own_first, own_last - last) > stale_ns:
         raise FeedError(
             where,
-            f"{name} begins {early:.1f} s after the feed and ends {late:.1f} s before it; expected a capture of the "
-            f"same time to within {stale_ns / 1e9:g} s (venue.index.stale_ns), or leave the index file away",
+            f"{name} lasts from {utc(first)} to {utc(last)}, {spec.symbol} from {utc(own_first)} to {utc(own_last)}; "
+            f"expected a capture of the same time to within {stale_ns / 1e9:g} s (venue.index.stale_ns), or leave the "
+            "index file away",
         )
     prints = own[(own["kind"] == codes.TRADE_PRINT) & (own["flags"] & codes.EVIDENCE == 0)]
     if not len(prints):

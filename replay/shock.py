@@ -18,7 +18,9 @@ NS_PER_MS = 1_000_000
 ORDER_ID_BASE = 1 << 61  # far from any recorded or seeded order id
 Kind = Literal["sell", "buy", "move", "index"]
 KINDS = get_args(Kind)
-FUNDED_VALUE = 3  # cash of the external trader, as a multiple of what it trades: it must not be liquidated itself
+# Cash of the external trader, as a multiple of what it trades: it must not be liquidated itself by a move of +500 % or
+# -90 %, where an inverse contract is worth ten times as much and may have to be maintained at half of that.
+FUNDED_VALUE = 20
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**11)]
 

@@ -10,7 +10,7 @@ from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError
 from replay.index import with_indices
 from replay.scenario import Scenario
-from replay.tape import InstrumentSpec, Tape, TapeMeta, merge, spec_of
+from replay.tape import InstrumentSpec, Tape, TapeMeta, merge, spec_of, utc
 
 HOLE_MAX_NS = 24 * 3_600 * 10**9  # a quiet hour is the market's; timers would fire through a longer one for nothing
 
@@ -44,11 +44,8 @@ def _without_hole(tape: Tape) -> Tape:
     waits = np.diff(stamps)
     if len(waits) and waits.max() > HOLE_MAX_NS:
         before = int(np.argmax(waits))
-        ends = (np.datetime64(int(stamps[k]), "ns").astype("datetime64[s]") for k in (before, before + 1))
-        raise FeedError(
-            "$.feed.files",
-            f"nothing is recorded from {' to '.join(map(str, ends))} UTC; replay what lies before and after apart",
-        )
+        hole = f"{utc(int(stamps[before]))} to {utc(int(stamps[before + 1]))}"
+        raise FeedError("$.feed.files", f"nothing is recorded from {hole}; replay what lies before and after apart")
     return tape
 
 

@@ -64,7 +64,7 @@ class Validation(msgspec.Struct, kw_only=True):
             f"files            {', '.join(read.files)} ({read.feed})",
             f"lines            {read.lines}: {_counts(read.messages)}",
             f"tape             {self.tape_rows} rows over {seconds:.1f} s: {_counts(read.rows)}",
-            f"local time       {_utc(read.first_ns)} .. {_utc(read.last_ns)}",
+            f"local time       {utc(read.first_ns)} .. {utc(read.last_ns)}",
             f"clock offset     {read.clock_offset_ns / 1e6:.3f} ms (local - exchange, median)",
             f"stamps back      {read.stamps_clamped}, at most {read.stamps_clamped_max_ns / 1e6:.3f} ms",
             f"snapshots        {read.snapshots}, {read.snapshots_redundant} redundant",
@@ -106,10 +106,6 @@ class Validation(msgspec.Struct, kw_only=True):
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-
-
-def _utc(ns: int) -> str:
-    return str(np.datetime64(ns, "ns")) + "Z"
 
 
 def validate(paths: Sequence[Path], instruments: Sequence[InstrumentSpec] = ()) -> Validation:

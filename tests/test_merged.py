@@ -8,6 +8,7 @@ from binance_lines import BTC, SNAPSHOT, START, depth, event, trade
 from exchange import codes, config
 from exchange.errors import ConfigError, FeedError
 from replay.cli import main
+from replay.index import describe
 from replay.population import Site
 from replay.scenario import build_scenario, load_profiles
 from replay.shock import Shock, shock_events
@@ -79,8 +80,20 @@ def test_recordings_with_a_day_between_them_are_not_one_feed(capture):
     one = capture(SNAPSHOT, depth(99, 105, 98), name="one.dat")
     two = capture(depth(106, 107, 105), trade(), name="two.dat", stamps=[START + 3 * 86_400 * 10**6 + k for k in (0, 1)])
     scenario = build_scenario({"profile": "binance_um", "feed": {"files": [str(one), str(two)]}})
-    with pytest.raises(FeedError, match="nothing is recorded from .* to .* UTC; replay what lies before and after apart"):
+    with pytest.raises(FeedError, match="nothing is recorded from .*Z to .*Z; replay what lies before and after apart"):
         open_feed(scenario)
+
+
+def test_a_market_that_ends_before_the_others_has_no_index_after_its_end(capture):
+    linear = capture(SNAPSHOT, trade(), name="u", stamps=[START, START + 20 * 10**6])
+    inverse = capture(COIN_SNAPSHOT, coin_trade(), name="c", stamps=[START, START + 90 * 10**6])
+    feed = {"files": [str(linear), str(inverse)]}
+    tape = open_feed(build_scenario({"profile": BOTH, "feed": feed}))
+    index = tape.rows[tape.rows["kind"] == codes.INDEX]
+    last_s = [int(index["ts_ns"][index["instrument"] == k][-1] // 10**9 - START // 10**6) for k in range(2)]
+    assert last_s == [20, 90]
+    said = describe(tape)
+    assert "until its recording ends at 2023-04-04T23:58:40" in said[0] and "until" not in said[1]
 
 
 def test_spot_and_futures_of_one_symbol_cannot_be_merged_but_only_be_an_index(capture):
@@ -109,8 +122,8 @@ def test_a_move_reaches_every_instrument_and_an_order_one_of_them():
     moved = events[events["flags"] == codes.SHIFT_BOOK]
     assert moved[["instrument", "price"]].tolist() == [(0, -6_000), (1, -6_000)]
     deposits = events[events["kind"] == codes.DEPOSIT]
-    # Three times 600 contracts of 100 USD at 60,000: 3 BTC; three times 2 BTC at 60,000: 360,000 USDT.
-    assert deposits[["account", "instrument", "qty"]].tolist() == [(50, 1, 3 * 10**8), (51, 0, 360_000 * 10**6)]
+    # Twenty times 600 contracts of 100 USD at 60,000: 20 BTC; twenty times 2 BTC at 60,000: 2,400,000 USDT.
+    assert deposits[["account", "instrument", "qty"]].tolist() == [(50, 1, 20 * 10**8), (51, 0, 2_400_000 * 10**6)]
     assert shocks[1].label == "external sell of 600 units of BTCUSD_PERP over 0 s from 60 s"
     with pytest.raises(ConfigError, match=r"shocks\[0\].symbol: 'ETHUSDT'; the feed has BTCUSDT, BTCUSD_PERP"):
         shock_events((Shock(kind="move", ppm=1, symbol="ETHUSDT"),), venue, config.compile_venue(venue), sites)
