@@ -13,7 +13,7 @@ from replay.feeds.level_book import LevelBook, level_book_states
 from replay.feeds.report import ReadReport
 from replay.index import describe
 from replay.source import sessions
-from replay.tape import InstrumentSpec, Tape
+from replay.tape import InstrumentSpec, Tape, utc
 
 EXAMPLES_MAX = 10
 

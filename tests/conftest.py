@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 from binance_lines import START
+from hypothesis import settings
+
+# The same examples on every run; `pytest --hypothesis-profile=default` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 SHARED = Path(os.environ.get("DELEVERAGE_SHARED") or Path(__file__).parents[1] / ".." / "shared")
 
