@@ -54,8 +54,13 @@ def test_apportioned_lots_add_up_stay_in_bounds_and_follow_the_weights(weights, 
     lots = _apportion(np.array(weights), total, cap)
     assert lots.sum() == total and lots.min() >= 1 and lots.max() <= cap
     order = np.argsort(weights, kind="stable")
-    # To within a lot: who is raised to one lot still counts with his remainder.
-    assert all(lots[a] <= lots[b] + 1 for a, b in pairwise(order) if weights[a] < weights[b])
+    assert all(lots[a] <= lots[b] for a, b in pairwise(order) if weights[a] < weights[b])
+
+
+@pytest.mark.xfail(strict=True, reason="who is raised to one lot still counts with his remainder, and gets one too many")
+def test_apportioned_lots_follow_the_weights_where_the_smallest_are_raised_to_one_lot():
+    lots = _apportion(np.array([1, 1, 12_904, 34_359_424_065]), 2_662_761, 2_662_759)
+    assert (np.diff(lots) >= 0).all()
 
 
 def test_tables_have_the_same_bytes_on_every_machine():
