@@ -5,15 +5,18 @@ code its name and, for rejections, the sentence that a user reads.
 """
 
 # --- event kinds, in bands -------------------------------------------------------------------------
-NEW, CANCEL, AMEND, CANCEL_ALL = 1, 2, 3, 4
+NEW, CANCEL, AMEND, CANCEL_ALL, TERMS = 1, 2, 3, 4, 5
 LEVEL_SET, TRADE_PRINT, BOOK_CLEAR, INDEX, MARK, FUNDING_RATE, FUNDING_SETTLE, SHIFT = range(16, 24)
 DEPOSIT, WITHDRAW, SET_LEVERAGE, SET_MARGIN_MODE, TRANSFER, OPEN_POSITION = range(32, 38)
 SET_FEES, HALT, RESUME = 48, 49, 50
+SET_STATE, AUCTION_START, AUCTION_END, SET_GROUP, SET_THROTTLE = range(51, 56)
 MARK_TICK, REFILL_TICK, LIQUIDATE, IMPACT_TICK = 64, 65, 66, 67  # internal: only the timer heap makes these
+EXPIRE, TRIGGER, AUCTION_TICK, GATEWAY_TICK = 68, 69, 70, 71
 
 # --- sides, time in force, contract kinds, margin modes ----------------------------------------------
 BID, ASK = 0, 1
-GTC, IOC, FOK = 0, 1, 2
+GTC, IOC, FOK, GTD = 0, 1, 2, 3
+TO_LIMIT = 4  # of a market order: what is left rests at the last price
 LINEAR, INVERSE = 0, 1
 CROSS, ISOLATED = 0, 1
 
@@ -30,6 +33,15 @@ FORCED = 256  # a fill of a liquidation order
 MAKER = 512  # the outcome is the resting side's
 SHADOW = 1024  # a forced fill that left the book untouched (no-feedback run)
 SELL = 2048  # the outcome's account sold
+PARKED = 4096  # an order that waits for its trigger, in no queue
+TERMED = 8192  # an order with a row in the table of terms
+BUDGET = 16384  # FOK: price is the money that the whole order may cost (bid) or must bring (ask)
+
+# --- what a TERMS row adds to an order ---------------------------------------------------------------------
+TRIGGER_NONE, TRIGGER_MARK, TRIGGER_INDEX, TRIGGER_LAST = 0, 1, 2, 3
+STOP, TAKE_PROFIT = 0, 1  # a stop waits for the price to move against the position it protects, or into a breakout
+PEG_NONE, PEG_MID, PEG_BEST, PEG_OPPOSITE = 0, 1, 2, 3
+STP_DEFAULT, STP_NONE, STP_CANCEL_NEWEST, STP_CANCEL_OLDEST, STP_CANCEL_BOTH, STP_DECREMENT = range(6)
 
 # --- reserved accounts ---------------------------------------------------------------------------------
 EXTERNAL, INSURANCE, FEES, RESIDUE = 1, 2, 3, 4

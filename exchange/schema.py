@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from exchange import codes
+
 
 def _record(*fields: tuple) -> np.dtype:
     return np.dtype(list(fields), align=True)
@@ -29,17 +31,50 @@ EVENT = _record(
     ("time_in_force", "i1"),
 )
 
+TERMS = _record(  # the same bytes as an EVENT of kind TERMS: what the next NEW or AMEND of this account and id adds
+    ("ts_ns", "i8"),
+    ("expiry_ns", "i8"),  # GTD: when the order is cancelled
+    ("link_id", "i8"),  # one cancels other: id of a live order of the account
+    ("order_id", "i8"),
+    ("trigger_ticks", "i4"),
+    ("display_lots", "i4"),  # iceberg: what the book shows; 0 = all of it
+    ("min_lots", "i4"),  # what must fill at once
+    ("display_min_lots", "i4"),  # an iceberg shows its display again when less than this is left of it; 0 = 1
+    ("account", "i4"),
+    ("offset_ticks", "i4"),  # trailing distance, or how far a peg stands behind its reference
+    ("kind", "i2"),
+    ("instrument", "i2"),
+    ("trigger", "i1"),
+    ("trigger_kind", "i1"),  # STOP or TAKE_PROFIT
+    ("peg", "i1"),
+    ("self_trade", "i1"),
+)
+EXTRA_FIELDS = tuple(name for name in TERMS.names or () if name not in (EVENT.names or ()))
+
 
 def events(*rows: Mapping[str, int]) -> np.ndarray:
     """Events from mappings of field names of `EVENT` to integers; a field that a row does not name is 0.
 
+    A row may also name fields of `TERMS`: it then becomes two, the TERMS row and the command that it belongs to.
     Raises `ValueError` for a name that is no field.
     """
-    fields = EVENT.names or ()
+    plain = EVENT.names or ()
     for k, row in enumerate(rows):
-        if unknown := sorted({*row} - {*fields}):
-            raise ValueError(f"row {k}: no field {', '.join(unknown)}; the fields are {', '.join(fields)}")
-    return np.array([tuple(row.get(name, 0) for name in fields) for row in rows], EVENT)
+        if unknown := sorted({*row} - {*plain, *EXTRA_FIELDS}):
+            raise ValueError(
+                f"row {k}: no field {', '.join(unknown)}; the fields are {', '.join((*plain, *EXTRA_FIELDS))}"
+            )
+    return joined([_event(row) for row in rows] or [np.zeros(0, EVENT)], EVENT)
+
+
+def _event(row: Mapping[str, int]) -> np.ndarray:
+    """One event, after its TERMS where it has some."""
+    event = np.array([tuple(row.get(name, 0) for name in EVENT.names or ())], EVENT)
+    if not {*row} & {*EXTRA_FIELDS}:
+        return event
+    terms = {**row, "kind": codes.TERMS}
+    extra = np.array([tuple(terms.get(name, 0) for name in TERMS.names or ())], TERMS)
+    return joined([extra.view(EVENT), event], EVENT)
 
 
 def copied(records: np.ndarray) -> np.ndarray:
@@ -90,6 +125,26 @@ ORDER = _record(  # one cache line
     ("instrument", "i2"),
     ("flags", "i2"),
     ("side", "i4"),
+)
+
+ORDER_TERMS = _record(  # one cache line: what an order has beyond price and quantity, at the order's slot
+    ("expiry_ns", "i8"),
+    ("extreme_sub", "i8"),  # trailing: the best price of its source so far
+    ("trigger_ticks", "i4"),  # where it stands in its trigger ladder; 0 = in none
+    ("limit_ticks", "i4"),  # a peg's cap
+    ("offset_ticks", "i4"),
+    ("display_lots", "i4"),
+    ("display_min_lots", "i4"),
+    ("hidden_lots", "i4"),  # an iceberg's reserve, beyond the order's leaves
+    ("min_lots", "i4"),
+    ("link", "i4"),  # order slot of the other of one-cancels-other
+    ("next", "i4"),  # in the list of trailing or pegged orders of its instrument, oldest first
+    ("prev", "i4"),
+    ("trigger", "i1"),
+    ("trigger_kind", "i1"),
+    ("peg", "i1"),
+    ("self_trade", "i1"),
+    ("time_in_force", "i1"),
 )
 
 LEVEL = _record(

@@ -24,6 +24,7 @@ class Book(NamedTuple):
     recorded: np.ndarray  # uint64[...], the same trees over recorded levels, displaced ones included
     levels: np.ndarray  # LEVEL[ladder.level_base + ticks]
     orders: np.ndarray  # ORDER[slot]
+    terms: np.ndarray  # ORDER_TERMS[slot], of orders with the flag TERMED
     externals: np.ndarray  # EXTERNAL_LEVEL[slot]
     ids: np.ndarray  # int32[power of two], order slots by hash of the id, open addressing
     pools: np.ndarray  # POOLS[1]
@@ -58,6 +59,7 @@ class IO(NamedTuple):
     control: np.ndarray  # CONTROL[1]
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
+    held: np.ndarray  # TERMS[1], for the next command; kind 0 = none
     ranks: np.ndarray  # RANK[...], the ADL ranking held
     scratch: np.ndarray  # int64[...], work space of one function call
 
@@ -140,6 +142,7 @@ def allocate(venue: config.Venue) -> State:
         zeros(words, np.uint64),
         zeros(levels, schema.LEVEL),
         pool(capacity.orders + 1, schema.ORDER),
+        pool(capacity.orders + 1, schema.ORDER_TERMS),
         pool(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
         pool(_hash_size(capacity.orders + 1), np.int32),
         zeros(1, schema.POOLS),
@@ -163,6 +166,7 @@ def allocate(venue: config.Venue) -> State:
         zeros(1, schema.CONTROL),
         pool(units + 3 * count + 2, schema.TIMER),
         pool(units + 1, np.int32),
+        zeros(1, schema.TERMS),
         pool(wallets + 1, schema.RANK),
         zeros(max(64, 2 * count), np.int64),
     )

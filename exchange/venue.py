@@ -87,7 +87,7 @@ class Exchange:
             part = events[: first + EVENTS_PER_CALL]
             ends = len(part) == len(events)
             stop_ns = horizon_ns if ends else min(int(events[len(part)]["ts_ns"]), until_ns)
-            code = int(run_kernel(self.state, part, first, until_ns, stop_ns))
+            code = int(run_kernel(self.state, part, part.view(schema.TERMS), first, until_ns, stop_ns))
             first = int(control["next_event"])
             self._drain()
             if code == codes.NEED_INPUT and not ends:

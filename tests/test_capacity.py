@@ -110,7 +110,7 @@ def stops(exchange, events):
     """Run a stream with the bare kernel, draining by hand: (outcomes, OUTBOX_FULL stops)."""
     control, first, full, chunks = exchange.state.io.control[0], 0, 0, []
     while True:
-        code = run_kernel(exchange.state, events, first, FOREVER_NS, int(events["ts_ns"].max()) + 1)
+        code = run_kernel(exchange.state, events, events.view(schema.TERMS), first, FOREVER_NS, int(events["ts_ns"].max()) + 1)
         first = int(control["next_event"])
         chunks.append(exchange.state.io.outbox[:int(control["outbox_count"])].copy())
         control["outbox_count"] = 0

@@ -49,6 +49,7 @@ from exchange.codes import (
     SET_LEVERAGE,
     SET_MARGIN_MODE,
     SHIFT,
+    TERMS,
     TRADE_PRINT,
     TRANSFER,
     UNSUPPORTED_KIND,
@@ -65,15 +66,17 @@ from exchange.core.accounts import (
     transfer_margin,
     withdraw_money,
 )
+from exchange.core.admission import instrument_exists
 from exchange.core.book import id_home, level_of
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
-from exchange.core.orders import amend_order, cancel_all, cancel_order, instrument_exists, new_order
+from exchange.core.orders import amend_order, cancel_all, cancel_order, new_order
 from exchange.core.outbox import refuse
 from exchange.core.prices import clip_sub, mark_tick, set_mark, set_mark_timer, take_index
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
 from exchange.core.shift import impact_tick, shift_market
+from exchange.core.terms import drop_terms, hold_terms
 from exchange.core.timers import pop_timer
 
 FEE_PPM_MAX = 100_000
@@ -81,8 +84,10 @@ LOOK_AHEAD = 4  # events; what is found through something else is fetched nearer
 
 
 @entry
-def run(state, events, first, until_ns, horizon_ns):
+def run(state, events, terms, first, until_ns, horizon_ns):
     """Process events[first:] with ts < until_ns and the timers due, and with no event left timers before horizon_ns.
+
+    `terms` is `events` seen as TERMS records.
 
     Returns a stop code; `control.next_event` says where to go on.
     """
@@ -106,7 +111,7 @@ def run(state, events, first, until_ns, horizon_ns):
             elif k < count and events[k]["ts_ns"] < until_ns:
                 if k + 4 * LOOK_AHEAD < count:
                     look_ahead(state, events, k)
-                apply_event(state, events[k])
+                apply_event(state, events[k], terms[k])
                 k += 1
             else:
                 code = DONE if k < count else NEED_INPUT
@@ -171,14 +176,22 @@ def prefetch_position(state, p):
 
 
 @leaf
-def apply_event(state, event):
-    """Dispatch one tape event by kind, the frequent ones first."""
+def apply_event(state, event, terms):
+    """Take one tape event; `terms` is the same event seen as a TERMS record."""
     kind, control = np.int64(event["kind"]), state.io.control[0]
     control["event_seq"] += 1
     if event["ts_ns"] < control["clock_ns"]:
         refuse(state.io, event, OUT_OF_ORDER)
-        return
-    control["clock_ns"] = np.int64(event["ts_ns"])
+    else:
+        control["clock_ns"] = np.int64(event["ts_ns"])
+        dispatch(state, event, terms, kind)
+    if kind < TERMS and state.io.held[0]["kind"] != 0:
+        drop_terms(state.io)
+
+
+@leaf
+def dispatch(state, event, terms, kind):
+    """One function a kind, the frequent kinds first."""
     if kind == LEVEL_SET:
         level_set(state, event)
     elif kind == NEW:
@@ -189,6 +202,8 @@ def apply_event(state, event):
         trade_print(state, event)
     elif kind == AMEND:
         amend_order(state, event)
+    elif kind == TERMS:
+        hold_terms(state.io, terms)
     else:
         apply_rare(state, event, kind)
 

@@ -22,6 +22,7 @@ from exchange.codes import (
     REFILL_KEEP_PPM,
     REFILL_NONE,
 )
+from exchange.core.admission import instrument_exists
 from exchange.core.arith import ppm_down
 from exchange.core.book import (
     first_simulated,
@@ -45,7 +46,6 @@ from exchange.core.match import (
     take_from_external,
     trim_reduce_only,
 )
-from exchange.core.orders import instrument_exists
 from exchange.core.outbox import refuse
 from exchange.core.queue_model import resize_external
 

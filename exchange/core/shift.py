@@ -3,6 +3,7 @@
 import numpy as np
 
 from exchange.codes import ASK, BAD_AMOUNT, BAD_INSTRUMENT, BAD_PRICE, BAD_SIDE, BID, OK, SHIFT_BOOK, SHIFT_INDEX
+from exchange.core.admission import instrument_exists
 from exchange.core.book import unlink_order
 from exchange.core.external import (
     drop_external,
@@ -15,7 +16,6 @@ from exchange.core.external import (
 )
 from exchange.core.impact import absorb_flow, impact_ticks, set_impact_timer
 from exchange.core.kernel import kernel
-from exchange.core.orders import instrument_exists
 from exchange.core.outbox import refuse
 from exchange.core.recorded import uncross
 

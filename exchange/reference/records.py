@@ -1,5 +1,6 @@
 """What the venue keeps: contracts, orders, external levels, wallets, positions, units, markets."""
 
+import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +24,32 @@ class Event(NamedTuple):
     flags: int
     side: int
     time_in_force: int
+
+
+class Terms(NamedTuple):
+    """What a TERMS row adds to the next command, fields as in the terms record."""
+
+    ts_ns: int
+    expiry_ns: int
+    link_id: int
+    order_id: int
+    trigger_ticks: int
+    display_lots: int
+    min_lots: int
+    display_min_lots: int
+    account: int
+    offset_ticks: int
+    kind: int
+    instrument: int
+    trigger: int
+    trigger_kind: int
+    peg: int
+    self_trade: int
+
+
+def terms_of(event: Event) -> Terms:
+    """A TERMS row, which came as an event, with its bytes read as what they are."""
+    return Terms(*struct.unpack("<qqqqiiiiiihhbbbb", struct.pack("<qqqqqqiihhhbb", *event)))
 
 
 class Tier(NamedTuple):

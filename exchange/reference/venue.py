@@ -7,7 +7,7 @@ from typing import Any
 from exchange import codes, config
 from exchange.reference import accounts, liquidation, margin, orders, prices, recorded
 from exchange.reference.orders import Reply
-from exchange.reference.records import Event
+from exchange.reference.records import Event, terms_of
 from exchange.reference.state import snapshot
 from exchange.reference.world import Refused, World, require
 
@@ -26,6 +26,7 @@ COMMANDS: dict[int, Callable[[World, Event], Reply]] = {
     codes.HALT: accounts.apply_halt,
     codes.RESUME: accounts.apply_resume,
 }
+ORDERS = (codes.NEW, codes.CANCEL, codes.AMEND, codes.CANCEL_ALL)
 RECORDED: dict[int, Callable[[World, Event], None]] = {
     codes.LEVEL_SET: recorded.apply_level_set,
     codes.TRADE_PRINT: recorded.apply_trade_print,
@@ -88,13 +89,17 @@ class ReferenceVenue:
         try:
             require(event.ts_ns >= world.clock_ns, codes.OUT_OF_ORDER)
             world.clock_ns = event.ts_ns
-            if event.kind in RECORDED:
+            if event.kind == codes.TERMS:
+                world.held = terms_of(event)
+            elif event.kind in RECORDED:
                 RECORDED[event.kind](world, event)
             else:
                 require(event.kind in COMMANDS, codes.UNSUPPORTED_KIND)
                 self._reply(event, COMMANDS[event.kind](world, event))
         except Refused as refusal:
             self._reply(event, Reply(refusal.code))
+        if event.kind in ORDERS:
+            world.held = None
         margin.detect(world)
 
     def _reply(self, event: Event, reply: Reply) -> None:

@@ -7,7 +7,7 @@ from sortedcontainers import SortedDict
 
 from exchange import codes, config
 from exchange.reference.book import Book
-from exchange.reference.records import Contract, Impact, Market, Order, Policy, Position, Tier, Unit, Wallet
+from exchange.reference.records import Contract, Impact, Market, Order, Policy, Position, Terms, Tier, Unit, Wallet
 
 
 class Refused(Exception):
@@ -58,6 +58,7 @@ class World:
         self.ranking: list[Position] = []
         self.ranking_key: tuple[int, int, int] | None = None
         self.outcomes: list[tuple[int, ...]] = []
+        self.held: Terms | None = None
         self.clock_ns = 0
         self.event_seq = 0
         self.outcome_seq = 0

@@ -112,7 +112,7 @@ class Walk:
         end = self.clock + depth + 1
         ours, first, code = [], 0, codes.OUTBOX_FULL
         while code == codes.OUTBOX_FULL:
-            code = run(self.exchange.state, events, first, FOREVER_NS, end)
+            code = run(self.exchange.state, events, events.view(schema.TERMS), first, FOREVER_NS, end)
             first = int(self.control["next_event"])
             ours += self.exchange.state.io.outbox[:int(self.control["outbox_count"])].tolist()
             self.control["outbox_count"] = 0
