@@ -61,7 +61,7 @@ def make_venue(seed: int) -> config.Venue:
                         "detection_delay_ns": pick(0, 0, 30 * MS, 400 * MS),
                         "order_delay_ns": pick(0, 20 * MS, 300 * MS)},
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
-                     "outcomes": 1 << 16},
+                     "outcomes": 1 << 17},
     })
 
 
