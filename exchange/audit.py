@@ -209,6 +209,7 @@ def _check_ids(state: State) -> None:
 
 def _check_open_orders(state: State) -> None:
     sums: dict[int, list[int]] = {}
+    reducing: dict[int, list[int]] = {}
     for slot in np.flatnonzero(
         (state.book.orders["account"] > codes.EXTERNAL) & (state.book.orders["leaves_lots"] > 0)
     ):
@@ -219,11 +220,18 @@ def _check_open_orders(state: State) -> None:
             price_sub = int(order["ticks"]) * int(record["mark_per_tick"])
             row[2 * int(order["side"])] += abs(contract_value(record, price_sub, int(order["leaves_lots"])))
             row[2 * int(order["side"]) + 1] += int(order["leaves_lots"])
+        else:
+            reducing.setdefault(int(order["position"]), [0, 0])[int(order["side"])] += int(order["leaves_lots"])
     positions = state.ledger.positions
     for p in range(1, int(state.io.control[0]["position_high"]) + 1):
         row = positions[p]
         kept = [int(row[name]) for name in ("bid_value", "bid_lots", "ask_value", "ask_lots")]
         _require(kept == sums.get(p, [0, 0, 0, 0]), "LIQ-1", f"position {p}: open order sums {kept}")
+        lots, held = reducing.get(p, [0, 0]), int(row["lots"])
+        where = f"position {p} of {held}: reduce-only orders of {lots}"
+        kept = state.ledger.legs[p]["reduce_lots"].tolist()
+        _require(kept == lots and row["reducing"] == (lots != [0, 0]), "ORD-1", f"{where}, kept as {kept}")
+        _require(lots[codes.BID] <= max(0, -held) and lots[codes.ASK] <= max(0, held), "ORD-1", where)
 
 
 def maintenance(state: State, instrument: int, notional: int) -> int:

@@ -62,6 +62,8 @@ CANCELLED_BY_LIQUIDATION = 6
 CANCELLED_REDUCE_ONLY = 7
 RECOVERED = 8
 CLOSED = 9
+CANCELLED_BY_VENUE = 14
+SHRUNK_REDUCE_ONLY = 17  # of a CANCELLED outcome: lots are gone, the rest of the order stands
 
 FIRST_REJECTION = 20
 UNSUPPORTED_KIND = 20
@@ -113,7 +115,7 @@ REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
 QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
 
-OUTCOMES_PER_ORDER = 3  # a fill: both sides and a liquidation fee
+OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
 OUTCOMES_PER_STEP = 4096  # funding, deleveraging: two for each of 1,024 accounts, and a margin
 
 REFILL_STEPS_PER_HALF_LIFE = 8
@@ -130,6 +132,8 @@ RESULT_TEXT = {
     CANCELLED_REDUCE_ONLY: "cancelled because it would no longer reduce the position",
     RECOVERED: "the account is back above its maintenance margin",
     CLOSED: "every position of the unit is closed",
+    CANCELLED_BY_VENUE: "cancelled by the venue",
+    SHRUNK_REDUCE_ONLY: "made smaller by lots, because more would no longer reduce the position",
     UNSUPPORTED_KIND: "this event kind is not supported",
     BAD_INSTRUMENT: "no such instrument",
     BAD_ACCOUNT: "no such account, or the account may not do this",
@@ -221,6 +225,8 @@ RESULT_NAME = _names(
     "CANCELLED_REDUCE_ONLY",
     "RECOVERED",
     "CLOSED",
+    "CANCELLED_BY_VENUE",
+    "SHRUNK_REDUCE_ONLY",
     "UNSUPPORTED_KIND",
     "BAD_INSTRUMENT",
     "BAD_ACCOUNT",

@@ -231,11 +231,13 @@ POSITION = _record(  # one cache line
     ("mode", "i1"),
     ("stage", "i1"),
     ("dirty", "i1"),
+    ("reducing", "i1"),  # HAS_REDUCING: reduce-only orders rest; TRIM_QUEUED: they are looked at when the event ends
 )
 
-LEG = _record(  # what only a liquidation needs of a position
+LEG = _record(  # what only a liquidation, or reduce-only orders, need of a position
     ("bankruptcy_ticks", "i4"),
     ("liquidation_id", "i4"),
+    ("reduce_lots", "i4", (2,)),  # resting reduce-only bids and asks
 )
 
 GUARD = _record(  # two per position: [2 p] fires when the mark falls to it, [2 p + 1] when it rises to it
@@ -354,6 +356,8 @@ CONTROL = _record(
     ("timer_seq", "i8"),
     ("liquidation_seq", "i8"),
     ("dirty_count", "i8"),
+    ("trim_count", "i8"),
+    ("order_work", "i8"),  # entries of `trims`: what the end of the event does to resting orders
     ("position_high", "i8"),
     ("sweep_instrument", "i8"),
     ("sweep_next", "i8"),

@@ -59,6 +59,7 @@ class IO(NamedTuple):
     control: np.ndarray  # CONTROL[1]
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
+    trims: np.ndarray  # int32[...], positions with reduce-only orders that the event at work changed
     held: np.ndarray  # TERMS[1], for the next command; kind 0 = none
     ranks: np.ndarray  # RANK[...], the ADL ranking held
     scratch: np.ndarray  # int64[...], work space of one function call
@@ -166,6 +167,7 @@ def allocate(venue: config.Venue) -> State:
         zeros(1, schema.CONTROL),
         pool(units + 3 * count + 2, schema.TIMER),
         pool(units + 1, np.int32),
+        pool(positions, np.int32),
         zeros(1, schema.TERMS),
         pool(wallets + 1, schema.RANK),
         zeros(max(64, 2 * count), np.int64),

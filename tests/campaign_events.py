@@ -61,13 +61,27 @@ def make_venue(seed: int) -> config.Venue:
                         "detection_delay_ns": pick(0, 0, 30 * MS, 400 * MS),
                         "order_delay_ns": pick(0, 20 * MS, 300 * MS)},
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
-                     "outcomes": 1 << 16},
+                     "outcomes": 1 << 17},
     })
 
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
     """`n` events, seq 1..n, times sorted but for the rare row that is out of order on purpose."""
     return Stream(venue, seed).take(n)
+
+
+class RestingKinds:
+    """What of §3.6 the stream of a seed has; drawn apart, so that the rest of the stream stays as it is."""
+
+    def __init__(self, seed: int):
+        self.rng = generator(seed, 23)
+        self.masses = self.rng.random() < 0.5
+
+    def mass_cancel(self, account: int) -> dict[str, int]:
+        """A CANCEL_ALL of one side or both, at times the venue's own."""
+        if not self.masses:
+            return {"account": account}
+        return {"account": 0 if self.rng.random() < 0.3 else account, "qty": int(self.rng.integers(0, 3))}
 
 
 class Stream:
@@ -86,6 +100,7 @@ class Stream:
         self.owner: dict[int, int] = {}
         self.resting: deque[int] = deque(maxlen=24)
         self.order_count = 0
+        self.resting_kinds = RestingKinds(seed)
         weights: dict[Callable[[], None], float] = {
             self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
             self.crowd: 3, self.print_trade: 6, self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3,
@@ -194,7 +209,8 @@ class Stream:
         self.put(codes.CANCEL, **self.named())
 
     def cancel_all(self) -> None:
-        self.put(codes.CANCEL_ALL, account=self.user(), instrument=self.pick(-1, self.instrument()))
+        account, instrument = self.user(), self.pick(-1, self.instrument())
+        self.put(codes.CANCEL_ALL, instrument=instrument, **(self.resting_kinds.mass_cancel(account)))
 
     # --- recorded market -----------------------------------------------------------------------------------
 

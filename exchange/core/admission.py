@@ -114,6 +114,12 @@ def reducible_lots(ledger, p, side):
 
 
 @leaf
+def unspoken_lots(ledger, p, side):
+    """What of them no reduce-only order that rests already speaks for."""
+    return max(np.int64(0), reducible_lots(ledger, p, side) - np.int64(ledger.legs[p]["reduce_lots"][side]))
+
+
+@leaf
 def reachable_lots(ledger, p, side):
     """Lots position `p` could hold on one side if its open orders there fill; an opposite position does not offset."""
     position = ledger.positions[p]

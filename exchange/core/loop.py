@@ -75,6 +75,7 @@ from exchange.core.orders import amend_order, cancel_all, cancel_order, new_orde
 from exchange.core.outbox import refuse
 from exchange.core.prices import clip_sub, mark_tick, set_mark, set_mark_timer, take_index
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
+from exchange.core.resting import finish_orders
 from exchange.core.shift import impact_tick, shift_market
 from exchange.core.terms import drop_terms, hold_terms
 from exchange.core.timers import pop_timer
@@ -116,6 +117,8 @@ def run(state, events, terms, first, until_ns, horizon_ns):
             else:
                 code = DONE if k < count else NEED_INPUT
                 break
+        if control["order_work"] != 0:
+            finish_orders(state)
         if control["dirty_count"] != 0:
             close_step(state.ledger, state.guards, state.prices, io)
         if not balanced(state.ledger, state.prices):

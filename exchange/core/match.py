@@ -22,6 +22,7 @@ from exchange.codes import (
     REFILL_TICK,
     SELL,
     SHADOW,
+    SHRUNK_REDUCE_ONLY,
 )
 from exchange.core.arith import fee_of, ppm_up
 from exchange.core.book import (
@@ -42,6 +43,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position
 from exchange.core.outbox import emit
+from exchange.core.reduce import HAS_REDUCING, count_reducing, queue_trim
 from exchange.core.timers import push_timer
 
 
@@ -54,6 +56,8 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
         state.ledger, state.prices, instrument, p, lots, ticks, fee + fund_charge
     )
     market["net_lots"] += lots
+    if state.ledger.positions[p]["reducing"] == HAS_REDUCING:
+        queue_trim(state.ledger, state.io, p)
     if fee != 0:
         collect_fee(state.ledger, FEES * assets + asset, asset, fee)
     if fund_charge != 0:
@@ -64,8 +68,9 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
 
 @leaf
 def change_open_order(ledger, prices, order, before_lots, lots):
-    """Let an order count with `lots` instead of `before_lots` in its position's sums; reduce-only ones do not count."""
+    """Let an order count with `lots` instead of `before_lots` in its position's sums; reduce-only ones have others."""
     if order["flags"] & REDUCE_ONLY:
+        count_reducing(ledger, np.int64(order["position"]), np.int64(order["side"]), lots - before_lots)
         return
     position = ledger.positions[np.int64(order["position"])]
     instrument, ticks = np.int64(order["instrument"]), np.int64(order["ticks"])
@@ -97,6 +102,12 @@ def remove_order(state, slot):
 @leaf
 def emit_cancelled(state, slot, code, liquidation_id):
     """Announce that an order is removed other than by its own command."""
+    emit_cut(state, slot, code, np.int64(state.book.orders[slot]["leaves_lots"]), liquidation_id)
+
+
+@leaf
+def emit_cut(state, slot, code, lots, liquidation_id):
+    """Announce that an order loses `lots` without a trade."""
     order = state.book.orders[slot]
     flags = SELL if order["side"] == ASK else 0
     emit(
@@ -108,7 +119,7 @@ def emit_cancelled(state, slot, code, liquidation_id):
         0,
         np.int64(order["order_id"]),
         np.int64(order["ticks"]),
-        np.int64(order["leaves_lots"]),
+        lots,
         0,
         flags,
         liquidation_id,
@@ -164,16 +175,25 @@ def firm_lots(state, slot):
 def trim_reduce_only(state, slot):
     """Bring a resting reduce-only order down to its position; returns False when that removed it."""
     firm, leaves = firm_lots(state, slot), np.int64(state.book.orders[slot]["leaves_lots"])
-    if firm == leaves:
-        return True
-    if firm == 0:
+    if firm != leaves:
+        shrink_order(state, slot, leaves - firm)
+    return firm > 0
+
+
+@kernel
+def shrink_order(state, slot, cut):
+    """Take `cut` lots off a reduce-only order because more would not reduce its position; all of them remove it."""
+    order = state.book.orders[slot]
+    leaves = np.int64(order["leaves_lots"])
+    if cut == leaves:
         emit_cancelled(state, slot, CANCELLED_REDUCE_ONLY, 0)
         remove_order(state, slot)
-        return False
-    cut_leaves(state.book, slot, leaves - firm)
-    state.book.orders[slot]["order_lots"] -= leaves - firm
-    state.book.books[np.int64(state.book.orders[slot]["instrument"])]["order_lots"] -= leaves - firm
-    return True
+        return
+    emit_cut(state, slot, SHRUNK_REDUCE_ONLY, cut, 0)
+    cut_leaves(state.book, slot, cut)
+    change_open_order(state.ledger, state.prices, order, leaves, leaves - cut)
+    order["order_lots"] -= cut
+    state.book.books[np.int64(order["instrument"])]["order_lots"] -= cut
 
 
 @leaf
@@ -313,16 +333,26 @@ def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_tic
     return lots
 
 
+@leaf
+def alone(ledger, order, side):
+    """Has the position of a reduce-only order nothing but reduce-only orders on this side?"""
+    position = ledger.positions[np.int64(order["position"])]
+    return position["bid_lots"] == 0 if side == BID else position["ask_lots"] == 0
+
+
 @kernel
 def fillable_lots(state, instrument, side, limit_ticks, lots):
-    """Lots within the limit that are not reduce-only, counted no further than `lots`. For fill-or-kill."""
+    """Lots within the limit that are sure to fill, counted no further than `lots`. For fill-or-kill.
+
+    A reduce-only order is sure unless another order of its position may fill first and take away what it reduces.
+    """
     book = state.book
     other = ASK if side == BID else BID
     ticks, found = np.int64(book.books[instrument]["best_ticks"][other]), np.int64(0)
     while found < lots and crosses(side, limit_ticks, ticks):
         slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
         while slot != 0 and found < lots:
-            if book.orders[slot]["flags"] & REDUCE_ONLY == 0:
+            if book.orders[slot]["flags"] & REDUCE_ONLY == 0 or alone(state.ledger, book.orders[slot], other):
                 found += np.int64(book.orders[slot]["leaves_lots"])
             slot = np.int64(book.orders[slot]["next"])
         ticks = next_level(book, instrument, other, ticks)

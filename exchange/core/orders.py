@@ -8,6 +8,7 @@ from exchange.codes import (
     BAD_LOTS,
     BAD_ORDER_ID,
     BAD_PRICE,
+    BAD_SIDE,
     CANCELLED_BY_USER,
     EXPIRED,
     FILLED,
@@ -33,6 +34,7 @@ from exchange.core.admission import (
     instrument_exists,
     market_limit,
     reducible_lots,
+    unspoken_lots,
     wallet_for,
     wallet_of,
 )
@@ -41,6 +43,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
 from exchange.core.match import change_open_order, emit_cancelled, execute, remove_order
 from exchange.core.outbox import answer, refuse
+from exchange.core.resting import clear_orders
 from exchange.core.terms import held_for
 
 
@@ -109,7 +112,8 @@ def place_order(state, event, termed):
     elif tif == GTC and not flags & MARKET and not order_room(state.book.pools, state.book.orders):
         code = ORDERS_FULL
     elif flags & REDUCE_ONLY:
-        lots = min(lots, reducible_lots(ledger, p, side))
+        rests = tif == GTC and not flags & MARKET
+        lots = min(lots, unspoken_lots(ledger, p, side) if rests else reducible_lots(ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
         code = check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif)
@@ -169,11 +173,18 @@ def cancel_order(state, event):
 
 @kernel
 def cancel_all(state, event):
-    """CANCEL_ALL: every live order of an account, in one instrument or (-1) in all."""
+    """CANCEL_ALL: the live orders of an account, in one instrument or (-1) in all, of one side or both."""
     prices, wallets = state.prices, state.ledger.wallets
     instrument, account = np.int64(event["instrument"]), np.int64(event["account"])
     if instrument != -1 and not instrument_exists(prices, instrument):
         refuse(state.io, event, BAD_INSTRUMENT)
+        return
+    if event["qty"] < 0 or event["qty"] > 2:
+        refuse(state.io, event, BAD_SIDE)
+        return
+    if account == 0:
+        cleared = clear_orders(state, instrument, np.int64(event["qty"]))
+        answer(state.io, event, instrument, OK, np.int64(event["price"]), cleared)
         return
     if account < FIRST_USER or account >= prices.policy[0]["accounts"]:
         refuse(state.io, event, BAD_ACCOUNT)
@@ -185,7 +196,9 @@ def cancel_all(state, event):
         slot = np.int64(wallets[wallet]["first_order"])
         while slot != 0:
             after = np.int64(state.book.orders[slot]["account_next"])
-            if instrument == -1 or state.book.orders[slot]["instrument"] == instrument:
+            order = state.book.orders[slot]
+            meant = event["qty"] == 0 or event["qty"] == order["side"] + 1
+            if meant and (instrument == -1 or order["instrument"] == instrument):
                 emit_cancelled(state, slot, CANCELLED_BY_USER, 0)
                 remove_order(state, slot)
                 count += 1
@@ -251,7 +264,7 @@ def re_enter(state, event, slot, instrument, side, ticks, lots):
     change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     state.book.books[instrument]["order_lots"] -= leaves
     if flags & REDUCE_ONLY:
-        lots = min(lots, reducible_lots(state.ledger, p, side))
+        lots = min(lots, unspoken_lots(state.ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
         code = check_matchable(state, instrument, p, side, ticks, lots, flags, GTC)

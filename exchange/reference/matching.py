@@ -58,12 +58,11 @@ def check_reduce_only(world: World, maker: Order) -> bool:
         return True
     position = world.position(maker.account, maker.instrument)
     if not is_opposite(position.lots, maker.side):
-        world.remove_order(maker)
-        world.emit_cancelled(maker, codes.CANCELLED_REDUCE_ONLY)
+        world.shrink_order(maker, maker.leaves_lots)
         return False
     excess = max(0, maker.leaves_lots - abs(position.lots))
-    maker.leaves_lots -= excess
-    maker.order_lots -= excess
+    if excess:
+        world.shrink_order(maker, excess)
     return True
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from exchange import codes
-from exchange.reference import margin
+from exchange.reference import margin, resting
 from exchange.reference.arithmetic import PPM, ceil_div
 from exchange.reference.book import is_within
 from exchange.reference.matching import Taker, is_opposite, match
@@ -28,7 +28,8 @@ def apply_new(world: World, event: Event) -> Reply:
     position = _check_state(world, event, time_in_force)
     lots = event.qty
     if event.flags & codes.REDUCE_ONLY:
-        lots = _reducing_lots(position, event.side, lots)
+        spoken = resting.reduce_only_lots(world, position, event.side) if time_in_force == codes.GTC else 0
+        lots = _reducing_lots(position, event.side, lots, spoken)
     limit = _market_limit(world, event) if event.flags & codes.MARKET else event.price
     if event.flags & codes.POST_ONLY:
         _check_post_only(world, event.instrument, event.side, limit)
@@ -76,9 +77,10 @@ def check_not_liquidating(world: World, account: int, instrument: int) -> None:
     require(unit.stage < codes.STAGE_REDUCE, codes.IN_LIQUIDATION)
 
 
-def _reducing_lots(position: Position, side: int, lots: int) -> int:
-    require(is_opposite(position.lots, side), codes.REDUCE_ONLY_INCREASES)
-    return min(lots, abs(position.lots))
+def _reducing_lots(position: Position, side: int, lots: int, spoken: int) -> int:
+    """What a reduce-only order may be for, where `spoken` lots of the position are what others rest for."""
+    require(is_opposite(position.lots, side) and abs(position.lots) > spoken, codes.REDUCE_ONLY_INCREASES)
+    return min(lots, abs(position.lots) - spoken)
 
 
 def _market_limit(world: World, event: Event) -> int:
@@ -99,7 +101,14 @@ def _check_post_only(world: World, instrument: int, side: int, limit: int) -> No
 
 def _reachable_lots(world: World, event: Event, limit: int) -> int:
     levels = world.books[event.instrument].levels_within(1 - event.side, limit)
-    return sum(order.leaves_lots for _, orders in levels for order in orders if not order.flags & codes.REDUCE_ONLY)
+    return sum(order.leaves_lots for _, orders in levels for order in orders if _is_sure(world, order))
+
+
+def _is_sure(world: World, order: Order) -> bool:
+    """Whether nothing can shrink the order before its turn: one that is reduce-only has its position to itself."""
+    if not order.flags & codes.REDUCE_ONLY:
+        return True
+    return not margin.open_orders(world.position(order.account, order.instrument), order.side)
 
 
 def _enter(world: World, order: Order, time_in_force: int) -> Reply:
@@ -138,18 +147,22 @@ def _cancel(world: World, order: Order) -> Reply:
 
 
 def apply_cancel_all(world: World, event: Event) -> Reply:
-    """Remove the account's live orders, of one instrument or of all (-1)."""
+    """Remove live orders of one instrument or of all (-1), of both sides or one: the account's, or everybody's."""
     if event.instrument != -1:
         world.contract_of(event.instrument)
+    require(0 <= event.qty <= 2, codes.BAD_SIDE)
+    sides = (codes.BID, codes.ASK) if event.qty == 0 else (event.qty - 1,)
+    if event.account == 0:
+        return Reply(codes.OK, lots=resting.clear(world, event.instrument, sides))
     wallets = [world.wallets.get((event.account, asset)) for asset in range(world.policy.assets)]
     wallets = [wallet for wallet in wallets if wallet is not None and wallet.is_open]
     require(event.account >= codes.FIRST_USER and bool(wallets), codes.BAD_ACCOUNT)
-    count = sum(_cancel_orders(world, wallet, event.instrument) for wallet in wallets)
+    count = sum(_cancel_orders(world, wallet, event.instrument, sides) for wallet in wallets)
     return Reply(codes.OK, lots=count)
 
 
-def _cancel_orders(world: World, wallet: Wallet, instrument: int) -> int:
-    chosen = [order for order in wallet.orders.values() if instrument in (-1, order.instrument)]
+def _cancel_orders(world: World, wallet: Wallet, instrument: int, sides: tuple[int, ...]) -> int:
+    chosen = [o for o in wallet.orders.values() if instrument in (-1, o.instrument) and o.side in sides]
     for order in chosen:
         world.remove_order(order)
         world.emit_cancelled(order, codes.CANCELLED_BY_USER)
@@ -183,7 +196,7 @@ def _check_reentry(world: World, order: Order, ticks: int, lots: int) -> int:
     leaves, order.leaves_lots = order.leaves_lots, 0
     try:
         if order.flags & codes.REDUCE_ONLY:
-            lots = _reducing_lots(position, order.side, lots)
+            lots = _reducing_lots(position, order.side, lots, resting.reduce_only_lots(world, position, order.side))
         if order.flags & codes.POST_ONLY:
             _check_post_only(world, order.instrument, order.side, ticks)
         if not order.flags & codes.REDUCE_ONLY:

@@ -55,6 +55,7 @@ class World:
         self.withdrawals = [0] * self.policy.assets
         self.timers: list[Timer] = []
         self.touched_funds: set[int] = set()
+        self.reduced: list[Position] = []
         self.ranking: list[Position] = []
         self.ranking_key: tuple[int, int, int] | None = None
         self.outcomes: list[tuple[int, ...]] = []
@@ -197,19 +198,30 @@ class World:
             )
         )
 
-    def emit_cancelled(self, order: Order, code: int, liquidation_id: int = 0) -> None:
-        """Outcome of an order that leaves the book without the owner naming it."""
+    def emit_cancelled(self, order: Order, code: int, liquidation_id: int = 0, lots: int | None = None) -> None:
+        """Outcome of an order that leaves the book, or of lots of it that do, without the owner naming it."""
         self.emit(
             codes.CANCELLED,
             account=order.account,
             order_id=order.order_id,
             instrument=order.instrument,
             price=order.ticks,
-            lots=order.leaves_lots,
+            lots=order.leaves_lots if lots is None else lots,
             code=code,
             liquidation_id=liquidation_id,
             flags=codes.SELL if order.side == codes.ASK else 0,
         )
+
+
+    def shrink_order(self, order: Order, lots: int) -> None:
+        """Take lots off a reduce-only order that its position no longer has; an order without any goes."""
+        gone = lots == order.leaves_lots
+        self.emit_cancelled(order, codes.CANCELLED_REDUCE_ONLY if gone else codes.SHRUNK_REDUCE_ONLY, lots=lots)
+        if gone:
+            self.remove_order(order)
+        else:
+            order.leaves_lots -= lots
+            order.order_lots -= lots
 
 
 def _contract(compiled: config.Compiled, k: int) -> Contract:
