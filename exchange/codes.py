@@ -50,6 +50,7 @@ FIRST_USER = 8
 # --- outcome kinds -------------------------------------------------------------------------------------
 RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
 LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
+PREVENTED = 15
 
 # --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
 OK = 0
@@ -64,6 +65,8 @@ RECOVERED = 8
 CLOSED = 9
 CANCELLED_BY_VENUE = 14
 SHRUNK_REDUCE_ONLY = 17  # of a CANCELLED outcome: lots are gone, the rest of the order stands
+CANCELLED_SELF_TRADE = 13
+EXPIRED_SELF_TRADE = 15
 
 FIRST_REJECTION = 20
 UNSUPPORTED_KIND = 20
@@ -98,6 +101,7 @@ POSITIONS_FULL = 48
 EXTERNALS_FULL = 49
 OUT_OF_ORDER = 50
 BAD_CONSTITUENT = 51
+BAD_GROUP, BAD_SELF_TRADE = 64, 65
 
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
@@ -134,6 +138,8 @@ RESULT_TEXT = {
     CLOSED: "every position of the unit is closed",
     CANCELLED_BY_VENUE: "cancelled by the venue",
     SHRUNK_REDUCE_ONLY: "made smaller by lots, because more would no longer reduce the position",
+    CANCELLED_SELF_TRADE: "cancelled because it would have traded with an order of its own owner",
+    EXPIRED_SELF_TRADE: "ended at an order of its own owner",
     UNSUPPORTED_KIND: "this event kind is not supported",
     BAD_INSTRUMENT: "no such instrument",
     BAD_ACCOUNT: "no such account, or the account may not do this",
@@ -166,6 +172,8 @@ RESULT_TEXT = {
     EXTERNALS_FULL: "the pool of external levels is full",
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
+    BAD_GROUP: "a group is a whole number from 0 (none) to 2**31 - 1",
+    BAD_SELF_TRADE: "no such mode of self-trade prevention",
 }
 
 
@@ -195,6 +203,7 @@ EVENT_NAME = _names(
     "SET_FEES",
     "HALT",
     "RESUME",
+    "SET_GROUP",
     "MARK_TICK",
     "REFILL_TICK",
     "LIQUIDATE",
@@ -213,6 +222,7 @@ OUTCOME_NAME = _names(
     "ADL",
     "DEFICIT",
     "LIQUIDATION_END",
+    "PREVENTED",
 )
 RESULT_NAME = _names(
     "OK",
@@ -259,4 +269,8 @@ RESULT_NAME = _names(
     "EXTERNALS_FULL",
     "OUT_OF_ORDER",
     "BAD_CONSTITUENT",
+    "CANCELLED_SELF_TRADE",
+    "EXPIRED_SELF_TRADE",
+    "BAD_GROUP",
+    "BAD_SELF_TRADE",
 )

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from exchange import codes, schema, units
+from exchange.allocation import SELF_TRADE, SelfTrade
 from exchange.errors import ConfigError
 from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
 from exchange.terms import MONEY_MAX, compile_tiers, compile_units, enough, most_value, number
@@ -80,6 +81,7 @@ class Instrument(_Struct):
     mark_per_tick: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     fees: Fees | None = None
     impact: Impact | None = None
+    self_trade: SelfTrade = "none"
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
     constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
 
@@ -224,6 +226,7 @@ def compile_venue(venue: Venue) -> Compiled:
         quantum = number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
         compile_units(record, instrument, quantum, where)
         record["asset"] = asset
+        record["self_trade"] = SELF_TRADE[instrument.self_trade]
         fees = fees_of(venue, instrument)
         record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
         if fees.maker_ppm + fees.taker_ppm < 0:

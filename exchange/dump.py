@@ -36,6 +36,7 @@ def dump(state: State) -> dict[str, Any]:
             for k, market in enumerate(state.prices.markets)
         },
         "timers": sorted(_values(timer, TIMER_FIELDS) for timer in timers),
+        "groups": {int(k): int(state.ledger.groups[k]) for k in np.flatnonzero(state.ledger.groups)},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
     }
 

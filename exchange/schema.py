@@ -273,6 +273,8 @@ INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
     ("constituent_count", "i4"),
     ("kind", "i2"),
     ("asset", "i2"),
+    ("self_trade", "i2"),  # the mode of orders that bring none
+    ("allocation", "i2"),  # 0 = first in, first out
 )
 
 MARKET = _record(

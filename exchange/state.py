@@ -35,6 +35,7 @@ class Ledger(NamedTuple):
     positions: np.ndarray  # POSITION[slot]
     legs: np.ndarray  # LEG[position]
     totals: np.ndarray  # TOTAL[asset]
+    groups: np.ndarray  # int32[account], whose accounts are one owner; 0 = none
 
 
 class Guards(NamedTuple):
@@ -148,9 +149,7 @@ def allocate(venue: config.Venue) -> State:
         pool(_hash_size(capacity.orders + 1), np.int32),
         zeros(1, schema.POOLS),
     )
-    guards = Guards(
-        ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), pool(2 * positions, schema.GUARD)
-    )
+    guards = Guards(ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), pool(2 * positions, schema.GUARD))
     prices = Prices(
         instruments.copy(),
         zeros(count, schema.MARKET),
@@ -179,6 +178,7 @@ def allocate(venue: config.Venue) -> State:
             pool(positions, schema.POSITION),
             pool(positions, schema.LEG),
             zeros(assets, schema.TOTAL),
+            pool(codes.FIRST_USER + capacity.accounts, np.int32),
         ),
         guards,
         prices,

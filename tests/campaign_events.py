@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes, config, schema
+from tests.campaign_owners import Owners, add_rules
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -42,7 +43,7 @@ def make_venue(seed: int) -> config.Venue:
                     "open_interest_max": pick("250", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
-    return config.build_venue({
+    return config.build_venue(add_rules({
         "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
         "fees": {"maker_ppm": pick(-150, 0, 200), "taker_ppm": pick(150, 500),
                  "liquidation_ppm": pick(0, 5_000, 15_000)},
@@ -62,7 +63,7 @@ def make_venue(seed: int) -> config.Venue:
                         "order_delay_ns": pick(0, 20 * MS, 300 * MS)},
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
                      "outcomes": 1 << 17},
-    })
+    }, seed))
 
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
@@ -90,6 +91,7 @@ class Stream:
     def __init__(self, venue: config.Venue, seed: int):
         self.venue = venue
         self.rng = generator(seed, 2)
+        self.owners = Owners(venue, seed)
         self.rows: list[tuple[int, ...]] = []
         self.clock = 1_000 * SECOND
         self.pace = int(self.pick(5, 50, 300)) * MS
@@ -138,6 +140,7 @@ class Stream:
 
     def put(self, kind: int, **fields: int) -> None:
         """Append a row; fields that are not named are 0."""
+        self.rows += self.owners.terms(kind, self.clock, fields)
         values = {"ts_ns": self.clock, "seq": len(self.rows) + 1, "kind": kind, **fields}
         self.rows.append(tuple(values.get(name, 0) for name in schema.EVENT.names))
 
@@ -145,6 +148,7 @@ class Stream:
         """One command (or one burst of recorded rows) at a time that often equals the one before."""
         if self.chance(0.4):
             self.clock += int(self.rng.exponential(self.pace))
+        self.rows += self.owners.groups(self.clock)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
 
     def begin(self) -> None:
@@ -156,6 +160,8 @@ class Stream:
                 self.put(codes.DEPOSIT, account=account, instrument=asset, qty=self.whole(500, 15_000) * UNIT)
         for asset in range(len(self.venue.assets)):
             self.put(codes.DEPOSIT, account=codes.INSURANCE, instrument=asset, qty=self.whole(1, 1_500) * UNIT)
+        for _ in range(USERS):
+            self.rows += self.owners.groups(self.clock, 0.8)
         for _ in range(3):
             self.new()
         self.seed_position()

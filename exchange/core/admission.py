@@ -34,7 +34,7 @@ from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
 from exchange.core.book import crosses, find_id
 from exchange.core.contract import mark_exposure, mark_value, trade_notional, trade_value
 from exchange.core.kernel import leaf
-from exchange.core.margin import exposure_of, tier_limit, wallet_equity, wallet_margin
+from exchange.core.margin import account_of, exposure_of, tier_limit, wallet_equity, wallet_margin
 from exchange.core.match import fillable_lots
 
 
@@ -159,13 +159,15 @@ def check_admission(state, instrument, p, side, limit_ticks, lots):
 
 
 @leaf
-def check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif):
+def check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
     """Post-only, fill-or-kill and admission, in that order. Mutates nothing."""
     best = np.int64(state.book.books[instrument]["best_ticks"][ASK if side == BID else BID])
     if flags & POST_ONLY and crosses(side, limit_ticks, best):
         return POST_ONLY_WOULD_TAKE
-    if tif == FOK and fillable_lots(state, instrument, side, limit_ticks, lots) < lots:
-        return FOK_UNFILLABLE
+    if tif == FOK:
+        account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
+        if fillable_lots(state, instrument, side, limit_ticks, lots, account, self_trade) < lots:
+            return FOK_UNFILLABLE
     if flags & REDUCE_ONLY:
         return OK
     return check_admission(state, instrument, p, side, limit_ticks, lots)

@@ -24,6 +24,7 @@ from exchange.codes import (
     STAGE_NONE,
     STAGE_REDUCE,
     STAGE_TAKEOVER,
+    STP_NONE,
     TAKEOVER,
 )
 from exchange.core.adl import close_by_ranking
@@ -46,8 +47,9 @@ from exchange.core.margin import (
     unit_pocket,
     unit_stage,
 )
-from exchange.core.match import book_trade, emit_cancelled, execute, execute_shadow, remove_order
+from exchange.core.match import book_trade, emit_cancelled, execute, remove_order
 from exchange.core.outbox import emit
+from exchange.core.shadow import execute_shadow
 
 WEIGHT_BITS = 31
 
@@ -195,11 +197,8 @@ def reduce_leg(state, unit):
         end_liquidation(state, unit)
         return
     position = ledger.positions[p]
-    instrument, lots, ticks = (
-        np.int64(position["instrument"]),
-        np.int64(position["lots"]),
-        np.int64(ledger.legs[p]["bankruptcy_ticks"]),
-    )
+    instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
+    ticks = np.int64(ledger.legs[p]["bankruptcy_ticks"])
     liquidation_id = liquidation_id_of(ledger, unit)
     emit(
         state.io,
@@ -219,7 +218,7 @@ def reduce_leg(state, unit):
     if prices.policy[0]["mode"] == MODE_SHADOW:
         left = execute_shadow(state, instrument, p, side, ticks, abs(lots), ticks, liquidation_id)
     else:
-        left = execute(state, instrument, p, side, ticks, abs(lots), 0, FORCED, ticks, liquidation_id)
+        left = execute(state, instrument, p, side, ticks, abs(lots), 0, FORCED, ticks, liquidation_id, STP_NONE)[0]
     if left == 0:
         next_leg_stage(state, unit, p)
     else:

@@ -46,6 +46,7 @@ from exchange.codes import (
     REFILL_TICK,
     RESUME,
     SET_FEES,
+    SET_GROUP,
     SET_LEVERAGE,
     SET_MARGIN_MODE,
     SHIFT,
@@ -76,6 +77,7 @@ from exchange.core.outbox import refuse
 from exchange.core.prices import clip_sub, mark_tick, set_mark, set_mark_timer, take_index
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
 from exchange.core.resting import finish_orders
+from exchange.core.self_trade import set_group
 from exchange.core.shift import impact_tick, shift_market
 from exchange.core.terms import drop_terms, hold_terms
 from exchange.core.timers import pop_timer
@@ -244,6 +246,8 @@ def apply_rare(state, event, kind):
         set_fees(state, event)
     elif kind == HALT or kind == RESUME:
         set_halt(state, event, kind)
+    elif kind == SET_GROUP:
+        set_group(state, event)
     else:
         refuse(state.io, event, UNSUPPORTED_KIND)
 

@@ -7,6 +7,7 @@ from exchange.codes import (
     BID,
     CANCELLED,
     CANCELLED_REDUCE_ONLY,
+    CANCELLED_SELF_TRADE,
     EXTERNAL,
     EXTRAPOLATED,
     FEES,
@@ -16,13 +17,18 @@ from exchange.codes import (
     LINEAR,
     LIQUIDATION_FEE,
     MAKER,
+    OK,
+    PREVENTED,
     PRIORITY_REFILL,
     REDUCE_ONLY,
     REFILL_DECAY,
     REFILL_TICK,
     SELL,
-    SHADOW,
     SHRUNK_REDUCE_ONLY,
+    STP_CANCEL_NEWEST,
+    STP_CANCEL_OLDEST,
+    STP_DECREMENT,
+    STP_NONE,
 )
 from exchange.core.arith import fee_of, ppm_up
 from exchange.core.book import (
@@ -44,6 +50,7 @@ from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position
 from exchange.core.outbox import emit
 from exchange.core.reduce import HAS_REDUCING, count_reducing, queue_trim
+from exchange.core.self_trade import same_owner
 from exchange.core.timers import push_timer
 
 
@@ -242,25 +249,51 @@ def extrapolated_flag(state, slot):
     )
 
 
+@kernel
+def prevent(state, slot, lots, taker, self_trade):
+    """Keep a taker from trading with a resting order of its own owner, by the taker's mode.
+
+    Returns (lots that the taker goes on with, whether it ends here). Mutates book, the maker's sums, outbox.
+    """
+    order = state.book.orders[slot]
+    if self_trade == STP_DECREMENT:
+        leaves = np.int64(order["leaves_lots"])
+        cut = min(lots, leaves)
+        instrument, maker = np.int64(order["instrument"]), np.int64(order["account"])
+        order_id, ticks = np.int64(order["order_id"]), np.int64(order["ticks"])
+        code, flags = CANCELLED_SELF_TRADE if cut == leaves else OK, SELL if order["side"] == ASK else 0
+        emit(state.io, PREVENTED, code, instrument, maker, taker, order_id, ticks, cut, 0, flags, 0)
+        order["order_lots"] -= cut
+        take_from_order(state, slot, cut)
+        return lots - cut, cut == lots
+    if self_trade != STP_CANCEL_NEWEST:
+        emit_cancelled(state, slot, CANCELLED_SELF_TRADE, 0)
+        remove_order(state, slot)
+    return lots, self_trade != STP_CANCEL_OLDEST
+
+
 @leaf
-def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id):
+def execute(
+    state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id, self_trade
+):
     """Match an order of position `p` while quantity is left and the opposite best is within the limit.
 
     Parameters
     ----------
     limit_ticks : worst price; lots : quantity; flags : FORCED for a liquidation order, whose fees are capped by
-        its advantage over `bankruptcy_ticks`
+        its advantage over `bankruptcy_ticks`; self_trade : STP_*, STP_NONE for a forced order
 
     Returns
     -------
-    int64
-        Lots not filled. Mutates book, ledger, market, outbox.
+    (int64, int64, bool)
+        Lots not filled, the quantity less what prevention of self-trades took off it, and whether prevention ended
+        the order. Mutates book, ledger, market, outbox.
     """
     book, market = state.book, state.prices.markets[instrument]
     other = ASK if side == BID else BID
     account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
-    asked = lots
-    while lots > 0:
+    kept, ended = lots, False
+    while lots > 0 and not ended:
         ticks = np.int64(book.books[instrument]["best_ticks"][other])
         if not crosses(side, limit_ticks, ticks):
             break
@@ -273,6 +306,11 @@ def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bank
             take_from_external(state, slot, fill)
         else:
             if book.orders[slot]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, slot):
+                continue
+            if self_trade > STP_NONE and same_owner(state.ledger, state.prices, account, maker):
+                left, ended = prevent(state, slot, lots, account, self_trade)
+                kept -= lots - left
+                lots = left
                 continue
             extrapolated = 0
             fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
@@ -292,45 +330,9 @@ def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bank
             liquidation_id,
         )
         lots -= fill
-    if lots != asked:
-        note_flow(state.prices, state.io, instrument, side, asked - lots, flags & FORCED)
-    return lots
-
-
-@kernel
-def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_ticks, liquidation_id):
-    """Fill a forced order against the recorded size it would meet, leaving the book as it is (no-feedback run).
-
-    Returns lots not filled. Mutates ledger, market's open interest, outbox; neither book, displaced nor last.
-    """
-    book = state.book
-    other = ASK if side == BID else BID
-    ticks = np.int64(book.books[instrument]["best_ticks"][other])
-    while lots > 0 and crosses(side, limit_ticks, ticks):
-        slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
-        while slot != 0 and lots > 0:
-            if book.orders[slot]["account"] == EXTERNAL:
-                fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
-                book_trade(
-                    state, instrument, external_position(instrument), -fill if side == BID else fill, ticks, 0, 0
-                )
-                fill_taker(
-                    state,
-                    instrument,
-                    p,
-                    side,
-                    ticks,
-                    fill,
-                    0,
-                    EXTERNAL,
-                    FORCED | SHADOW | extrapolated_flag(state, slot),
-                    bankruptcy_ticks,
-                    liquidation_id,
-                )
-                lots -= fill
-            slot = np.int64(book.orders[slot]["next"])
-        ticks = next_level(book, instrument, other, ticks)
-    return lots
+    if lots != kept:
+        note_flow(state.prices, state.io, instrument, side, kept - lots, flags & FORCED)
+    return lots, kept, ended
 
 
 @leaf
@@ -341,10 +343,11 @@ def alone(ledger, order, side):
 
 
 @kernel
-def fillable_lots(state, instrument, side, limit_ticks, lots):
+def fillable_lots(state, instrument, side, limit_ticks, lots, account, self_trade):
     """Lots within the limit that are sure to fill, counted no further than `lots`. For fill-or-kill.
 
-    A reduce-only order is sure unless another order of its position may fill first and take away what it reduces.
+    A reduce-only order is sure unless another order of its position may fill first and take away what it reduces. An
+    order of the taker's own owner counts for nothing, and where it would stop or shorten the taker ends the count.
     """
     book = state.book
     other = ASK if side == BID else BID
@@ -352,7 +355,11 @@ def fillable_lots(state, instrument, side, limit_ticks, lots):
     while found < lots and crosses(side, limit_ticks, ticks):
         slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
         while slot != 0 and found < lots:
-            if book.orders[slot]["flags"] & REDUCE_ONLY == 0 or alone(state.ledger, book.orders[slot], other):
+            maker = np.int64(book.orders[slot]["account"])
+            if self_trade > STP_NONE and same_owner(state.ledger, state.prices, account, maker):
+                if self_trade != STP_CANCEL_OLDEST:
+                    return found
+            elif book.orders[slot]["flags"] & REDUCE_ONLY == 0 or alone(state.ledger, book.orders[slot], other):
                 found += np.int64(book.orders[slot]["leaves_lots"])
             slot = np.int64(book.orders[slot]["next"])
         ticks = next_level(book, instrument, other, ticks)

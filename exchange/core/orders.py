@@ -11,6 +11,7 @@ from exchange.codes import (
     BAD_SIDE,
     CANCELLED_BY_USER,
     EXPIRED,
+    EXPIRED_SELF_TRADE,
     FILLED,
     FIRST_USER,
     GTC,
@@ -44,6 +45,7 @@ from exchange.core.margin import find_position, in_liquidation, make_position, u
 from exchange.core.match import change_open_order, emit_cancelled, execute, remove_order
 from exchange.core.outbox import answer, refuse
 from exchange.core.resting import clear_orders
+from exchange.core.self_trade import check_self_trade, self_trade_mode
 from exchange.core.terms import held_for
 
 
@@ -70,15 +72,17 @@ def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots,
 
 
 @leaf
-def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif):
+def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
     """Match an admitted order, rest or expire what is left, and answer."""
     account, order_id = np.int64(event["account"]), np.int64(event["order_id"])
-    left = execute(state, instrument, p, side, limit_ticks, lots, order_id, 0, 0, 0)
+    left, kept, ended = execute(state, instrument, p, side, limit_ticks, lots, order_id, 0, 0, 0, self_trade)
     code = FILLED
-    if left > 0:
+    if ended:
+        code = EXPIRED_SELF_TRADE
+    elif left > 0:
         if tif == GTC and not flags & MARKET:
-            rest_order(state, instrument, p, account, order_id, side, limit_ticks, lots, left, flags)
-            code = RESTING if left == lots else PARTLY_FILLED_RESTING
+            rest_order(state, instrument, p, account, order_id, side, limit_ticks, kept, left, flags)
+            code = RESTING if left == kept else PARTLY_FILLED_RESTING
         else:
             code = EXPIRED
     answer(state.io, event, instrument, code, limit_ticks, left)
@@ -93,6 +97,8 @@ def place_order(state, event, termed):
         refuse(state.io, event, BAD_INSTRUMENT)
         return
     code = check_fields(state, event, instrument)
+    if termed and code == OK:
+        code = check_self_trade(state.io)
     if code != OK:
         refuse(state.io, event, code)
         return
@@ -106,6 +112,7 @@ def place_order(state, event, termed):
     side, flags, lots = np.int64(event["side"]), np.int64(event["flags"]), np.int64(event["qty"])
     tif = np.int64(event["time_in_force"])
     limit_ticks = market_limit(prices, instrument, side) if flags & MARKET else np.int64(event["price"])
+    self_trade = self_trade_mode(prices, state.io, instrument, termed)
     code = OK
     if p == 0:
         code = POSITIONS_FULL
@@ -116,11 +123,11 @@ def place_order(state, event, termed):
         lots = min(lots, unspoken_lots(ledger, p, side) if rests else reducible_lots(ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
-        code = check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif)
+        code = check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif, self_trade)
     if code != OK:
         refuse(state.io, event, code)
         return
-    enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif)
+    enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade)
 
 
 @leaf
@@ -223,7 +230,7 @@ def check_amend(state, event, slot):
         return HALTED
     if in_liquidation(state.ledger, unit_of(state.ledger, np.int64(order["position"]))):
         return IN_LIQUIDATION
-    return OK
+    return check_self_trade(state.io) if held_for(state.io, event) else OK
 
 
 @kernel
@@ -260,6 +267,7 @@ def re_enter(state, event, slot, instrument, side, ticks, lots):
     """Amend with loss of priority: check as if the order were gone, then take it out and enter it again."""
     order = state.book.orders[slot]
     p, flags, leaves = np.int64(order["position"]), np.int64(order["flags"]), np.int64(order["leaves_lots"])
+    self_trade = self_trade_mode(state.prices, state.io, instrument, 1 if held_for(state.io, event) else 0)
     code = OK
     change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     state.book.books[instrument]["order_lots"] -= leaves
@@ -267,11 +275,11 @@ def re_enter(state, event, slot, instrument, side, ticks, lots):
         lots = min(lots, unspoken_lots(state.ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
-        code = check_matchable(state, instrument, p, side, ticks, lots, flags, GTC)
+        code = check_matchable(state, instrument, p, side, ticks, lots, flags, GTC, self_trade)
     change_open_order(state.ledger, state.prices, order, np.int64(0), leaves)
     state.book.books[instrument]["order_lots"] += leaves
     if code != OK:
         refuse(state.io, event, code)
         return
     remove_order(state, slot)
-    enter_order(state, event, instrument, p, side, ticks, lots, flags, GTC)
+    enter_order(state, event, instrument, p, side, ticks, lots, flags, GTC, self_trade)

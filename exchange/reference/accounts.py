@@ -10,6 +10,7 @@ from exchange.reference.world import Refused, World, require
 AMOUNT_MAX = 2**52
 LEVERAGE_MIN_E2 = 100
 FEE_MAX_PPM = 100_000
+GROUP_MAX = 2**31 - 1
 
 
 def apply_deposit(world: World, event: Event) -> Reply:
@@ -140,4 +141,12 @@ def apply_resume(world: World, event: Event) -> Reply:
     """Allow orders again."""
     world.contract_of(event.instrument)
     world.markets[event.instrument].halted = 0
+    return Reply()
+
+
+def apply_set_group(world: World, event: Event) -> Reply:
+    """Make the account one owner with all others of a group; 0 = of none."""
+    require(codes.FIRST_USER <= event.account < world.policy.accounts, codes.BAD_ACCOUNT)
+    require(0 <= event.qty <= GROUP_MAX, codes.BAD_GROUP)
+    world.groups[event.account] = event.qty
     return Reply()

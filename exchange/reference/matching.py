@@ -8,6 +8,7 @@ from exchange.reference.arithmetic import fee, ppm_up
 from exchange.reference.book import is_within
 from exchange.reference.impact import note_flow
 from exchange.reference.records import ExternalLevel, Order
+from exchange.reference.selftrade import is_prevented, prevent
 from exchange.reference.world import World
 
 
@@ -23,24 +24,31 @@ class Taker:
     lots: int
     flags: int = 0
     liquidation_id: int = 0
+    self_trade: int = codes.STP_NONE
+    prevented_lots: int = 0
+    is_ended: bool = False
 
 
 def match(world: World, taker: Taker) -> None:
     """Fill the taker from the best opposite level on, oldest first, until its limit; `taker.lots` is what is left."""
     book, asked = world.books[taker.instrument], taker.lots
     side = 1 - taker.side
-    while taker.lots:
+    while taker.lots and not taker.is_ended:
         best = book.best(side)
         if not best or not is_within(side, best, taker.limit_ticks):
             break
         maker = next(iter(book.queue(side, best).values()))
         if not check_reduce_only(world, maker):
             continue
+        if is_prevented(world, maker, taker):
+            prevent(world, maker, taker)
+            continue
         lots = min(taker.lots, maker.leaves_lots)
         _fill(world, maker, taker, lots)
         consume(world, maker, lots)
         world.markets[taker.instrument].last_ticks = best
-    note_flow(world, taker.instrument, taker.side, asked - taker.lots, bool(taker.flags & codes.FORCED))
+    filled = asked - taker.lots - taker.prevented_lots
+    note_flow(world, taker.instrument, taker.side, filled, bool(taker.flags & codes.FORCED))
 
 
 def match_shadow(world: World, taker: Taker) -> None:

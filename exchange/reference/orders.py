@@ -8,6 +8,7 @@ from exchange.reference.arithmetic import PPM, ceil_div
 from exchange.reference.book import is_within
 from exchange.reference.matching import Taker, is_opposite, match
 from exchange.reference.records import Event, Order, Position, Wallet
+from exchange.reference.selftrade import mode_of, same_owner
 from exchange.reference.world import World, require
 
 ORDER_FLAGS = codes.POST_ONLY | codes.REDUCE_ONLY | codes.MARKET
@@ -25,7 +26,7 @@ class Reply(NamedTuple):
 def apply_new(world: World, event: Event) -> Reply:
     """Check, match and rest a new order."""
     time_in_force = _check_form(world, event)
-    position = _check_state(world, event, time_in_force)
+    position, self_trade = _check_state(world, event, time_in_force)
     lots = event.qty
     if event.flags & codes.REDUCE_ONLY:
         spoken = resting.reduce_only_lots(world, position, event.side) if time_in_force == codes.GTC else 0
@@ -34,11 +35,11 @@ def apply_new(world: World, event: Event) -> Reply:
     if event.flags & codes.POST_ONLY:
         _check_post_only(world, event.instrument, event.side, limit)
     if time_in_force == codes.FOK:
-        require(_reachable_lots(world, event, limit) >= lots, codes.FOK_UNFILLABLE)
+        require(_reachable_lots(world, event, limit, self_trade) >= lots, codes.FOK_UNFILLABLE)
     if not event.flags & codes.REDUCE_ONLY:
         margin.check_admission(world, position, event.side, limit, lots)
     order = world.make_order(event.order_id, event.account, event.instrument, event.side, limit, lots, event.flags)
-    return _enter(world, order, time_in_force)
+    return _enter(world, order, time_in_force, self_trade)
 
 
 def _check_form(world: World, event: Event) -> int:
@@ -57,16 +58,17 @@ def _check_form(world: World, event: Event) -> int:
     return codes.IOC if is_market and event.time_in_force == codes.GTC else event.time_in_force
 
 
-def _check_state(world: World, event: Event, time_in_force: int) -> Position:
-    """Checks against the venue's state; the position, whose slot stays even if a later check refuses."""
+def _check_state(world: World, event: Event, time_in_force: int) -> tuple[Position, int]:
+    """Checks against the venue's state; the position, whose slot stays even if a later check refuses, and the mode."""
     market = world.markets[event.instrument]
     require(not market.halted, codes.HALTED)
     require(market.mark_sub != 0, codes.NO_MARK)
     require(event.order_id not in world.orders, codes.DUPLICATE_ORDER_ID)
+    self_trade = mode_of(world, event, event.instrument)
     check_not_liquidating(world, event.account, event.instrument)
     position = world.position(event.account, event.instrument)
     require(time_in_force != codes.GTC or world.has_order_slot(), codes.ORDERS_FULL)
-    return position
+    return position, self_trade
 
 
 def check_not_liquidating(world: World, account: int, instrument: int) -> None:
@@ -99,9 +101,17 @@ def _check_post_only(world: World, instrument: int, side: int, limit: int) -> No
     require(not best or not is_within(1 - side, best, limit), codes.POST_ONLY_WOULD_TAKE)
 
 
-def _reachable_lots(world: World, event: Event, limit: int) -> int:
-    levels = world.books[event.instrument].levels_within(1 - event.side, limit)
-    return sum(order.leaves_lots for _, orders in levels for order in orders if _is_sure(world, order))
+def _reachable_lots(world: World, event: Event, limit: int, self_trade: int) -> int:
+    """What a taker of this mode surely fills: without reduce-only orders, up to the first of its own that ends it."""
+    found = 0
+    for _, orders in world.books[event.instrument].levels_within(1 - event.side, limit):
+        for order in orders:
+            if self_trade > codes.STP_NONE and same_owner(world, order.account, event.account):
+                if self_trade != codes.STP_CANCEL_OLDEST:
+                    return found
+            elif _is_sure(world, order):
+                found += order.leaves_lots
+    return found
 
 
 def _is_sure(world: World, order: Order) -> bool:
@@ -111,12 +121,16 @@ def _is_sure(world: World, order: Order) -> bool:
     return not margin.open_orders(world.position(order.account, order.instrument), order.side)
 
 
-def _enter(world: World, order: Order, time_in_force: int) -> Reply:
+def _enter(world: World, order: Order, time_in_force: int, self_trade: int) -> Reply:
     """Match an order that passed its checks; a GTC remainder rests at the tail."""
     taker = Taker(order.account, order.order_id, order.instrument, order.side, order.ticks, order.leaves_lots)
+    taker.self_trade = self_trade
     match(world, taker)
     order.leaves_lots = taker.lots
-    if not taker.lots:
+    order.order_lots -= taker.prevented_lots
+    if taker.is_ended:
+        code = codes.EXPIRED_SELF_TRADE
+    elif not taker.lots:
         code = codes.FILLED
     elif time_in_force == codes.GTC:
         world.books[order.instrument].join(order)
@@ -177,6 +191,7 @@ def apply_amend(world: World, event: Event) -> Reply:
     require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
     require(not world.markets[order.instrument].halted, codes.HALTED)
     check_not_liquidating(world, order.account, order.instrument)
+    self_trade = mode_of(world, event, order.instrument)
     done = order.order_lots - order.leaves_lots
     ticks = event.price or order.ticks
     if event.qty <= done:
@@ -187,7 +202,7 @@ def apply_amend(world: World, event: Event) -> Reply:
     lots = _check_reentry(world, order, ticks, event.qty - done)
     world.remove_order(order)
     entering = world.make_order(order.order_id, order.account, order.instrument, order.side, ticks, lots, order.flags)
-    return _enter(world, entering, codes.GTC)
+    return _enter(world, entering, codes.GTC, self_trade)
 
 
 def _check_reentry(world: World, order: Order, ticks: int, lots: int) -> int:

@@ -78,6 +78,7 @@ class Contract:
     liquidation_ppm: int
     market_band_ppm: int
     asset: int
+    self_trade: int
     tiers: list[Tier]
     weights_ppm: list[int]
 

@@ -19,6 +19,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "externals": _externals(world),
         "markets": {k: _market(world, k) for k in range(len(world.markets))},
         "timers": sorted((t.ts_ns, t.priority, t.account, t.order, t.kind) for t in world.timers),
+        "groups": {account: group for account, group in sorted(world.groups.items()) if group},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
     }
 

@@ -25,6 +25,7 @@ COMMANDS: dict[int, Callable[[World, Event], Reply]] = {
     codes.SET_FEES: accounts.apply_set_fees,
     codes.HALT: accounts.apply_halt,
     codes.RESUME: accounts.apply_resume,
+    codes.SET_GROUP: accounts.apply_set_group,
 }
 ORDERS = (codes.NEW, codes.CANCEL, codes.AMEND, codes.CANCEL_ALL)
 RECORDED: dict[int, Callable[[World, Event], None]] = {

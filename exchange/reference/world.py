@@ -51,6 +51,7 @@ class World:
         self.impacts = [_impact(row) for row in compiled.impacts]
         self.wallets: SortedDict = SortedDict()
         self.orders: dict[int, Order] = {}
+        self.groups: dict[int, int] = {}
         self.deposits = [0] * self.policy.assets
         self.withdrawals = [0] * self.policy.assets
         self.timers: list[Timer] = []
@@ -212,7 +213,6 @@ class World:
             flags=codes.SELL if order.side == codes.ASK else 0,
         )
 
-
     def shrink_order(self, order: Order, lots: int) -> None:
         """Take lots off a reduce-only order that its position no longer has; an order without any goes."""
         gone = lots == order.leaves_lots
@@ -244,6 +244,7 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
         "liquidation_ppm",
         "market_band_ppm",
         "asset",
+        "self_trade",
     )
     return Contract(**{name: int(row[name]) for name in names}, tiers=tiers, weights_ppm=weights)
 

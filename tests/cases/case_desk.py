@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import numpy as np
 import probes
 import scaling
 from registry import Unsupported
@@ -126,11 +125,8 @@ class Desk:
     # --- events ---------------------------------------------------------------------------------------------
 
     def send(self, kind: int, **fields: int) -> list[Row]:
-        """One event; returns its outcomes."""
-        event = np.zeros(1, schema.EVENT)
-        for name, value in {"seq": next(self._seq), "kind": kind, **fields}.items():
-            event[0][name] = value
-        self.exchange.submit(event)
+        """One event, with its TERMS where `fields` name some; returns its outcomes."""
+        self.exchange.submit(schema.events({"seq": next(self._seq), "kind": kind, **fields}))
         self.exchange.run()
         return self._rows()
 
@@ -223,7 +219,15 @@ class Desk:
             self.send(codes.TRANSFER, account=account, qty=part)
 
     def order(
-        self, account: int, order_id: int, side: str, price: Any, size: Any, time: str = "GTC", flags: int = 0
+        self,
+        account: int,
+        order_id: int,
+        side: str,
+        price: Any,
+        size: Any,
+        time: str = "GTC",
+        flags: int = 0,
+        **terms: int,
     ) -> list[Row]:
         """A limit order, or a market order when `price` is None."""
         kind = (
@@ -239,6 +243,7 @@ class Desk:
             qty=self.lots(size),
             time_in_force=TIMES[time],
             **kind,
+            **terms,
         )
 
     def amend(self, account: int, order_id: int, price: Any, size: Any) -> list[Row]:

@@ -41,7 +41,6 @@ REASONS = {
     "rate_limit": "no rate limits",
     "rounding": "the value of a trade is rounded once, not for each contract of it",
     "self_trade_in_auction": "no call auction",
-    "self_trade_prevention": "self-matches trade: no prevention modes",
     "twap": "no time-weighted prices",
 }
 

@@ -1,0 +1,54 @@
+"""Campaign switches of owners: self-trade prevention by instrument, order and group; absent in half of the seeds.
+
+They draw from a generator of their own, so that the streams without them stay what they were.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from exchange import codes, config, schema
+
+PURPOSE = 21
+MODES = ("none", "cancel_newest", "cancel_oldest", "cancel_both", "decrement")
+USERS = 16
+
+
+def generator(seed: int, part: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed, PURPOSE + (part << 32)]))
+
+
+def add_rules(table: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The venue's table with the rules of this seed."""
+    rng = generator(seed, 0)
+    if rng.random() < 0.5:
+        for instrument in table["instruments"]:
+            instrument["self_trade"] = MODES[int(rng.choice([0, 1, 2, 3, 4, 4]))]
+    return table
+
+
+class Owners:
+    """Rows that a stream sends beside its own: SET_GROUP, and TERMS before some orders."""
+
+    def __init__(self, venue: config.Venue, seed: int):
+        self.rng = generator(seed, 1)
+        self.is_on = any(instrument.self_trade != "none" for instrument in venue.instruments)
+        self.termed = float(self.rng.choice([0.0, 0.1, 0.4]))
+
+    def terms(self, kind: int, clock: int, fields: dict[str, int]) -> list[tuple[int, ...]]:
+        """A TERMS row for an order, or nothing."""
+        if not self.is_on or kind not in (codes.NEW, codes.AMEND) or self.rng.random() >= self.termed:
+            return []
+        mode = int(self.rng.integers(-1, 7)) if self.rng.random() < 0.1 else int(self.rng.integers(0, 6))
+        named = {"account": fields["account"], "order_id": fields["order_id"]}
+        row = schema.events({"ts_ns": clock, "kind": kind, "self_trade": mode, **named})
+        return row[:1].tolist()
+
+    def groups(self, clock: int, chance: float = 0.01) -> list[tuple[int, ...]]:
+        """A SET_GROUP row, or nothing."""
+        if not self.is_on or self.rng.random() >= chance:
+            return []
+        user = codes.FIRST_USER + int(self.rng.integers(-1, USERS))
+        row = schema.events({"ts_ns": clock, "kind": codes.SET_GROUP, "account": user,
+                             "qty": int(self.rng.choice([-1, 0, 1, 1, 1, 1, 2, 2]))})
+        return row.tolist()
