@@ -158,16 +158,6 @@ def test_fill_or_kill_counts_what_the_mode_lets_fill(mode, code):
         assert take(made, A, 2, **fields)[1]["code"] == codes.FILLED, "what stands before its own order counts"
 
 
-def test_a_reduce_only_maker_without_a_position_goes_before_prevention_looks():
-    made = desk("cancel_newest")
-    made.seed(A, B, 1_000, 3)
-    made.code(codes.NEW, account=A, order_id=1, side=ASK, price=1_000, qty=3, flags=codes.REDUCE_ONLY)
-    made.seed(B, A, 1_000, 3)
-    made.new(B, 2, ASK, 1_000, 1)
-    rows, result = take(made, A, 1)
-    assert rows[0]["code"] == codes.CANCELLED_REDUCE_ONLY and result["code"] == codes.FILLED
-
-
 def test_a_forced_order_meets_orders_of_its_group():
     made = desk("cancel_both", accounts=(B, C))
     made.fund(A, money=30_000)
