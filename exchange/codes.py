@@ -50,6 +50,7 @@ FIRST_USER = 8
 # --- outcome kinds -------------------------------------------------------------------------------------
 RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
 LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
+STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 
 # --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
 OK = 0
@@ -97,11 +98,31 @@ EXTERNALS_FULL = 49
 OUT_OF_ORDER = 50
 BAD_CONSTITUENT = 51
 
+BAD_STATE = 68
+CANCEL_ONLY = 69
+POST_ONLY_STATE = 70
+REDUCE_ONLY_STATE = 71
+NOT_IN_AUCTION = 72
+IN_AUCTION = 73
+NO_AUCTION = 74
+PRICE_COLLAR = 75
+FAT_FINGER = 76
+NOTIONAL_TOO_SMALL = 77
+NOTIONAL_TOO_LARGE = 78
+LOTS_TOO_SMALL = 79
+BAD_PRICE_STEP = 80
+BAD_LOT_STEP = 81
+TOO_MANY_ORDERS = 82
+
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
 
+# --- what a market does: trade, or less ------------------------------------------------------------------------
+STATE_CONTINUOUS, STATE_HALTED, STATE_CANCEL_ONLY, STATE_POST_ONLY, STATE_REDUCE_ONLY, STATE_AUCTION = range(6)
+
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
 PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_LIQUIDATE = 1, 2, 3, 4
+PRIORITY_AUCTION = 0  # who waits for its end goes on at once
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
 DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
@@ -162,6 +183,21 @@ RESULT_TEXT = {
     EXTERNALS_FULL: "the pool of external levels is full",
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
+    BAD_STATE: "no such market state, or not one that can be set",
+    CANCEL_ONLY: "the instrument takes only cancels",
+    POST_ONLY_STATE: "the instrument takes only post-only orders",
+    REDUCE_ONLY_STATE: "the instrument takes only reduce-only orders",
+    NOT_IN_AUCTION: "an auction takes no orders that must trade at once or must not",
+    IN_AUCTION: "the instrument is in an auction, which only its end ends",
+    NO_AUCTION: "the instrument is in no auction",
+    PRICE_COLLAR: "the limit is further from the mark than the price collar allows",
+    FAT_FINGER: "the limit is further through the opposite best than allowed",
+    NOTIONAL_TOO_SMALL: "the order is worth less than the least notional",
+    NOTIONAL_TOO_LARGE: "the order is worth more than the greatest notional",
+    LOTS_TOO_SMALL: "quantity is below the least of an order",
+    BAD_PRICE_STEP: "price is not a multiple of the price step",
+    BAD_LOT_STEP: "quantity is not a multiple of the lot step",
+    TOO_MANY_ORDERS: "the account has as many open orders in the instrument as it may",
 }
 
 
@@ -191,10 +227,14 @@ EVENT_NAME = _names(
     "SET_FEES",
     "HALT",
     "RESUME",
+    "SET_STATE",
+    "AUCTION_START",
+    "AUCTION_END",
     "MARK_TICK",
     "REFILL_TICK",
     "LIQUIDATE",
     "IMPACT_TICK",
+    "AUCTION_TICK",
 )
 OUTCOME_NAME = _names(
     "RESULT",
@@ -209,6 +249,9 @@ OUTCOME_NAME = _names(
     "ADL",
     "DEFICIT",
     "LIQUIDATION_END",
+    "STATE_CHANGE",
+    "INDICATIVE",
+    "AUCTION",
 )
 RESULT_NAME = _names(
     "OK",
@@ -253,4 +296,19 @@ RESULT_NAME = _names(
     "EXTERNALS_FULL",
     "OUT_OF_ORDER",
     "BAD_CONSTITUENT",
+    "BAD_STATE",
+    "CANCEL_ONLY",
+    "POST_ONLY_STATE",
+    "REDUCE_ONLY_STATE",
+    "NOT_IN_AUCTION",
+    "IN_AUCTION",
+    "NO_AUCTION",
+    "PRICE_COLLAR",
+    "FAT_FINGER",
+    "NOTIONAL_TOO_SMALL",
+    "NOTIONAL_TOO_LARGE",
+    "LOTS_TOO_SMALL",
+    "BAD_PRICE_STEP",
+    "BAD_LOT_STEP",
+    "TOO_MANY_ORDERS",
 )

@@ -5,8 +5,10 @@ from typing import NamedTuple
 from exchange import codes
 from exchange.reference import margin
 from exchange.reference.arithmetic import PPM, ceil_div
+from exchange.reference.auction import check_state, reach, take
 from exchange.reference.book import is_within
-from exchange.reference.matching import Taker, is_opposite, match
+from exchange.reference.matching import Taker, is_opposite
+from exchange.reference.order_guards import check_guards, check_lot_step
 from exchange.reference.records import Event, Order, Position, Wallet
 from exchange.reference.world import World, require
 
@@ -27,9 +29,12 @@ def apply_new(world: World, event: Event) -> Reply:
     time_in_force = _check_form(world, event)
     position = _check_state(world, event, time_in_force)
     lots = event.qty
+    limit = _market_limit(world, event) if event.flags & codes.MARKET else event.price
+    check_lot_step(world, event.instrument, lots)
+    counted = time_in_force == codes.GTC
+    check_guards(world, event.account, event.instrument, event.side, limit, lots, event.flags, counted)
     if event.flags & codes.REDUCE_ONLY:
         lots = _reducing_lots(position, event.side, lots)
-    limit = _market_limit(world, event) if event.flags & codes.MARKET else event.price
     if event.flags & codes.POST_ONLY:
         _check_post_only(world, event.instrument, event.side, limit)
     if time_in_force == codes.FOK:
@@ -53,13 +58,14 @@ def _check_form(world: World, event: Event) -> int:
         require(event.time_in_force == codes.GTC and not is_market, codes.BAD_FLAGS)
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
     require(is_market or contract.ticks_min <= event.price <= contract.ticks_max, codes.BAD_PRICE)
-    return codes.IOC if is_market and event.time_in_force == codes.GTC else event.time_in_force
+    in_auction = world.markets[event.instrument].state == codes.STATE_AUCTION
+    return codes.IOC if is_market and event.time_in_force == codes.GTC and not in_auction else event.time_in_force
 
 
 def _check_state(world: World, event: Event, time_in_force: int) -> Position:
     """Checks against the venue's state; the position, whose slot stays even if a later check refuses."""
     market = world.markets[event.instrument]
-    require(not market.halted, codes.HALTED)
+    check_state(world, event.instrument, event.flags, event.time_in_force)
     require(market.mark_sub != 0, codes.NO_MARK)
     require(event.order_id not in world.orders, codes.DUPLICATE_ORDER_ID)
     check_not_liquidating(world, event.account, event.instrument)
@@ -98,6 +104,7 @@ def _check_post_only(world: World, instrument: int, side: int, limit: int) -> No
 
 
 def _reachable_lots(world: World, event: Event, limit: int) -> int:
+    limit = reach(world, event.instrument, event.side, limit) or limit
     levels = world.books[event.instrument].levels_within(1 - event.side, limit)
     return sum(order.leaves_lots for _, orders in levels for order in orders if not order.flags & codes.REDUCE_ONLY)
 
@@ -105,7 +112,7 @@ def _reachable_lots(world: World, event: Event, limit: int) -> int:
 def _enter(world: World, order: Order, time_in_force: int) -> Reply:
     """Match an order that passed its checks; a GTC remainder rests at the tail."""
     taker = Taker(order.account, order.order_id, order.instrument, order.side, order.ticks, order.leaves_lots)
-    match(world, taker)
+    take(world, taker)
     order.leaves_lots = taker.lots
     if not taker.lots:
         code = codes.FILLED
@@ -162,8 +169,9 @@ def apply_amend(world: World, event: Event) -> Reply:
     contract = world.contracts[order.instrument]
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
     require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
-    require(not world.markets[order.instrument].halted, codes.HALTED)
+    check_state(world, order.instrument, order.flags, codes.GTC)
     check_not_liquidating(world, order.account, order.instrument)
+    check_lot_step(world, order.instrument, event.qty)
     done = order.order_lots - order.leaves_lots
     ticks = event.price or order.ticks
     if event.qty <= done:
@@ -171,9 +179,11 @@ def apply_amend(world: World, event: Event) -> Reply:
     if ticks == order.ticks and event.qty <= order.order_lots:
         order.order_lots, order.leaves_lots = event.qty, event.qty - done
         return Reply(codes.RESTING, order.ticks, order.leaves_lots, order.instrument)
+    flags = order.flags & ~codes.MARKET if event.price else order.flags
+    check_guards(world, order.account, order.instrument, order.side, ticks, event.qty - done, flags, False)
     lots = _check_reentry(world, order, ticks, event.qty - done)
     world.remove_order(order)
-    entering = world.make_order(order.order_id, order.account, order.instrument, order.side, ticks, lots, order.flags)
+    entering = world.make_order(order.order_id, order.account, order.instrument, order.side, ticks, lots, flags)
     return _enter(world, entering, codes.GTC)
 
 
