@@ -24,6 +24,7 @@ def check(state: State, full: bool = True) -> None:
         _check_positions(state)
         for instrument in range(len(state.book.books)):
             _check_book(state, instrument)
+            _check_market_state(state, instrument)
         _check_ids(state)
         _check_open_orders(state)
         _check_units(state)
@@ -179,6 +180,33 @@ def externals(book: Book, instrument: int) -> list[Any]:
         found.append(book.externals[e])
         e = int(book.externals[e]["next"])
     return found
+
+
+def waiting_legs(state: State, instrument: int) -> list[int]:
+    """Positions whose liquidation order waits until the market matches again, oldest first."""
+    found, p = [], int(state.prices.auctions[instrument]["waiting_head"])
+    while p:
+        found.append(p)
+        p = int(state.ledger.legs[p]["waiting_next"])
+    return found
+
+
+def _check_market_state(state: State, instrument: int) -> None:
+    """Simulated orders cross in auctions alone, and only a market that stands still is waited for."""
+    market, auction = state.prices.markets[instrument], state.prices.auctions[instrument]
+    where, in_auction = f"instrument {instrument}", market["state"] == codes.STATE_AUCTION
+    orders = state.book.orders
+    live = (orders["account"] > codes.EXTERNAL) & (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument)
+    bids, asks = (orders["ticks"][live & (orders["side"] == side)] for side in (codes.BID, codes.ASK))
+    crossed = len(bids) and len(asks) and bids.max() >= asks.min()
+    _require(in_auction or not crossed, "BK-1", f"{where}: orders cross outside an auction")
+    _require(in_auction or not np.any(orders["flags"][live] & codes.MARKET), "AUC-1", f"{where}: a market order rests")
+    still = in_auction or market["state"] == codes.STATE_HALTED
+    waiting, timers = waiting_legs(state, instrument), state.io.timers[1 : int(state.io.control[0]["timer_count"]) + 1]
+    _require(still or not waiting, "AUC-2", f"{where}: {len(waiting)} legs wait for a market that matches")
+    due = timers[(timers["kind"] == codes.AUCTION_TICK) & (timers["unit"] == instrument)]
+    _require(len(due) == auction["timer"], "AUC-3", f"{where}: {len(due)} auction timers")
+    _require(in_auction or not len(due), "AUC-3", f"{where}: a timer without an auction")
 
 
 def _check_ids(state: State) -> None:

@@ -51,6 +51,7 @@ FIRST_USER = 8
 RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
 LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
 PREVENTED = 15
+STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 
 # --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
 OK = 0
@@ -103,11 +104,31 @@ OUT_OF_ORDER = 50
 BAD_CONSTITUENT = 51
 BAD_GROUP, BAD_SELF_TRADE = 64, 65
 
+BAD_STATE = 68
+CANCEL_ONLY = 69
+POST_ONLY_STATE = 70
+REDUCE_ONLY_STATE = 71
+NOT_IN_AUCTION = 72
+IN_AUCTION = 73
+NO_AUCTION = 74
+PRICE_COLLAR = 75
+FAT_FINGER = 76
+NOTIONAL_TOO_SMALL = 77
+NOTIONAL_TOO_LARGE = 78
+LOTS_TOO_SMALL = 79
+BAD_PRICE_STEP = 80
+BAD_LOT_STEP = 81
+TOO_MANY_ORDERS = 82
+
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
 
+# --- what a market does: trade, or less ------------------------------------------------------------------------
+STATE_CONTINUOUS, STATE_HALTED, STATE_CANCEL_ONLY, STATE_POST_ONLY, STATE_REDUCE_ONLY, STATE_AUCTION = range(6)
+
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
 PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_LIQUIDATE = 1, 2, 3, 4
+PRIORITY_AUCTION = 0  # who waits for its end goes on at once
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
 DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
@@ -174,6 +195,21 @@ RESULT_TEXT = {
     BAD_CONSTITUENT: "no such index constituent",
     BAD_GROUP: "a group is a whole number from 0 (none) to 2**31 - 1",
     BAD_SELF_TRADE: "no such mode of self-trade prevention",
+    BAD_STATE: "no such market state, or not one that can be set",
+    CANCEL_ONLY: "the instrument takes only cancels",
+    POST_ONLY_STATE: "the instrument takes only post-only orders",
+    REDUCE_ONLY_STATE: "the instrument takes only reduce-only orders",
+    NOT_IN_AUCTION: "an auction takes no orders that must trade at once or must not",
+    IN_AUCTION: "the instrument is in an auction, which only its end ends",
+    NO_AUCTION: "the instrument is in no auction",
+    PRICE_COLLAR: "the limit is further from the mark than the price collar allows",
+    FAT_FINGER: "the limit is further through the opposite best than allowed",
+    NOTIONAL_TOO_SMALL: "the order is worth less than the least notional",
+    NOTIONAL_TOO_LARGE: "the order is worth more than the greatest notional",
+    LOTS_TOO_SMALL: "quantity is below the least of an order",
+    BAD_PRICE_STEP: "price is not a multiple of the price step",
+    BAD_LOT_STEP: "quantity is not a multiple of the lot step",
+    TOO_MANY_ORDERS: "the account has as many open orders in the instrument as it may",
 }
 
 
@@ -204,10 +240,14 @@ EVENT_NAME = _names(
     "HALT",
     "RESUME",
     "SET_GROUP",
+    "SET_STATE",
+    "AUCTION_START",
+    "AUCTION_END",
     "MARK_TICK",
     "REFILL_TICK",
     "LIQUIDATE",
     "IMPACT_TICK",
+    "AUCTION_TICK",
 )
 OUTCOME_NAME = _names(
     "RESULT",
@@ -223,6 +263,9 @@ OUTCOME_NAME = _names(
     "DEFICIT",
     "LIQUIDATION_END",
     "PREVENTED",
+    "STATE_CHANGE",
+    "INDICATIVE",
+    "AUCTION",
 )
 RESULT_NAME = _names(
     "OK",
@@ -273,4 +316,19 @@ RESULT_NAME = _names(
     "EXPIRED_SELF_TRADE",
     "BAD_GROUP",
     "BAD_SELF_TRADE",
+    "BAD_STATE",
+    "CANCEL_ONLY",
+    "POST_ONLY_STATE",
+    "REDUCE_ONLY_STATE",
+    "NOT_IN_AUCTION",
+    "IN_AUCTION",
+    "NO_AUCTION",
+    "PRICE_COLLAR",
+    "FAT_FINGER",
+    "NOTIONAL_TOO_SMALL",
+    "NOTIONAL_TOO_LARGE",
+    "LOTS_TOO_SMALL",
+    "BAD_PRICE_STEP",
+    "BAD_LOT_STEP",
+    "TOO_MANY_ORDERS",
 )

@@ -15,6 +15,7 @@ from exchange import codes, schema, units
 from exchange.allocation import SELF_TRADE, SelfTrade
 from exchange.errors import ConfigError
 from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
+from exchange.sessions import Auction, OrderGuards, compile_auctions, compile_order_guards
 from exchange.terms import MONEY_MAX, compile_tiers, compile_units, enough, most_value, number
 
 NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet both
@@ -84,6 +85,8 @@ class Instrument(_Struct):
     self_trade: SelfTrade = "none"
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
     constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
+    orders: OrderGuards | None = None
+    auction: Auction | None = None
 
 
 class Index(_Struct):
@@ -140,6 +143,8 @@ class Venue(_Struct):
     depth: Depth = Depth()
     impact: Impact = Impact()
     queue: Queue = Queue()
+    orders: OrderGuards = OrderGuards()
+    auction: Auction = Auction()
     liquidation: Liquidation = Liquidation()
     capacity: Capacity = Capacity()
 
@@ -151,6 +156,8 @@ class Compiled(msgspec.Struct, frozen=True):
     tiers: np.ndarray
     constituents: np.ndarray
     impacts: np.ndarray
+    order_guards: np.ndarray
+    auctions: np.ndarray
     policy: np.ndarray
 
 
@@ -255,7 +262,15 @@ def compile_venue(venue: Venue) -> Compiled:
     source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
     for k, row in enumerate(constituents):
         source_records[k] = row
-    return Compiled(records, tier_records, source_records, compile_impacts(venue), _compile_policy(venue))
+    return Compiled(
+        records,
+        tier_records,
+        source_records,
+        compile_impacts(venue),
+        compile_order_guards(venue),
+        compile_auctions(venue),
+        _compile_policy(venue),
+    )
 
 
 def _check_bounds(venue: Venue, records: np.ndarray) -> None:

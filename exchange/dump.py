@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
-from exchange.audit import externals, live_ticks, queue
+from exchange.audit import externals, live_ticks, queue, waiting_legs
 from exchange.state import Book, State
 
 POSITION_FIELDS = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots")
@@ -13,7 +13,9 @@ SETTING_FIELDS = ("leverage_e2", "mode", "stage")
 EXTERNAL_FIELDS = ("recorded_lots", "lots", "displaced_lots", "printed_lots", "extrapolated")
 PRICE_FIELDS = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_sub", "last_ticks")
 FUNDING_FIELDS = ("funding_rate_ppb", "next_funding_ns", "shift_ticks", "index_shift_sub", "depth_ppm")
-MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "halted")
+MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
+AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions")
+PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
@@ -37,6 +39,7 @@ def dump(state: State) -> dict[str, Any]:
         },
         "timers": sorted(_values(timer, TIMER_FIELDS) for timer in timers),
         "groups": {int(k): int(state.ledger.groups[k]) for k in np.flatnonzero(state.ledger.groups)},
+        "auctions": {k: _auction(state, k) for k in range(len(state.prices.markets))},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
     }
 
@@ -76,6 +79,24 @@ def _books(book: Book) -> dict[tuple[int, int], list[tuple[int, list[tuple[int, 
             if rows:
                 books[instrument, side] = rows
     return books
+
+
+def _auction(state: State, instrument: int) -> tuple[Any, ...]:
+    """An auction's state, the units that wait for its market, and the ids of market orders that rest."""
+    orders, auction = state.book.orders, state.prices.auctions[instrument]
+    live = (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument) & (orders["flags"] & codes.MARKET != 0)
+    return (
+        *_values(auction, AUCTION_FIELDS + PUBLISHED_FIELDS),
+        [unit_place(state, p) for p in waiting_legs(state, instrument)],
+        sorted(orders["order_id"][live].tolist()),
+    )
+
+
+def unit_place(state: State, p: int) -> tuple[int, int]:
+    """(account, order among its units) of the unit that a position belongs to."""
+    position, assets = state.ledger.positions[p], len(state.ledger.totals)
+    account, asset = divmod(int(position["wallet"]), assets)
+    return account, 1000 + int(position["instrument"]) if position["mode"] == codes.ISOLATED else asset
 
 
 def _externals(book: Book) -> dict[tuple[int, int, int], tuple[int, ...]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from exchange import codes, config, schema
+from exchange.sessions import open_markets
 
 CACHE_LINE = 64
 HUGE_PAGE = 1 << 21
@@ -51,6 +52,8 @@ class Prices(NamedTuple):
     tiers: np.ndarray  # TIER[...]
     constituents: np.ndarray  # CONSTITUENT[...]
     impacts: np.ndarray  # IMPACT[instrument]
+    order_guards: np.ndarray  # ORDER_GUARD[instrument]
+    auctions: np.ndarray  # AUCTION[instrument]
     basis: np.ndarray  # int64[instrument * samples + k], ring of mid - index
     policy: np.ndarray  # POLICY[1]
 
@@ -156,6 +159,8 @@ def allocate(venue: config.Venue) -> State:
         compiled.tiers,
         compiled.constituents.copy(),
         compiled.impacts.copy(),
+        compiled.order_guards.copy(),
+        compiled.auctions.copy(),
         zeros(count * venue.mark.samples, np.int64),
         compiled.policy,
     )
@@ -164,7 +169,7 @@ def allocate(venue: config.Venue) -> State:
     io = IO(
         pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),
-        pool(units + 3 * count + 2, schema.TIMER),
+        pool(units + 4 * count + 2, schema.TIMER),
         pool(units + 1, np.int32),
         pool(positions, np.int32),
         zeros(1, schema.TERMS),
@@ -185,6 +190,7 @@ def allocate(venue: config.Venue) -> State:
         io,
     )
     prices.markets["depth_ppm"] = 1_000_000
+    open_markets(prices.markets, compiled)
     _open_system_accounts(state, assets)
     return state
 

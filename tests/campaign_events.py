@@ -36,6 +36,7 @@ def make_venue(seed: int) -> config.Venue:
     def pick(*choices: Any) -> Any:
         return choices[int(rng.integers(len(choices)))]
 
+    sessions = make_sessions(seed)
     assets = pick(["USD"], ["USD", "COIN"])
     instruments = [{"symbol": f"P{k}", "settle": pick(*assets), "tick": "1", "lot": "1", "price_max": str(TICKS_MAX),
                     "price_min": pick("1", "1", "250"), **pick({}, INVERSE),
@@ -44,7 +45,7 @@ def make_venue(seed: int) -> config.Venue:
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
     return config.build_venue(add_rules({
-        "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
+        **sessions, "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
         "fees": {"maker_ppm": pick(-150, 0, 200), "taker_ppm": pick(150, 500),
                  "liquidation_ppm": pick(0, 5_000, 15_000)},
         "index": {"rule": pick("composite", "median", "weighted"), "stale_ns": pick(100 * MS, 10 * SECOND),
@@ -64,6 +65,27 @@ def make_venue(seed: int) -> config.Venue:
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
                      "outcomes": 1 << 17},
     }, seed))
+
+
+def make_sessions(seed: int) -> dict[str, Any]:
+    """Guards on orders and auctions, each absent in half of the seeds."""
+    rng = generator(seed, 24)
+
+    def pick(*choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    guards = {"collar_ppm": pick(0, 20_000, 100_000), "fat_finger_ppm": pick(0, 10_000, 50_000),
+              "notional_min": pick("", "2000"), "notional_max": pick("", "30000"), "order_min": pick("", "2"),
+              "price_step_ticks": pick(0, 0, 2), "lot_step": pick("", "", "2"), "open_orders": pick(0, 2, 6)}
+    auction = {"price": pick("reference", "midpoint"), "pressure_limit_ppm": pick(0, 1_000, 50_000),
+               "indicative_period_ns": pick(0, 100 * MS, SECOND), "opening": pick(False, False, True),
+               "dynamic_ppm": pick(0, 3_000, 20_000), "static_ppm": pick(0, 10_000, 50_000),
+               "reference_period_ns": pick(0, 5 * SECOND), "duration_ns": pick(50 * MS, 2 * SECOND),
+               "extension_ns": pick(50 * MS, SECOND), "extensions_max": pick(0, 1, 3)}
+    chosen = {"orders": guards if pick(0, 1) else {}, "auction": auction if pick(0, 1) else {}}
+    if pick(0, 1, 1) and chosen["auction"]:
+        chosen["auction"].update(dynamic_ppm=0, static_ppm=0)
+    return chosen
 
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
@@ -111,6 +133,8 @@ class Stream:
         self.makers = list(weights)
         swarm = np.array(list(weights.values())) * self.rng.choice([0.4, 1.0, 1.0, 2.5], len(weights))
         self.chances = swarm / swarm.sum()
+        self.sessions = generator(seed, 124)
+        self.session_rate = float(self.sessions.choice([0.0, 0.0, 0.01, 0.04]))
 
     def take(self, n: int) -> np.ndarray:
         """The first `n` events."""
@@ -150,6 +174,17 @@ class Stream:
             self.clock += int(self.rng.exponential(self.pace))
         self.rows += self.owners.groups(self.clock)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
+        if self.sessions.random() < self.session_rate:
+            self.session()
+
+    def session(self) -> None:
+        """A market changes its state; what begins an auction or a halt is often followed by its end."""
+        k, pick = int(self.sessions.integers(len(self.fair))), self.sessions.choice
+        price = round(self.fair[k]) + int(self.sessions.integers(-20, 20)) if self.sessions.random() < 0.2 else 0
+        kind = int(pick([codes.SET_STATE, codes.SET_STATE, codes.RESUME, codes.AUCTION_START, codes.AUCTION_START,
+                         codes.AUCTION_END, codes.AUCTION_END]))
+        qty = int(self.sessions.integers(0, 7)) % 6 if kind == codes.SET_STATE else int(pick([0, 0, 30 * MS, SECOND]))
+        self.put(kind, instrument=k, price=price, qty=qty)
 
     def begin(self) -> None:
         """Fund the accounts, set prices and books; a few commands come too early on purpose."""

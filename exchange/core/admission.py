@@ -17,7 +17,6 @@ from exchange.codes import (
     FOK,
     FOK_UNFILLABLE,
     GTC,
-    HALTED,
     INSUFFICIENT_MARGIN,
     IOC,
     LEVERAGE_TIER,
@@ -29,6 +28,8 @@ from exchange.codes import (
     POST_ONLY,
     POST_ONLY_WOULD_TAKE,
     REDUCE_ONLY,
+    STATE_AUCTION,
+    STATE_CONTINUOUS,
 )
 from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
 from exchange.core.book import crosses, find_id
@@ -36,6 +37,7 @@ from exchange.core.contract import mark_exposure, mark_value, trade_notional, tr
 from exchange.core.kernel import leaf
 from exchange.core.margin import account_of, exposure_of, tier_limit, wallet_equity, wallet_margin
 from exchange.core.match import fillable_lots
+from exchange.core.states import check_state, fence
 
 
 @leaf
@@ -76,6 +78,20 @@ def market_limit(prices, instrument, side):
 
 
 @leaf
+def rests(prices, instrument, flags, tif):
+    """Does what an order does not fill at once rest? A market order's does in an auction alone."""
+    return tif == GTC and (not flags & MARKET or prices.markets[instrument]["state"] == STATE_AUCTION)
+
+
+@leaf
+def reach_of(state, instrument, side, limit_ticks, enters):
+    """How far a taker of this limit gets: all the way, but for auctions and price bands."""
+    if state.prices.markets[instrument]["fenced"] == 0:
+        return limit_ticks
+    return fence(state.prices, state.io, instrument, side, limit_ticks, enters)
+
+
+@leaf
 def check_fields(state, event, instrument):
     """Checks of a NEW that need no position. Returns a code; mutates nothing."""
     ledger, prices = state.ledger, state.prices
@@ -97,8 +113,10 @@ def check_fields(state, event, instrument):
         return BAD_LOTS
     if not flags & MARKET and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
         return BAD_PRICE
-    if prices.markets[instrument]["halted"]:
-        return HALTED
+    if prices.markets[instrument]["state"] != STATE_CONTINUOUS:
+        code = check_state(np.int64(prices.markets[instrument]["state"]), flags, tif)
+        if code != OK:
+            return code
     if prices.markets[instrument]["mark_sub"] == 0:
         return NO_MARK
     if find_id(state.book.ids, state.book.orders, np.int64(event["order_id"])) != 0:
@@ -165,8 +183,9 @@ def check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif, s
     if flags & POST_ONLY and crosses(side, limit_ticks, best):
         return POST_ONLY_WOULD_TAKE
     if tif == FOK:
+        reach = reach_of(state, instrument, side, limit_ticks, 0)
         account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
-        if fillable_lots(state, instrument, side, limit_ticks, lots, account, self_trade) < lots:
+        if fillable_lots(state, instrument, side, reach, lots, account, self_trade) < lots:
             return FOK_UNFILLABLE
     if flags & REDUCE_ONLY:
         return OK

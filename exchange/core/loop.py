@@ -12,6 +12,9 @@ import numpy as np
 from exchange.codes import (
     AMEND,
     ASK,
+    AUCTION_END,
+    AUCTION_START,
+    AUCTION_TICK,
     BAD_AMOUNT,
     BAD_CONSTITUENT,
     BAD_INSTRUMENT,
@@ -49,6 +52,7 @@ from exchange.codes import (
     SET_GROUP,
     SET_LEVERAGE,
     SET_MARGIN_MODE,
+    SET_STATE,
     SHIFT,
     TERMS,
     TRADE_PRINT,
@@ -68,6 +72,7 @@ from exchange.core.accounts import (
     withdraw_money,
 )
 from exchange.core.admission import instrument_exists
+from exchange.core.auction import auction_event, auction_tick, set_state
 from exchange.core.book import id_home, level_of
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, kernel, leaf, prefetch
@@ -244,10 +249,12 @@ def apply_rare(state, event, kind):
         withdraw_money(state, event)
     elif kind == SET_FEES:
         set_fees(state, event)
-    elif kind == HALT or kind == RESUME:
-        set_halt(state, event, kind)
     elif kind == SET_GROUP:
         set_group(state, event)
+    elif kind == HALT or kind == RESUME or kind == SET_STATE:
+        set_state(state, event, kind)
+    elif kind == AUCTION_START or kind == AUCTION_END:
+        auction_event(state, event, kind == AUCTION_START)
     else:
         refuse(state.io, event, UNSUPPORTED_KIND)
 
@@ -272,6 +279,8 @@ def fire_timer(state):
         refill_tick(state, unit)
     elif kind == IMPACT_TICK:
         impact_tick(state, unit)
+    elif kind == AUCTION_TICK:
+        auction_tick(state, unit)
 
 
 @leaf
@@ -354,15 +363,4 @@ def set_fees(state, event):
     else:
         state.prices.instruments[instrument]["maker_ppm"] = np.int64(event["price"])
         state.prices.instruments[instrument]["taker_ppm"] = np.int64(event["qty"])
-        done(state, event, OK)
-
-
-@leaf
-def set_halt(state, event, kind):
-    """HALT and RESUME: while halted only cancels work."""
-    instrument = np.int64(event["instrument"])
-    if not instrument_exists(state.prices, instrument):
-        done(state, event, BAD_INSTRUMENT)
-    else:
-        state.prices.markets[instrument]["halted"] = 1 if kind == HALT else 0
         done(state, event, OK)

@@ -15,7 +15,6 @@ from exchange.codes import (
     FILLED,
     FIRST_USER,
     GTC,
-    HALTED,
     IN_LIQUIDATION,
     MARKET,
     NOT_OWNER,
@@ -27,6 +26,7 @@ from exchange.codes import (
     REDUCE_ONLY,
     REDUCE_ONLY_INCREASES,
     RESTING,
+    STATE_CONTINUOUS,
     UNKNOWN_ORDER,
 )
 from exchange.core.admission import (
@@ -34,18 +34,23 @@ from exchange.core.admission import (
     check_matchable,
     instrument_exists,
     market_limit,
+    reach_of,
     reducible_lots,
+    rests,
     unspoken_lots,
     wallet_for,
     wallet_of,
 )
+from exchange.core.auction import interrupt, note_market_order
 from exchange.core.book import cut_leaves, enlist, find_id, insert_id, link_order, order_room, take_order_slot
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
 from exchange.core.match import change_open_order, emit_cancelled, execute, remove_order
+from exchange.core.order_guards import check_guards, check_lot_step
 from exchange.core.outbox import answer, refuse
 from exchange.core.resting import clear_orders
 from exchange.core.self_trade import check_self_trade, self_trade_mode
+from exchange.core.states import check_state
 from exchange.core.terms import held_for
 
 
@@ -62,7 +67,7 @@ def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots,
     order["order_lots"] = order_lots
     order["leaves_lots"] = leaves
     order["instrument"] = instrument
-    order["flags"] = flags & (REDUCE_ONLY | POST_ONLY)
+    order["flags"] = flags & (REDUCE_ONLY | POST_ONLY | MARKET)
     order["side"] = side
     link_order(book, slot)
     insert_id(book.ids, order_id, slot)
@@ -75,12 +80,18 @@ def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots,
 def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
     """Match an admitted order, rest or expire what is left, and answer."""
     account, order_id = np.int64(event["account"]), np.int64(event["order_id"])
-    left, kept, ended = execute(state, instrument, p, side, limit_ticks, lots, order_id, 0, 0, 0, self_trade)
+    resting = rests(state.prices, instrument, flags, tif)
+    reach = reach_of(state, instrument, side, limit_ticks, 1)
+    left, kept, ended = execute(state, instrument, p, side, reach, lots, order_id, 0, 0, 0, self_trade)
+    if reach != limit_ticks and left > 0 and not ended:
+        interrupt(state, instrument, side, limit_ticks)
     code = FILLED
     if ended:
         code = EXPIRED_SELF_TRADE
     elif left > 0:
-        if tif == GTC and not flags & MARKET:
+        if resting:
+            if flags & MARKET:
+                note_market_order(state.prices, instrument, side, limit_ticks)
             rest_order(state, instrument, p, account, order_id, side, limit_ticks, kept, left, flags)
             code = RESTING if left == kept else PARTLY_FILLED_RESTING
         else:
@@ -116,11 +127,15 @@ def place_order(state, event, termed):
     code = OK
     if p == 0:
         code = POSITIONS_FULL
-    elif tif == GTC and not flags & MARKET and not order_room(state.book.pools, state.book.orders):
+    elif rests(prices, instrument, flags, tif) and not order_room(state.book.pools, state.book.orders):
         code = ORDERS_FULL
-    elif flags & REDUCE_ONLY:
-        rests = tif == GTC and not flags & MARKET
-        lots = min(lots, unspoken_lots(ledger, p, side) if rests else reducible_lots(ledger, p, side))
+    elif prices.markets[instrument]["guarded"] != 0:
+        code = check_lot_step(prices, instrument, lots)
+        if code == OK:
+            code = check_guards(state, instrument, wallet, side, limit_ticks, lots, flags, tif, 1)
+    if code == OK and flags & REDUCE_ONLY:
+        resting = rests(prices, instrument, flags, tif)
+        lots = min(lots, unspoken_lots(ledger, p, side) if resting else reducible_lots(ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
         code = check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif, self_trade)
@@ -226,11 +241,16 @@ def check_amend(state, event, slot):
         return BAD_LOTS
     if event["price"] != 0 and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
         return BAD_PRICE
-    if state.prices.markets[instrument]["halted"]:
-        return HALTED
+    if state.prices.markets[instrument]["state"] != STATE_CONTINUOUS:
+        code = check_state(np.int64(state.prices.markets[instrument]["state"]), np.int64(order["flags"]), GTC)
+        if code != OK:
+            return code
     if in_liquidation(state.ledger, unit_of(state.ledger, np.int64(order["position"]))):
         return IN_LIQUIDATION
-    return check_self_trade(state.io) if held_for(state.io, event) else OK
+    code = check_self_trade(state.io) if held_for(state.io, event) else OK
+    if code == OK and state.prices.markets[instrument]["guarded"] != 0:
+        code = check_lot_step(state.prices, instrument, np.int64(event["qty"]))
+    return code
 
 
 @kernel
@@ -269,9 +289,14 @@ def re_enter(state, event, slot, instrument, side, ticks, lots):
     p, flags, leaves = np.int64(order["position"]), np.int64(order["flags"]), np.int64(order["leaves_lots"])
     self_trade = self_trade_mode(state.prices, state.io, instrument, 1 if held_for(state.io, event) else 0)
     code = OK
+    if event["price"] != 0:
+        flags &= ~MARKET  # it has a limit of its own now
+    if state.prices.markets[instrument]["guarded"] != 0:
+        wallet = np.int64(state.ledger.positions[p]["wallet"])
+        code = check_guards(state, instrument, wallet, side, ticks, lots, flags, GTC, 0)
     change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     state.book.books[instrument]["order_lots"] -= leaves
-    if flags & REDUCE_ONLY:
+    if code == OK and flags & REDUCE_ONLY:
         lots = min(lots, unspoken_lots(state.ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:

@@ -22,6 +22,7 @@ class Book:
     def __init__(self) -> None:
         self._sides: tuple[SortedDict, SortedDict] = (SortedDict(), SortedDict())
         self.externals: dict[tuple[int, int], ExternalLevel] = {}
+        self._joined = 0
 
     def best(self, side: int) -> int:
         """Best price of a side, 0 when it is empty."""
@@ -47,6 +48,8 @@ class Book:
 
     def join(self, order: Order) -> None:
         """Put an order at the tail of its level."""
+        self._joined += 1
+        order.joined = self._joined
         self._sides[order.side].setdefault(_key(order.side, order.ticks), {})[order.serial] = order
 
     def leave(self, order: Order) -> None:

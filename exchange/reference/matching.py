@@ -29,13 +29,13 @@ class Taker:
     is_ended: bool = False
 
 
-def match(world: World, taker: Taker) -> None:
-    """Fill the taker from the best opposite level on, oldest first, until its limit; `taker.lots` is what is left."""
+def match(world: World, taker: Taker, limit: int) -> None:
+    """Fill the taker from the best opposite level on, oldest first, to `limit`; `taker.lots` is what is left."""
     book, asked = world.books[taker.instrument], taker.lots
     side = 1 - taker.side
     while taker.lots and not taker.is_ended:
         best = book.best(side)
-        if not best or not is_within(side, best, taker.limit_ticks):
+        if not best or not is_within(side, best, limit):
             break
         maker = next(iter(book.queue(side, best).values()))
         if not check_reduce_only(world, maker):
@@ -214,6 +214,9 @@ def apply_print(world: World, instrument: int, aggressor: int, ticks: int, lots:
 def uncross(world: World, instrument: int, event_side: int) -> None:
     """Resolve a book that recorded levels crossed: simulated orders fill, then stale recorded levels go."""
     book = world.books[instrument]
+    if world.markets[instrument].stands_still:
+        _drop_crossed(world, instrument, event_side)
+        return
     while book.best(codes.BID) and book.best(codes.ASK) and book.best(codes.BID) >= book.best(codes.ASK):
         queues = [list(book.queue(side, book.best(side)).values()) for side in (codes.BID, codes.ASK)]
         bid, ask = (next((order for order in queue if order.external is None), None) for queue in queues)
@@ -227,6 +230,14 @@ def uncross(world: World, instrument: int, event_side: int) -> None:
             world.markets[instrument].crossed_levels += 1
         else:
             return
+
+
+def _drop_crossed(world: World, instrument: int, event_side: int) -> None:
+    """Nothing may fill: where the recording crosses itself, levels opposite to the event's side go."""
+    book = world.books[instrument]
+    while 0 < book.best_external(codes.ASK) <= book.best_external(codes.BID):
+        book.remove_external(book.externals[1 - event_side, book.best_external(1 - event_side)])
+        world.markets[instrument].crossed_levels += 1
 
 
 def _fill_crossed(world: World, maker: Order, level: ExternalLevel) -> None:

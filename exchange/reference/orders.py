@@ -5,8 +5,10 @@ from typing import NamedTuple
 from exchange import codes
 from exchange.reference import margin, resting
 from exchange.reference.arithmetic import PPM, ceil_div
+from exchange.reference.auction import check_state, reach, take
 from exchange.reference.book import is_within
-from exchange.reference.matching import Taker, is_opposite, match
+from exchange.reference.matching import Taker, is_opposite
+from exchange.reference.order_guards import check_guards, check_lot_step
 from exchange.reference.records import Event, Order, Position, Wallet
 from exchange.reference.selftrade import mode_of, same_owner
 from exchange.reference.world import World, require
@@ -28,10 +30,13 @@ def apply_new(world: World, event: Event) -> Reply:
     time_in_force = _check_form(world, event)
     position, self_trade = _check_state(world, event, time_in_force)
     lots = event.qty
+    limit = _market_limit(world, event) if event.flags & codes.MARKET else event.price
+    check_lot_step(world, event.instrument, lots)
+    counted = time_in_force == codes.GTC
+    check_guards(world, event.account, event.instrument, event.side, limit, lots, event.flags, counted)
     if event.flags & codes.REDUCE_ONLY:
         spoken = resting.reduce_only_lots(world, position, event.side) if time_in_force == codes.GTC else 0
         lots = _reducing_lots(position, event.side, lots, spoken)
-    limit = _market_limit(world, event) if event.flags & codes.MARKET else event.price
     if event.flags & codes.POST_ONLY:
         _check_post_only(world, event.instrument, event.side, limit)
     if time_in_force == codes.FOK:
@@ -55,13 +60,14 @@ def _check_form(world: World, event: Event) -> int:
         require(event.time_in_force == codes.GTC and not is_market, codes.BAD_FLAGS)
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
     require(is_market or contract.ticks_min <= event.price <= contract.ticks_max, codes.BAD_PRICE)
-    return codes.IOC if is_market and event.time_in_force == codes.GTC else event.time_in_force
+    in_auction = world.markets[event.instrument].state == codes.STATE_AUCTION
+    return codes.IOC if is_market and event.time_in_force == codes.GTC and not in_auction else event.time_in_force
 
 
 def _check_state(world: World, event: Event, time_in_force: int) -> tuple[Position, int]:
     """Checks against the venue's state; the position, whose slot stays even if a later check refuses, and the mode."""
     market = world.markets[event.instrument]
-    require(not market.halted, codes.HALTED)
+    check_state(world, event.instrument, event.flags, event.time_in_force)
     require(market.mark_sub != 0, codes.NO_MARK)
     require(event.order_id not in world.orders, codes.DUPLICATE_ORDER_ID)
     self_trade = mode_of(world, event, event.instrument)
@@ -102,8 +108,8 @@ def _check_post_only(world: World, instrument: int, side: int, limit: int) -> No
 
 
 def _reachable_lots(world: World, event: Event, limit: int, self_trade: int) -> int:
-    """What a taker of this mode surely fills: without reduce-only orders, up to the first of its own that ends it."""
-    found = 0
+    """What a taker of this mode surely fills: what is sure, up to the first of its own that ends it."""
+    found, limit = 0, reach(world, event.instrument, event.side, limit) or limit
     for _, orders in world.books[event.instrument].levels_within(1 - event.side, limit):
         for order in orders:
             if self_trade > codes.STP_NONE and same_owner(world, order.account, event.account):
@@ -125,7 +131,7 @@ def _enter(world: World, order: Order, time_in_force: int, self_trade: int) -> R
     """Match an order that passed its checks; a GTC remainder rests at the tail."""
     taker = Taker(order.account, order.order_id, order.instrument, order.side, order.ticks, order.leaves_lots)
     taker.self_trade = self_trade
-    match(world, taker)
+    take(world, taker)
     order.leaves_lots = taker.lots
     order.order_lots -= taker.prevented_lots
     if taker.is_ended:
@@ -189,9 +195,10 @@ def apply_amend(world: World, event: Event) -> Reply:
     contract = world.contracts[order.instrument]
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
     require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
-    require(not world.markets[order.instrument].halted, codes.HALTED)
+    check_state(world, order.instrument, order.flags, codes.GTC)
     check_not_liquidating(world, order.account, order.instrument)
     self_trade = mode_of(world, event, order.instrument)
+    check_lot_step(world, order.instrument, event.qty)
     done = order.order_lots - order.leaves_lots
     ticks = event.price or order.ticks
     if event.qty <= done:
@@ -199,9 +206,11 @@ def apply_amend(world: World, event: Event) -> Reply:
     if ticks == order.ticks and event.qty <= order.order_lots:
         order.order_lots, order.leaves_lots = event.qty, event.qty - done
         return Reply(codes.RESTING, order.ticks, order.leaves_lots, order.instrument)
+    flags = order.flags & ~codes.MARKET if event.price else order.flags
+    check_guards(world, order.account, order.instrument, order.side, ticks, event.qty - done, flags, False)
     lots = _check_reentry(world, order, ticks, event.qty - done)
     world.remove_order(order)
-    entering = world.make_order(order.order_id, order.account, order.instrument, order.side, ticks, lots, order.flags)
+    entering = world.make_order(order.order_id, order.account, order.instrument, order.side, ticks, lots, flags)
     return _enter(world, entering, codes.GTC, self_trade)
 
 

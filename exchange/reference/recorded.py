@@ -81,7 +81,8 @@ def apply_trade_print(world: World, event: Event) -> None:
     if event.flags & codes.EVIDENCE:
         return
     world.markets[event.instrument].last_ticks = ticks
-    apply_print(world, event.instrument, event.side, ticks, event.qty)
+    if not world.markets[event.instrument].stands_still:
+        apply_print(world, event.instrument, event.side, ticks, event.qty)
 
 
 def apply_book_clear(world: World, event: Event) -> None:

@@ -157,6 +157,7 @@ class Order:
     leaves_lots: int
     flags: int
     external: "ExternalLevel | None" = None
+    joined: int = 0  # place in time among the orders of its book
 
 
 @dataclass(slots=True)
@@ -194,6 +195,45 @@ class Impact:
     permanent_mlots: int = 0
     decaying_mlots: int = 0
     ticks: int = 0
+    has_timer: bool = False
+
+
+@dataclass(slots=True)
+class Guards:
+    """Guards on orders of one instrument, from the config; 0 = off."""
+
+    collar_ppm: int
+    fat_finger_ppm: int
+    notional_min: int
+    notional_max: int
+    lots_min: int
+    price_step_ticks: int
+    lot_step: int
+    open_orders_max: int
+
+
+@dataclass(slots=True)
+class Auction:
+    """Call auctions of one instrument: terms from the config, then state."""
+
+    midpoint: int
+    maker_fee: int
+    pressure_ppm: int
+    indicative_ns: int
+    dynamic_ppm: int
+    static_ppm: int
+    reference_period_ns: int
+    duration_ns: int
+    extension_ns: int
+    extensions_max: int
+    opening: int
+    static_ticks: int = 0
+    static_period: int = 0
+    end_ns: int = 0
+    reference_ticks: int = 0
+    volatility: int = 0
+    extensions: int = 0
+    published: tuple[int, int, int] = (0, 0, 0)
     has_timer: bool = False
 
 
@@ -284,9 +324,14 @@ class Market:
     shift_ticks: int = 0
     index_shift_sub: int = 0
     depth_ppm: int = 1_000_000
-    halted: int = 0
+    state: int = codes.STATE_CONTINUOUS
     crossed_levels: int = 0
     has_mark_timer: bool = False
     has_refill_timer: bool = False
     basis_samples: list[int] = field(default_factory=list)
     constituents: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether nothing matches."""
+        return self.state in (codes.STATE_HALTED, codes.STATE_AUCTION)

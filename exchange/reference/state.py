@@ -20,6 +20,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "markets": {k: _market(world, k) for k in range(len(world.markets))},
         "timers": sorted((t.ts_ns, t.priority, t.account, t.order, t.kind) for t in world.timers),
         "groups": {account: group for account, group in sorted(world.groups.items()) if group},
+        "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
     }
 
@@ -82,6 +83,21 @@ def _externals(world: World) -> dict[tuple[int, int, int], tuple[int, ...]]:
     }
 
 
+def _auction(world: World, k: int) -> tuple[Any, ...]:
+    auction = world.auctions[k]
+    return (
+        auction.static_ticks,
+        auction.static_period,
+        auction.end_ns,
+        auction.reference_ticks,
+        auction.volatility,
+        auction.extensions,
+        *auction.published,
+        [(unit.wallet.account, unit.timer_order) for unit in world.waiting[k]],
+        sorted(o.order_id for o in world.orders.values() if o.instrument == k and o.flags & codes.MARKET),
+    )
+
+
 def _market(world: World, k: int) -> tuple[int, ...]:
     market, impact = world.markets[k], world.impacts[k]
     return (
@@ -98,7 +114,7 @@ def _market(world: World, k: int) -> tuple[int, ...]:
         sum(market.basis_samples),
         len(market.basis_samples),
         world.open_interest(k),
-        market.halted,
+        market.state,
         market.crossed_levels,
         impact.flow_lots,
         impact.permanent_mlots,

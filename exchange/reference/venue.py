@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from exchange import codes, config
-from exchange.reference import accounts, liquidation, margin, orders, prices, recorded, resting
+from exchange.reference import accounts, auction, liquidation, margin, orders, prices, recorded, resting
 from exchange.reference.orders import Reply
 from exchange.reference.records import Event, terms_of
 from exchange.reference.state import snapshot
@@ -23,8 +23,11 @@ COMMANDS: dict[int, Callable[[World, Event], Reply]] = {
     codes.TRANSFER: accounts.apply_transfer,
     codes.OPEN_POSITION: accounts.apply_open_position,
     codes.SET_FEES: accounts.apply_set_fees,
-    codes.HALT: accounts.apply_halt,
-    codes.RESUME: accounts.apply_resume,
+    codes.HALT: accounts.apply_set_state,
+    codes.RESUME: accounts.apply_set_state,
+    codes.SET_STATE: accounts.apply_set_state,
+    codes.AUCTION_START: accounts.apply_auction_start,
+    codes.AUCTION_END: accounts.apply_auction_end,
     codes.SET_GROUP: accounts.apply_set_group,
 }
 ORDERS = (codes.NEW, codes.CANCEL, codes.AMEND, codes.CANCEL_ALL)
@@ -71,6 +74,8 @@ class ReferenceVenue:
                 recorded.fire_refill(world, timer.target)
             elif timer.kind == codes.IMPACT_TICK:
                 recorded.fire_impact(world, timer.target)
+            elif timer.kind == codes.AUCTION_TICK:
+                auction.fire_tick(world, timer.target)
             else:
                 liquidation.fire(world, timer.target, timer.cause_seq)
             resting.finish(world)

@@ -1,13 +1,27 @@
 """The whole state of the reference venue, its outbox and its timers."""
 
 import heapq
+from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 from sortedcontainers import SortedDict
 
 from exchange import codes, config
 from exchange.reference.book import Book
-from exchange.reference.records import Contract, Impact, Market, Order, Policy, Position, Terms, Tier, Unit, Wallet
+from exchange.reference.records import (
+    Auction,
+    Contract,
+    Guards,
+    Impact,
+    Market,
+    Order,
+    Policy,
+    Position,
+    Terms,
+    Tier,
+    Unit,
+    Wallet,
+)
 
 
 class Refused(Exception):
@@ -49,6 +63,11 @@ class World:
         self.books = [Book() for _ in self.contracts]
         self.markets = [Market() for _ in self.contracts]
         self.impacts = [_impact(row) for row in compiled.impacts]
+        self.guards = [Guards(**_named(row, Guards)) for row in compiled.order_guards]
+        self.auctions = [Auction(**_named(row, Auction)) for row in compiled.auctions]
+        self.waiting: list[list[Unit]] = [[] for _ in self.contracts]  # for their market to match again
+        for market, auction in zip(self.markets, self.auctions, strict=True):
+            market.state = codes.STATE_AUCTION if auction.opening else codes.STATE_CONTINUOUS
         self.wallets: SortedDict = SortedDict()
         self.orders: dict[int, Order] = {}
         self.groups: dict[int, int] = {}
@@ -161,6 +180,11 @@ class World:
         timer = Timer(ts_ns, priority, account, order, self.timer_seq, kind, self.event_seq, target)
         heapq.heappush(self.timers, timer)
 
+    def drop_timers(self, kind: int, target: int) -> None:
+        """Take the timers of a kind and instrument off the heap."""
+        self.timers = [timer for timer in self.timers if (timer.kind, timer.target) != (kind, target)]
+        heapq.heapify(self.timers)
+
     def emit(
         self,
         kind: int,
@@ -247,6 +271,12 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
         "self_trade",
     )
     return Contract(**{name: int(row[name]) for name in names}, tiers=tiers, weights_ppm=weights)
+
+
+def _named(row: Any, terms: type) -> dict[str, int]:
+    """Fields of a compiled record that a dataclass asks for."""
+    asked = [field.name for field in fields(terms) if field.default is MISSING]
+    return {name: int(row[name]) for name in asked}
 
 
 def _impact(row: Any) -> Impact:
