@@ -51,6 +51,7 @@ class Prices(NamedTuple):
     tiers: np.ndarray  # TIER[...]
     constituents: np.ndarray  # CONSTITUENT[...]
     impacts: np.ndarray  # IMPACT[instrument]
+    allocations: np.ndarray  # ALLOCATION[instrument]
     basis: np.ndarray  # int64[instrument * samples + k], ring of mid - index
     policy: np.ndarray  # POLICY[1]
 
@@ -62,6 +63,7 @@ class IO(NamedTuple):
     dirty: np.ndarray  # int32[...], units touched by the event at work
     held: np.ndarray  # TERMS[1], for the next command; kind 0 = none
     ranks: np.ndarray  # RANK[...], the ADL ranking held
+    shares: np.ndarray  # SHARE[...], work space of a level that is shared
     scratch: np.ndarray  # int64[...], work space of one function call
 
 
@@ -157,6 +159,7 @@ def allocate(venue: config.Venue) -> State:
         compiled.tiers,
         compiled.constituents.copy(),
         compiled.impacts.copy(),
+        compiled.allocations.copy(),
         zeros(count * venue.mark.samples, np.int64),
         compiled.policy,
     )
@@ -169,6 +172,7 @@ def allocate(venue: config.Venue) -> State:
         pool(units + 1, np.int32),
         zeros(1, schema.TERMS),
         pool(wallets + 1, schema.RANK),
+        pool(capacity.orders + 1, schema.SHARE),
         zeros(max(64, 2 * count), np.int64),
     )
     state = State(

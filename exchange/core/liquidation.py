@@ -28,6 +28,7 @@ from exchange.codes import (
     TAKEOVER,
 )
 from exchange.core.adl import close_by_ranking
+from exchange.core.allocation import execute
 from exchange.core.arith import ceil_div, mul_div_floor
 from exchange.core.contract import mark_value, trade_value, worst_ticks
 from exchange.core.guards import clear_dirty, set_liquidation_timer, set_stage, touch, touch_position
@@ -47,7 +48,7 @@ from exchange.core.margin import (
     unit_pocket,
     unit_stage,
 )
-from exchange.core.match import book_trade, emit_cancelled, execute, remove_order
+from exchange.core.match import book_trade, emit_cancelled, remove_order
 from exchange.core.outbox import emit
 from exchange.core.shadow import execute_shadow
 

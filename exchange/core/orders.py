@@ -37,10 +37,11 @@ from exchange.core.admission import (
     wallet_for,
     wallet_of,
 )
+from exchange.core.allocation import execute
 from exchange.core.book import cut_leaves, enlist, find_id, insert_id, link_order, order_room, take_order_slot
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
-from exchange.core.match import change_open_order, emit_cancelled, execute, remove_order
+from exchange.core.match import change_open_order, emit_cancelled, remove_order
 from exchange.core.outbox import answer, refuse
 from exchange.core.self_trade import check_self_trade, self_trade_mode
 from exchange.core.terms import held_for
