@@ -141,6 +141,7 @@ QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
 
 OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
+FILLS_PER_ORDER = 6  # of one resting order in one event, where a level is shared in steps
 OUTCOMES_PER_STEP = 4096  # funding, deleveraging: two for each of 1,024 accounts, and a margin
 
 REFILL_STEPS_PER_HALF_LIFE = 8

@@ -38,6 +38,7 @@ def dump(state: State) -> dict[str, Any]:
             for k, market in enumerate(state.prices.markets)
         },
         "timers": sorted(_values(timer, TIMER_FIELDS) for timer in timers),
+        "tops": _tops(book),
         "groups": {int(k): int(state.ledger.groups[k]) for k in np.flatnonzero(state.ledger.groups)},
         "auctions": {k: _auction(state, k) for k in range(len(state.prices.markets))},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
@@ -79,6 +80,17 @@ def _books(book: Book) -> dict[tuple[int, int], list[tuple[int, list[tuple[int, 
             if rows:
                 books[instrument, side] = rows
     return books
+
+
+def _tops(book: Book) -> dict[tuple[int, int], tuple[int, ...]]:
+    """(order id, account) of the order that set the best price of a side, where it still stands."""
+    tops = {}
+    for instrument, row in enumerate(book.books):
+        for side in (codes.BID, codes.ASK):
+            for slot in queue(book, instrument, side, int(row["best_ticks"][side]))[:1]:
+                if book.orders[slot]["priority_seq"] == row["top_seq"][side]:
+                    tops[instrument, side] = _values(book.orders[slot], ("order_id", "account"))
+    return tops
 
 
 def _auction(state: State, instrument: int) -> tuple[Any, ...]:

@@ -186,6 +186,7 @@ BOOK = _record(
     ("external_tail", "i4"),
     ("order_lots", "i8"),  # leaves of all live simulated orders
     ("crossed_levels", "i8"),  # recorded levels dropped because the recording crossed itself
+    ("top_seq", "i8", (2,)),  # priority_seq of the order that last improved the best bid, the best ask
 )
 
 POOLS = _record(  # one record: what is free and live in the order and external-level pools
@@ -355,6 +356,18 @@ AUCTION = _record(  # one an instrument: its terms from the config, then its sta
     ("timer", "i8"),
 )
 
+MARKET_MAKERS_MAX = 8
+ALLOCATION = _record(  # one an instrument: how a taker's lots are shared among the orders of a level
+    ("top_min_lots", "i8"),
+    ("top_max_lots", "i8"),  # 0 = no top order
+    ("fifo_ppm", "i8"),
+    ("pro_rata_min_lots", "i8"),
+    ("leveling", "i4"),
+    ("maker_count", "i4"),
+    ("maker_account", "i4", (MARKET_MAKERS_MAX,)),
+    ("maker_ppm", "i4", (MARKET_MAKERS_MAX,)),
+)
+
 CONSTITUENT = _record(("price_sub", "i8"), ("ts_ns", "i8"), ("weight_ppm", "i8"))
 
 POLICY = _record(  # one record: what the profile decides
@@ -376,6 +389,7 @@ POLICY = _record(  # one record: what the profile decides
     ("assets", "i8"),
     ("instruments", "i8"),
     ("accounts", "i8"),
+    ("outcomes_per_order", "i8"),  # the most that one event emits for one live order
 )
 
 # --- io ----------------------------------------------------------------------------------------------------------
@@ -412,6 +426,13 @@ CONTROL = _record(
     ("next_event", "i8"),  # place in the input where run() stopped
     ("guard_checks", "i8"),
     ("rejected", "i8"),
+)
+
+SHARE = _record(  # one an order of the level at work, oldest first; `visit` alone is in the order of its step
+    ("visit", "i8"),  # low 31 bits: place of the order to fill
+    ("slot", "i4"),
+    ("lots", "i4"),  # what it may fill
+    ("share", "i8"),  # the most it gets in the step
 )
 
 RANK = _record(("score", "i8"), ("wallet", "i4"), ("position", "i4"))

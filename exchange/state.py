@@ -52,6 +52,7 @@ class Prices(NamedTuple):
     tiers: np.ndarray  # TIER[...]
     constituents: np.ndarray  # CONSTITUENT[...]
     impacts: np.ndarray  # IMPACT[instrument]
+    allocations: np.ndarray  # ALLOCATION[instrument]
     order_guards: np.ndarray  # ORDER_GUARD[instrument]
     auctions: np.ndarray  # AUCTION[instrument]
     basis: np.ndarray  # int64[instrument * samples + k], ring of mid - index
@@ -66,6 +67,7 @@ class IO(NamedTuple):
     trims: np.ndarray  # int32[...], positions with reduce-only orders that the event at work changed
     held: np.ndarray  # TERMS[1], for the next command; kind 0 = none
     ranks: np.ndarray  # RANK[...], the ADL ranking held
+    shares: np.ndarray  # SHARE[...], work space of a level that is shared
     scratch: np.ndarray  # int64[...], work space of one function call
 
 
@@ -159,6 +161,7 @@ def allocate(venue: config.Venue) -> State:
         compiled.tiers,
         compiled.constituents.copy(),
         compiled.impacts.copy(),
+        compiled.allocations.copy(),
         compiled.order_guards.copy(),
         compiled.auctions.copy(),
         zeros(count * venue.mark.samples, np.int64),
@@ -174,6 +177,7 @@ def allocate(venue: config.Venue) -> State:
         pool(positions, np.int32),
         zeros(1, schema.TERMS),
         pool(wallets + 1, schema.RANK),
+        pool(capacity.orders + 1, schema.SHARE),
         zeros(max(64, 2 * count), np.int64),
     )
     state = State(

@@ -1,4 +1,4 @@
-"""Campaign switches of owners: self-trade prevention by instrument, order and group; absent in half of the seeds.
+"""Campaign switches of self-trade prevention, groups and allocation; each absent in half of the seeds.
 
 They draw from a generator of their own, so that the streams without them stay what they were.
 """
@@ -11,6 +11,8 @@ from exchange import codes, config, schema
 
 PURPOSE = 21
 MODES = ("none", "cancel_newest", "cancel_oldest", "cancel_both", "decrement")
+ALGORITHMS = ("fifo", "fifo_lmm", "fifo_top_lmm", "pro_rata", "allocation", "threshold_pro_rata", "configurable",
+              "configurable")
 USERS = 16
 
 
@@ -24,7 +26,25 @@ def add_rules(table: dict[str, Any], seed: int) -> dict[str, Any]:
     if rng.random() < 0.5:
         for instrument in table["instruments"]:
             instrument["self_trade"] = MODES[int(rng.choice([0, 1, 2, 3, 4, 4]))]
+    if rng.random() < 0.4:
+        for instrument in table["instruments"]:
+            instrument["allocation"] = allocation(rng)
+        table["capacity"]["orders"] = 2_000  # each may fill several times in one event
     return table
+
+
+def allocation(rng: np.random.Generator) -> dict[str, Any]:
+    """An algorithm with some of its fields stated."""
+    algorithm = ALGORITHMS[int(rng.integers(len(ALGORITHMS)))]
+    if algorithm == "fifo":
+        return {}
+    fields: dict[str, list[Any]] = {
+        "top_min_lots": [0, 3], "top_max_lots": [0, 1, 5, 2**31 - 1], "fifo_ppm": [0, 300_000, 999_999, 1_000_000],
+        "pro_rata_min_lots": [0, 1, 2, 3], "leveling": [True, True, False]}
+    given = {name: values[int(rng.integers(len(values)))] for name, values in fields.items() if rng.random() < 0.5}
+    accounts = codes.FIRST_USER + rng.permutation(USERS)[:int(rng.integers(0, 5))]
+    makers = [{"account": int(account), "share_ppm": int(rng.integers(1, 250_000))} for account in accounts]
+    return {"algorithm": algorithm, **given, "market_makers": makers}
 
 
 class Owners:

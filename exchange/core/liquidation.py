@@ -31,6 +31,7 @@ from exchange.codes import (
 )
 from exchange.core.adl import close_by_ranking
 from exchange.core.admission import reach_of
+from exchange.core.allocation import execute
 from exchange.core.arith import ceil_div, mul_div_floor
 from exchange.core.auction import interrupt
 from exchange.core.contract import mark_value, trade_value, worst_ticks
@@ -51,7 +52,7 @@ from exchange.core.margin import (
     unit_pocket,
     unit_stage,
 )
-from exchange.core.match import book_trade, emit_cancelled, execute, remove_order
+from exchange.core.match import book_trade, emit_cancelled, remove_order
 from exchange.core.outbox import emit
 from exchange.core.shadow import execute_shadow
 from exchange.core.states import stands_still, wait_for_market

@@ -44,7 +44,6 @@ from exchange.codes import (
     OPEN_POSITION,
     OUT_OF_ORDER,
     OUTBOX_FULL,
-    OUTCOMES_PER_ORDER,
     OUTCOMES_PER_STEP,
     REFILL_TICK,
     RESUME,
@@ -105,7 +104,8 @@ def run(state, events, terms, first, until_ns, horizon_ns):
     code = NEED_INPUT
     while True:
         room = io.outbox.shape[0] - np.int64(control["outbox_count"])
-        if room < OUTCOMES_PER_ORDER * np.int64(state.book.pools[0]["order_live"]) + OUTCOMES_PER_STEP:
+        per_order = np.int64(state.prices.policy[0]["outcomes_per_order"])
+        if room < per_order * np.int64(state.book.pools[0]["order_live"]) + OUTCOMES_PER_STEP:
             code = OUTBOX_FULL
             break
         if control["sweep_next"] != 0:

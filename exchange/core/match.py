@@ -273,10 +273,26 @@ def prevent(state, slot, lots, taker, self_trade):
 
 
 @leaf
-def execute(
+def fill_both(state, instrument, p, side, slot, lots, order_id, account, flags, bankruptcy_ticks, liquidation_id):
+    """One fill of a taker with a resting order at its price: the maker first, then the taker."""
+    order = state.book.orders[slot]
+    ticks, maker, extrapolated = np.int64(order["ticks"]), np.int64(order["account"]), 0
+    if maker == EXTERNAL:
+        extrapolated = extrapolated_flag(state, slot)
+        book_trade(state, instrument, external_position(instrument), -lots if side == BID else lots, ticks, 0, 0)
+        take_from_external(state, slot, lots)
+    else:
+        fill_maker(state, instrument, slot, lots, account, flags, liquidation_id)
+    state.prices.markets[instrument]["last_ticks"] = ticks
+    flags |= extrapolated
+    fill_taker(state, instrument, p, side, ticks, lots, order_id, maker, flags, bankruptcy_ticks, liquidation_id)
+
+
+@leaf
+def execute_fifo(
     state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id, self_trade
 ):
-    """Match an order of position `p` while quantity is left and the opposite best is within the limit.
+    """Match an order of position `p`, oldest maker first, while quantity is left and the best is within the limit.
 
     Parameters
     ----------
@@ -289,7 +305,7 @@ def execute(
         Lots not filled, the quantity less what prevention of self-trades took off it, and whether prevention ended
         the order. Mutates book, ledger, market, outbox.
     """
-    book, market = state.book, state.prices.markets[instrument]
+    book = state.book
     other = ASK if side == BID else BID
     account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
     kept, ended = lots, False
@@ -299,12 +315,7 @@ def execute(
             break
         slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
         maker = np.int64(book.orders[slot]["account"])
-        if maker == EXTERNAL:
-            fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
-            extrapolated = extrapolated_flag(state, slot)
-            book_trade(state, instrument, external_position(instrument), -fill if side == BID else fill, ticks, 0, 0)
-            take_from_external(state, slot, fill)
-        else:
+        if maker != EXTERNAL:
             if book.orders[slot]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, slot):
                 continue
             if self_trade > STP_NONE and same_owner(state.ledger, state.prices, account, maker):
@@ -312,23 +323,8 @@ def execute(
                 kept -= lots - left
                 lots = left
                 continue
-            extrapolated = 0
-            fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
-            fill_maker(state, instrument, slot, fill, account, flags, liquidation_id)
-        market["last_ticks"] = ticks
-        fill_taker(
-            state,
-            instrument,
-            p,
-            side,
-            ticks,
-            fill,
-            order_id,
-            maker,
-            flags | extrapolated,
-            bankruptcy_ticks,
-            liquidation_id,
-        )
+        fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
+        fill_both(state, instrument, p, side, slot, fill, order_id, account, flags, bankruptcy_ticks, liquidation_id)
         lots -= fill
     if lots != kept:
         note_flow(state.prices, state.io, instrument, side, kept - lots, flags & FORCED)
@@ -349,16 +345,17 @@ def fillable_lots(state, instrument, side, limit_ticks, lots, account, self_trad
     A reduce-only order is sure unless another order of its position may fill first and take away what it reduces. An
     order of the taker's own owner counts for nothing, and where it would stop or shorten the taker ends the count.
     """
-    book = state.book
+    book, shared = state.book, state.prices.instruments[instrument]["allocation"] != 0
     other = ASK if side == BID else BID
     ticks, found = np.int64(book.books[instrument]["best_ticks"][other]), np.int64(0)
     while found < lots and crosses(side, limit_ticks, ticks):
+        before = found
         slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
-        while slot != 0 and found < lots:
+        while slot != 0 and (found < lots or shared):
             maker = np.int64(book.orders[slot]["account"])
             if self_trade > STP_NONE and same_owner(state.ledger, state.prices, account, maker):
                 if self_trade != STP_CANCEL_OLDEST:
-                    return found
+                    return before if shared else found  # a shared level prevents before it fills
             elif book.orders[slot]["flags"] & REDUCE_ONLY == 0 or alone(state.ledger, book.orders[slot], other):
                 found += np.int64(book.orders[slot]["leaves_lots"])
             slot = np.int64(book.orders[slot]["next"])

@@ -41,11 +41,12 @@ from exchange.core.admission import (
     wallet_for,
     wallet_of,
 )
+from exchange.core.allocation import execute
 from exchange.core.auction import interrupt, note_market_order
 from exchange.core.book import cut_leaves, enlist, find_id, insert_id, link_order, order_room, take_order_slot
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
-from exchange.core.match import change_open_order, emit_cancelled, execute, remove_order
+from exchange.core.match import change_open_order, emit_cancelled, remove_order
 from exchange.core.order_guards import check_guards, check_lot_step
 from exchange.core.outbox import answer, refuse
 from exchange.core.resting import clear_orders

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from exchange import codes
 from exchange.reference import ledger
+from exchange.reference.allocation import STEPS, Sharing
 from exchange.reference.arithmetic import fee, ppm_up
 from exchange.reference.book import is_within
 from exchange.reference.impact import note_flow
@@ -37,6 +38,9 @@ def match(world: World, taker: Taker, limit: int) -> None:
         best = book.best(side)
         if not best or not is_within(side, best, limit):
             break
+        if world.contracts[taker.instrument].allocation is not None:
+            _match_level(world, taker, list(book.queue(side, best).values()))
+            continue
         maker = next(iter(book.queue(side, best).values()))
         if not check_reduce_only(world, maker):
             continue
@@ -44,11 +48,36 @@ def match(world: World, taker: Taker, limit: int) -> None:
             prevent(world, maker, taker)
             continue
         lots = min(taker.lots, maker.leaves_lots)
-        _fill(world, maker, taker, lots)
-        consume(world, maker, lots)
-        world.markets[taker.instrument].last_ticks = best
+        _trade(world, maker, taker, lots)
     filled = asked - taker.lots - taker.prevented_lots
     note_flow(world, taker.instrument, taker.side, filled, bool(taker.flags & codes.FORCED))
+
+
+def _match_level(world: World, taker: Taker, orders: list[Order]) -> None:
+    """Prevention for every order of a level, then the level's steps, each with its own fills."""
+    for maker in orders:
+        if not taker.is_ended and is_prevented(world, maker, taker) and check_reduce_only(world, maker):
+            prevent(world, maker, taker)
+    book = world.books[taker.instrument]
+    orders = [order for order in orders if book.is_queued(order)]
+    if taker.is_ended or not orders:
+        return
+    sharing = Sharing(world, orders)
+    for step in STEPS:
+        sharing.lots = taker.lots
+        budget, wishes = step(sharing)
+        for maker, most in wishes:
+            if min(budget, most, taker.lots) and book.is_queued(maker) and check_reduce_only(world, maker):
+                lots = min(budget, most, taker.lots, maker.leaves_lots)
+                budget -= lots
+                _trade(world, maker, taker, lots)
+
+
+def _trade(world: World, maker: Order, taker: Taker, lots: int) -> None:
+    """A fill in the book itself: the maker's order shrinks, and the price is the last."""
+    _fill(world, maker, taker, lots)
+    consume(world, maker, lots)
+    world.markets[taker.instrument].last_ticks = maker.ticks
 
 
 def match_shadow(world: World, taker: Taker) -> None:

@@ -111,10 +111,11 @@ def _reachable_lots(world: World, event: Event, limit: int, self_trade: int) -> 
     """What a taker of this mode surely fills: what is sure, up to the first of its own that ends it."""
     found, limit = 0, reach(world, event.instrument, event.side, limit) or limit
     for _, orders in world.books[event.instrument].levels_within(1 - event.side, limit):
+        before = found
         for order in orders:
             if self_trade > codes.STP_NONE and same_owner(world, order.account, event.account):
                 if self_trade != codes.STP_CANCEL_OLDEST:
-                    return found
+                    return found if world.contracts[event.instrument].allocation is None else before
             elif _is_sure(world, order):
                 found += order.leaves_lots
     return found

@@ -81,6 +81,7 @@ class Contract:
     self_trade: int
     tiers: list[Tier]
     weights_ppm: list[int]
+    allocation: "Allocation | None"
 
     def value(self, mark_sub: int, lots: int) -> int:
         """Money of signed lots at a price in sub-ticks, 0 for none: what profit is the change of."""
@@ -141,6 +142,18 @@ class Policy:
     assets: int
     instruments: int
     accounts: int
+    outcomes_per_order: int
+
+
+class Allocation(NamedTuple):
+    """How a taker's lots are shared among the orders of a level; `makers` are (account, share in ppm)."""
+
+    top_min_lots: int
+    top_max_lots: int
+    fifo_ppm: int
+    pro_rata_min_lots: int
+    leveling: int
+    makers: list[tuple[int, int]]
 
 
 @dataclass(slots=True)

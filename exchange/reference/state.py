@@ -19,6 +19,12 @@ def snapshot(world: World) -> dict[str, Any]:
         "externals": _externals(world),
         "markets": {k: _market(world, k) for k in range(len(world.markets))},
         "timers": sorted((t.ts_ns, t.priority, t.account, t.order, t.kind) for t in world.timers),
+        "tops": {
+            (k, side): (order.order_id, order.account)
+            for k, book in enumerate(world.books)
+            for side, order in enumerate(book.tops)
+            if order is not None
+        },
         "groups": {account: group for account, group in sorted(world.groups.items()) if group},
         "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),

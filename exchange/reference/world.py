@@ -9,6 +9,7 @@ from sortedcontainers import SortedDict
 from exchange import codes, config
 from exchange.reference.book import Book
 from exchange.reference.records import (
+    Allocation,
     Auction,
     Contract,
     Guards,
@@ -270,7 +271,18 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
         "asset",
         "self_trade",
     )
-    return Contract(**{name: int(row[name]) for name in names}, tiers=tiers, weights_ppm=weights)
+    values = {name: int(row[name]) for name in names}
+    return Contract(**values, tiers=tiers, weights_ppm=weights, allocation=_allocation(compiled, k))
+
+
+def _allocation(compiled: config.Compiled, k: int) -> Allocation | None:
+    """None = first in, first out."""
+    if not compiled.instruments[k]["allocation"]:
+        return None
+    row = compiled.allocations[k]
+    terms = ("top_min_lots", "top_max_lots", "fifo_ppm", "pro_rata_min_lots", "leveling")
+    makers = zip(row["maker_account"].tolist(), row["maker_ppm"].tolist(), strict=True)
+    return Allocation(*(int(row[name]) for name in terms), makers=list(makers)[: int(row["maker_count"])])
 
 
 def _named(row: Any, terms: type) -> dict[str, int]:

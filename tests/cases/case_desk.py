@@ -37,6 +37,7 @@ class Contract:
     band: Any = Decimal("0.05")
     constituents: int = 0
     mark_per_tick: int = 1
+    allocation: dict[str, Any] | None = None
 
     def sized(self) -> "Contract":
         """With tick, lot and ladder taken from the prices and sizes where the case does not state them."""
@@ -73,6 +74,7 @@ class Contract:
             "mark_per_tick": self.mark_per_tick,
             "market_band_ppm": scaling.ppm(self.band),
             "constituents": sources,
+            "allocation": self.allocation or {},
         }
 
 

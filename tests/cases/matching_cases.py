@@ -266,3 +266,44 @@ def self_match_steps(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
         sides = {row: "cancelled" if gone else "live" for row, gone in cancelled.items()}
         after[f"after_step_{order_id}"] = {"trades": len(maker_fills(rows)), **sides, "bids": desk.levels("buy", 1)}
     return after
+
+
+ALGORITHMS = {
+    "FIFO with LMM": "fifo_lmm",
+    "FIFO with LMM and TOP": "fifo_top_lmm",
+    "Pro-Rata": "pro_rata",
+    "Allocation": "allocation",
+    "Threshold Pro-Rata": "threshold_pro_rata",
+    "Configurable": "configurable",
+}
+
+
+@adapter(
+    "pro_rata_matching",
+    "algorithm resting_time_order aggressor",
+    "top_min top_max pro_rata_min leveling split_fifo_pct lmm_pct",
+)
+def shared_level(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Each resting order has an account of its own, from the third user on."""
+    given, price = case.inputs, 100
+    sizes, accounts = given["resting_time_order"], itertools.count(THIRD)
+    owners = [next(accounts) for _ in sizes]
+    shares = [(account, scaling.percent_ppm(percent)) for account, percent in zip(owners, given.get("lmm_pct", ()))]
+    stated = {
+        "top_min_lots": given.get("top_min"),
+        "top_max_lots": given.get("top_max"),
+        "pro_rata_min_lots": given.get("pro_rata_min"),
+        "leveling": given.get("leveling"),
+        "fifo_ppm": scaling.percent_ppm(given["split_fifo_pct"]) if "split_fifo_pct" in given else None,
+        "market_makers": [{"account": account, "share_ppm": share} for account, share in shares if share],
+    }
+    rules = {"algorithm": ALGORITHMS[given["algorithm"]], **stated}
+    contract = Contract((price,), (*sizes, given["aggressor"]), allocation=rules)
+    capacity = {"accounts": 16, "positions": 64, "orders": 64, "external_levels": 1, "outcomes": 8_192}
+    desk = Desk([contract], capacity=capacity)
+    desk.enrich(HOLDER, *owners)
+    desk.mark(price)
+    for place, size in enumerate(sizes):
+        desk.order(owners[place], place or FIRST_FREE_ID, "sell", price, size)
+    rows = desk.order(HOLDER, len(sizes), "buy", price, given["aggressor"])
+    return {"fills_order_index_qty": [[owners.index(row.account), row.size] for row in maker_fills(rows)]}
