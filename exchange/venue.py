@@ -8,11 +8,12 @@ import numpy as np
 
 from exchange import audit, codes, config, schema, state
 from exchange.core.loop import run as run_kernel
-from exchange.core.views import sum_levels, unit_equity, unit_health
+from exchange.core.views import sum_levels, unit_equity, unit_health, walked_price
 from exchange.dump import dump
 from exchange.errors import InvariantError
 
 FOREVER_NS = 2**62
+IMPACT_LOTS_MAX = 2**31 - 1  # times a price it stays below 2**62
 EVENTS_PER_CALL = 4_096  # outcomes of that many events stay in the processor's cache until they are drained
 
 
@@ -182,6 +183,12 @@ class Exchange:
         reach = (bid + ask) * ppm // 2_000_000
         limit = (bid + ask) // 2 - reach if side == codes.BID else -(-(bid + ask) // 2) + reach
         return int(sum_levels(self.state.book, instrument, side, limit))
+
+    def impact_price(self, instrument: int, side: int, lots: int) -> int | None:
+        """Average price in ticks, rounded down, of the best `lots` of a side; None where it has fewer."""
+        if not 1 <= lots <= IMPACT_LOTS_MAX:
+            raise ValueError(f"lots must be 1..{IMPACT_LOTS_MAX}, got {lots}")
+        return int(walked_price(self.state.book, instrument, side, lots)) or None
 
     def wallet(self, account: int, asset: int = 0) -> Any:
         """schema.WALLET record of an account in an asset."""

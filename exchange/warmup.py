@@ -49,6 +49,7 @@ def compile_rest(wait: Callable[[], None]) -> None:
     views.unit_health(held.ledger, held.prices, 0)
     views.unit_equity(held.ledger, held.prices, 0)
     views.sum_levels(held.book, 0, 0, 1)
+    views.walked_price(held.book, 0, 0, 1)
 
 
 def warm_up(progress: Callable[[str], None] = lambda text: None) -> str:

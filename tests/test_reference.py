@@ -69,7 +69,7 @@ class Desk:
 
     def market(self) -> dict[str, int]:
         names = ("recorded_index", "index", "recorded_mark", "mark", "last", "funding_rate", "next_funding", "shift",
-                 "index_shift", "depth", "basis_sum", "basis_count", "open_interest", "halted", "crossed_levels",
+                 "index_shift", "depth", "basis_sum", "basis_count", "open_interest", "state", "crossed_levels",
                  "flow", "permanent_flow", "decaying_flow", "impact")
         return dict(zip(names, self.venue.state()["markets"][0], strict=True))
 

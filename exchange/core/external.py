@@ -89,10 +89,10 @@ def recorded_best(book, instrument, side):
 
 @kernel
 def drop_crossed(book, instrument, side):
-    """Where the recording crosses itself, the levels of the side opposite to `side` give way. Mutates book."""
-    other = ASK if side == BID else BID
+    """While the book is crossed and the recording too, its levels opposite to `side` give way. Mutates book."""
+    other, best = ASK if side == BID else BID, book.books[instrument]["best_ticks"]
     bid, ask = recorded_best(book, instrument, BID), recorded_best(book, instrument, ASK)
-    while bid != 0 and ask != 0 and bid >= ask:
+    while best[BID] >= best[ASK] > 0 and bid >= ask > 0:
         ticks = ask if side == BID else bid
         drop_external(book, np.int64(book.levels[level_of(book, instrument, other, ticks)]["external"]))
         book.books[instrument]["crossed_levels"] += 1

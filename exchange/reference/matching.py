@@ -262,9 +262,11 @@ def uncross(world: World, instrument: int, event_side: int) -> None:
 
 
 def _drop_crossed(world: World, instrument: int, event_side: int) -> None:
-    """Nothing may fill: where the recording crosses itself, levels opposite to the event's side go."""
+    """Nothing may fill: while the book is crossed and the recording too, levels opposite to the event's side go."""
     book = world.books[instrument]
-    while 0 < book.best_external(codes.ASK) <= book.best_external(codes.BID):
+    while 0 < book.best(codes.ASK) <= book.best(codes.BID):
+        if not 0 < book.best_external(codes.ASK) <= book.best_external(codes.BID):
+            return
         book.remove_external(book.externals[1 - event_side, book.best_external(1 - event_side)])
         world.markets[instrument].crossed_levels += 1
 

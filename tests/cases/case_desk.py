@@ -16,6 +16,7 @@ from exchange.venue import Exchange
 HOLDER, OTHER, THIRD, BANK = 8, 9, 10, 11  # users: the case's own account, its counterparties, a rich bystander
 SIDES = {"buy": codes.BID, "bid": codes.BID, "long": codes.BID, "sell": codes.ASK, "ask": codes.ASK, "short": codes.ASK}
 TIMES = {"GTC": codes.GTC, "IOC": codes.IOC, "FOK": codes.FOK}
+IN_LOTS = (codes.AUCTION, codes.INDICATIVE)  # their money is an imbalance
 IN_SUB_TICKS = (codes.MARK_PRICE, codes.FUNDING, codes.LIQUIDATION_START)
 
 
@@ -152,7 +153,7 @@ class Desk:
             int(outcome["instrument"]),
             scaling.amount(outcome["price"], step),
             scaling.amount(outcome["lots"], contract.lot),
-            scaling.amount(outcome["money"], self.quantum),
+            scaling.amount(outcome["money"], contract.lot if outcome["kind"] in IN_LOTS else self.quantum),
             int(outcome["flags"]),
         )
 
@@ -289,6 +290,11 @@ class Desk:
     def liquidation_price(self, account: int, instrument: int = 0) -> Decimal | None:
         mark_sub = self.exchange.liquidation_price(account, instrument)
         return None if mark_sub is None else scaling.amount(mark_sub, scaling.sub_tick(self.contracts[instrument]))
+
+    def impact_price(self, side: str, size: Any) -> Decimal:
+        """What the orders of a side bring on average for a size, as the venue rounds it."""
+        contract = self.contracts[0]
+        return scaling.amount(self.exchange.impact_price(0, SIDES[side], self.lots(size)), contract.tick)
 
     def levels(self, side: str, count: int) -> list[list[Decimal]]:
         """The best levels of a side as price and size."""

@@ -23,11 +23,9 @@ ADAPTERS: list[Adapter] = []
 REASONS = {
     "adl_ranking": "another score formula than return times effective leverage, or quintiles",
     "auction_price": "no Dutch auction of a liquidated account",
-    "auction_uncrossing": "no call auction",
     "fee_tier": "no fee tiers by volume or stake",
     "fok_budget": "no fill-or-kill on a total notional",
     "funding_rate": "funding rates are recorded, not computed",
-    "impact_price": "no impact price",
     "initial_margin_open_interest": "initial margin does not depend on open interest",
     "insurance_fund_flow": "the fund does not confiscate and trade out of the book",
     "liquidation_cascade": "no stop orders, and no network that trades positions out",
@@ -40,7 +38,6 @@ REASONS = {
     "pro_rata_matching": "icebergs are not shared pro rata",
     "rate_limit": "no rate limits",
     "rounding": "the value of a trade is rounded once, not for each contract of it",
-    "self_trade_in_auction": "no call auction",
     "twap": "no time-weighted prices",
 }
 
