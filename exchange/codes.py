@@ -97,11 +97,17 @@ EXTERNALS_FULL = 49
 OUT_OF_ORDER = 50
 BAD_CONSTITUENT = 51
 
+THROTTLED = 84
+BANNED = 85
+GATEWAY_FULL = 86
+BAD_LIMIT = 87
+
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
 
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
 PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_LIQUIDATE = 1, 2, 3, 4
+PRIORITY_GATEWAY = 16  # after all else of its time
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
 DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
@@ -112,6 +118,7 @@ INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
 REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
 QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
+BUCKET, WINDOW = 0, 1
 
 OUTCOMES_PER_ORDER = 3  # a fill: both sides and a liquidation fee
 OUTCOMES_PER_STEP = 4096  # funding, deleveraging: two for each of 1,024 accounts, and a margin
@@ -162,6 +169,10 @@ RESULT_TEXT = {
     EXTERNALS_FULL: "the pool of external levels is full",
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
+    THROTTLED: "too many commands: a throttle lets this one through after the time in money (ns)",
+    BANNED: "banned for too many throttled commands, for the time in money (ns)",
+    GATEWAY_FULL: "the gateway's queue is full, for the time in money (ns)",
+    BAD_LIMIT: "no throttle has this index",
 }
 
 
@@ -195,6 +206,8 @@ EVENT_NAME = _names(
     "REFILL_TICK",
     "LIQUIDATE",
     "IMPACT_TICK",
+    "SET_THROTTLE",
+    "GATEWAY_TICK",
 )
 OUTCOME_NAME = _names(
     "RESULT",
@@ -253,4 +266,8 @@ RESULT_NAME = _names(
     "EXTERNALS_FULL",
     "OUT_OF_ORDER",
     "BAD_CONSTITUENT",
+    "THROTTLED",
+    "BANNED",
+    "GATEWAY_FULL",
+    "BAD_LIMIT",
 )

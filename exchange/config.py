@@ -14,6 +14,7 @@ import numpy as np
 from exchange import codes, schema, units
 from exchange.errors import ConfigError
 from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
+from exchange.throttles import Gateway, Penalty, Throttle, compile_gate, compile_gated, compile_limits
 from exchange.terms import MONEY_MAX, compile_tiers, compile_units, enough, most_value, number
 
 NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet both
@@ -140,6 +141,9 @@ class Venue(_Struct):
     queue: Queue = Queue()
     liquidation: Liquidation = Liquidation()
     capacity: Capacity = Capacity()
+    throttles: tuple[Throttle, ...] = ()
+    penalty: Penalty = Penalty()
+    gateway: Gateway = Gateway()
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -150,6 +154,8 @@ class Compiled(msgspec.Struct, frozen=True):
     constituents: np.ndarray
     impacts: np.ndarray
     policy: np.ndarray
+    limits: np.ndarray
+    gate: np.ndarray
 
 
 def profiles_folder() -> Path:
@@ -252,7 +258,9 @@ def compile_venue(venue: Venue) -> Compiled:
     source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
     for k, row in enumerate(constituents):
         source_records[k] = row
-    return Compiled(records, tier_records, source_records, compile_impacts(venue), _compile_policy(venue))
+    policy, impacts = _compile_policy(venue), compile_impacts(venue)
+    limits, gate = compile_limits(venue.throttles), compile_gate(venue)
+    return Compiled(records, tier_records, source_records, impacts, policy, limits, gate)
 
 
 def _check_bounds(venue: Venue, records: np.ndarray) -> None:
@@ -295,6 +303,7 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row["order_delay_ns"] = venue.liquidation.order_delay_ns
     row["assets"], row["instruments"] = len(venue.assets), len(venue.instruments)
     row["accounts"] = codes.FIRST_USER + venue.capacity.accounts
+    compile_gated(row, venue)
     return policy
 
 

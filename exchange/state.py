@@ -1,4 +1,4 @@
-"""The venue's whole state: five small groups of record arrays, allocated once from the configuration.
+"""The venue's whole state: six small groups of record arrays, allocated once from the configuration.
 
 Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL and 0 means none everywhere. A ladder
 over every legal price costs only the pages that are touched.
@@ -35,6 +35,7 @@ class Ledger(NamedTuple):
     positions: np.ndarray  # POSITION[slot]
     legs: np.ndarray  # LEG[position]
     totals: np.ndarray  # TOTAL[asset]
+    groups: np.ndarray  # int32[account], 0 = the account alone
 
 
 class Guards(NamedTuple):
@@ -59,9 +60,17 @@ class IO(NamedTuple):
     control: np.ndarray  # CONTROL[1]
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
-    held: np.ndarray  # TERMS[1], for the next command; kind 0 = none
+    held: np.ndarray  # TERMS[2 + places], kind 0 = none: of the next command, put aside, of each place of the gateway
+    gateway: np.ndarray  # EVENT[1 + places], the command being served, then the ring of those that wait
     ranks: np.ndarray  # RANK[...], the ADL ranking held
     scratch: np.ndarray  # int64[...], work space of one function call
+
+
+class Gate(NamedTuple):
+    gate: np.ndarray  # GATE[1]
+    limits: np.ndarray  # LIMIT[limit]
+    meters: np.ndarray  # METER[(account, or accounts + group) * limits + limit]
+    conduct: np.ndarray  # CONDUCT[account]
 
 
 class State(NamedTuple):
@@ -70,6 +79,7 @@ class State(NamedTuple):
     guards: Guards
     prices: Prices
     io: IO
+    gate: Gate
 
 
 def _ladders(ticks_max: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -160,13 +170,15 @@ def allocate(venue: config.Venue) -> State:
         compiled.policy,
     )
     units = wallets + positions
-    # a heap slot for each unit and each recurring timer, and the scratch slot
+    places = _gateway_places(compiled.gate[0])
+    # a heap slot for each unit and each recurring timer, one for the gateway, and the scratch slot
     io = IO(
         pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),
-        pool(units + 3 * count + 2, schema.TIMER),
+        pool(units + 3 * count + 3, schema.TIMER),
         pool(units + 1, np.int32),
-        zeros(1, schema.TERMS),
+        pool(2 + places, schema.TERMS),
+        pool(1 + places, schema.EVENT),
         pool(wallets + 1, schema.RANK),
         zeros(max(64, 2 * count), np.int64),
     )
@@ -177,14 +189,32 @@ def allocate(venue: config.Venue) -> State:
             pool(positions, schema.POSITION),
             pool(positions, schema.LEG),
             zeros(assets, schema.TOTAL),
+            pool(codes.FIRST_USER + capacity.accounts, np.int32),
         ),
         guards,
         prices,
         io,
+        _gate(compiled),
     )
     prices.markets["depth_ppm"] = 1_000_000
     _open_system_accounts(state, assets)
     return state
+
+
+def _gateway_places(gate: np.void) -> int:
+    return int(gate["depth"]) + int(gate["reserved"])
+
+
+def _gate(compiled: config.Compiled) -> Gate:
+    """Meters and conduct of every account where something is throttled or counted."""
+    policy = compiled.policy[0]
+    accounts, limits = int(policy["accounts"]), len(compiled.limits)
+    return Gate(
+        compiled.gate.copy(),
+        compiled.limits.copy(),
+        pool_zeros(2 * accounts * limits if compiled.gate[0]["limits"] else 1, schema.METER),
+        pool_zeros(accounts if policy["count_quotes"] else 1, schema.CONDUCT),
+    )
 
 
 def _open_system_accounts(state: State, assets: int) -> None:
