@@ -8,6 +8,7 @@ from exchange.reference.arithmetic import fee, ppm_up
 from exchange.reference.book import is_within
 from exchange.reference.impact import note_flow
 from exchange.reference.records import ExternalLevel, Order
+from exchange.reference.throttle import count_maker
 from exchange.reference.world import World
 
 
@@ -154,6 +155,7 @@ def _taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int,
 def _emit_fill(
     world: World, maker: Order, counterparty: int, lots: int, maker_fee: int, flags: int, liquidation_id: int = 0
 ) -> None:
+    count_maker(world, maker.account, maker.leaves_lots == maker.order_lots)
     if maker.side == codes.ASK:
         flags |= codes.SELL
     world.emit(

@@ -140,6 +140,8 @@ class Policy:
     assets: int
     instruments: int
     accounts: int
+    gated: int
+    count_quotes: int
 
 
 @dataclass(slots=True)

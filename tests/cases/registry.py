@@ -38,7 +38,6 @@ REASONS = {
     "portfolio_margin_scenario": "no portfolio margin",
     "premium_index": "no premium index: funding rates are recorded",
     "pro_rata_matching": "matching is by price and time only, without icebergs",
-    "rate_limit": "no rate limits",
     "rounding": "the value of a trade is rounded once, not for each contract of it",
     "self_trade_in_auction": "no call auction",
     "self_trade_prevention": "self-matches trade: no prevention modes",
