@@ -120,6 +120,11 @@ BAD_PRICE_STEP = 80
 BAD_LOT_STEP = 81
 TOO_MANY_ORDERS = 82
 
+THROTTLED = 84
+BANNED = 85
+GATEWAY_FULL = 86
+BAD_LIMIT = 87
+
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
 
@@ -129,6 +134,7 @@ STATE_CONTINUOUS, STATE_HALTED, STATE_CANCEL_ONLY, STATE_POST_ONLY, STATE_REDUCE
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
 PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_LIQUIDATE = 1, 2, 3, 4
 PRIORITY_AUCTION = 0  # who waits for its end goes on at once
+PRIORITY_GATEWAY = 16  # after all else of its time
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
 DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
@@ -139,6 +145,7 @@ INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
 REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
 QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
+BUCKET, WINDOW = 0, 1
 
 OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
 FILLS_PER_ORDER = 6  # of one resting order in one event, where a level is shared in steps
@@ -211,6 +218,10 @@ RESULT_TEXT = {
     BAD_PRICE_STEP: "price is not a multiple of the price step",
     BAD_LOT_STEP: "quantity is not a multiple of the lot step",
     TOO_MANY_ORDERS: "the account has as many open orders in the instrument as it may",
+    THROTTLED: "too many commands: a throttle lets this one through after the time in money (ns)",
+    BANNED: "banned for too many throttled commands, for the time in money (ns)",
+    GATEWAY_FULL: "the gateway's queue is full, for the time in money (ns)",
+    BAD_LIMIT: "no throttle has this index",
 }
 
 
@@ -249,6 +260,8 @@ EVENT_NAME = _names(
     "LIQUIDATE",
     "IMPACT_TICK",
     "AUCTION_TICK",
+    "SET_THROTTLE",
+    "GATEWAY_TICK",
 )
 OUTCOME_NAME = _names(
     "RESULT",
@@ -332,4 +345,8 @@ RESULT_NAME = _names(
     "BAD_PRICE_STEP",
     "BAD_LOT_STEP",
     "TOO_MANY_ORDERS",
+    "THROTTLED",
+    "BANNED",
+    "GATEWAY_FULL",
+    "BAD_LIMIT",
 )

@@ -17,6 +17,7 @@ from exchange.errors import ConfigError
 from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
 from exchange.sessions import Auction, OrderGuards, compile_auctions, compile_order_guards
 from exchange.terms import MONEY_MAX, compile_tiers, compile_units, enough, most_value, number
+from exchange.throttles import Gateway, Penalty, Throttle, compile_gate, compile_gated, compile_limits
 
 NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet both
 
@@ -148,6 +149,9 @@ class Venue(_Struct):
     auction: Auction = Auction()
     liquidation: Liquidation = Liquidation()
     capacity: Capacity = Capacity()
+    throttles: tuple[Throttle, ...] = ()
+    penalty: Penalty = Penalty()
+    gateway: Gateway = Gateway()
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -161,6 +165,8 @@ class Compiled(msgspec.Struct, frozen=True):
     order_guards: np.ndarray
     auctions: np.ndarray
     policy: np.ndarray
+    limits: np.ndarray
+    gate: np.ndarray
 
 
 def profiles_folder() -> Path:
@@ -274,6 +280,8 @@ def compile_venue(venue: Venue) -> Compiled:
         compile_order_guards(venue),
         compile_auctions(venue),
         _compile_policy(venue),
+        compile_limits(venue.throttles),
+        compile_gate(venue),
     )
 
 
@@ -318,6 +326,7 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row["assets"], row["instruments"] = len(venue.assets), len(venue.instruments)
     row["accounts"] = codes.FIRST_USER + venue.capacity.accounts
     row["outcomes_per_order"] = outcomes_per_order(venue)
+    compile_gated(row, venue)
     return policy
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
-from exchange.audit import externals, live_ticks, queue, waiting_legs
+from exchange.audit import externals, gateway_slots, live_ticks, queue, waiting_legs
 from exchange.state import Book, State
 
 POSITION_FIELDS = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots")
@@ -42,6 +42,9 @@ def dump(state: State) -> dict[str, Any]:
         "groups": {int(k): int(state.ledger.groups[k]) for k in np.flatnonzero(state.ledger.groups)},
         "auctions": {k: _auction(state, k) for k in range(len(state.prices.markets))},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
+        "throttles": _throttles(state),
+        "conduct": {k: _values(row, row.dtype.names) for k, row in _written(state.gate.conduct)},
+        "gateway": _gateway(state),
     }
 
 
@@ -117,3 +120,35 @@ def _externals(book: Book) -> dict[tuple[int, int, int], tuple[int, ...]]:
         for level in externals(book, instrument):
             levels[instrument, int(level["side"]), int(level["ticks"])] = _values(level, EXTERNAL_FIELDS)
     return dict(sorted(levels.items()))
+
+
+def _written(records: np.ndarray) -> list[tuple[int, Any]]:
+    """(slot, record) of each record that is not all zero."""
+    live = np.flatnonzero(np.any(records.view(np.int64).reshape(len(records), -1), axis=1))
+    return [(int(k), records[k]) for k in live]
+
+
+def _throttles(state: State) -> dict[tuple[int, int], int]:
+    """(limit, account or accounts + group): what is used of it at the clock."""
+    limits, clock_ns = state.gate.limits, int(state.io.control[0]["clock_ns"])
+    found = {}
+    for slot, meter in _written(state.gate.meters):
+        k, key = slot % len(limits), slot // len(limits)
+        found[k, key] = used_of(limits[k], int(meter["level"]), int(meter["ts_ns"]), clock_ns)
+    return dict(sorted((place, amount) for place, amount in found.items() if amount))
+
+
+def used_of(limit: np.void, level: int, since_ns: int, now_ns: int) -> int:
+    """What a meter counts against its limit at a time."""
+    if limit["kind"] == codes.BUCKET:
+        return max(0, level - int(limit["refill"]) * (now_ns - since_ns))
+    return level if now_ns // int(limit["interval_ns"]) == since_ns // int(limit["interval_ns"]) else 0
+
+
+def _gateway(state: State) -> list[tuple[Any, ...]]:
+    """The queued commands, oldest first, each with its terms or None."""
+    queue = []
+    for slot in gateway_slots(state):
+        terms = state.io.held[1 + slot].item()
+        queue.append((*state.io.gateway[slot].item(), terms if state.io.held[1 + slot]["kind"] else None))
+    return queue

@@ -1,4 +1,4 @@
-"""The venue's whole state: five small groups of record arrays, allocated once from the configuration.
+"""The venue's whole state: six small groups of record arrays, allocated once from the configuration.
 
 Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL and 0 means none everywhere. A ladder
 over every legal price costs only the pages that are touched.
@@ -65,10 +65,18 @@ class IO(NamedTuple):
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
     trims: np.ndarray  # int32[...], positions with reduce-only orders that the event at work changed
-    held: np.ndarray  # TERMS[1], for the next command; kind 0 = none
+    held: np.ndarray  # TERMS[2 + places], kind 0 = none: of the next command, put aside, of each place of the gateway
+    gateway: np.ndarray  # EVENT[1 + places], the command being served, then the ring of those that wait
     ranks: np.ndarray  # RANK[...], the ADL ranking held
     shares: np.ndarray  # SHARE[...], work space of a level that is shared
     scratch: np.ndarray  # int64[...], work space of one function call
+
+
+class Gate(NamedTuple):
+    gate: np.ndarray  # GATE[1]
+    limits: np.ndarray  # LIMIT[limit]
+    meters: np.ndarray  # METER[(account, or accounts + group) * limits + limit]
+    conduct: np.ndarray  # CONDUCT[account]
 
 
 class State(NamedTuple):
@@ -77,6 +85,7 @@ class State(NamedTuple):
     guards: Guards
     prices: Prices
     io: IO
+    gate: Gate
 
 
 def _ladders(ticks_max: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -168,14 +177,16 @@ def allocate(venue: config.Venue) -> State:
         compiled.policy,
     )
     units = wallets + positions
-    # a heap slot for each unit and each recurring timer, and the scratch slot
+    places = _gateway_places(compiled.gate[0])
+    # a heap slot for each unit and each recurring timer, one for the gateway, and the scratch slot
     io = IO(
         pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),
-        pool(units + 4 * count + 2, schema.TIMER),
+        pool(units + 4 * count + 3, schema.TIMER),
         pool(units + 1, np.int32),
         pool(positions, np.int32),
-        zeros(1, schema.TERMS),
+        pool(2 + places, schema.TERMS),
+        pool(1 + places, schema.EVENT),
         pool(wallets + 1, schema.RANK),
         pool(capacity.orders + 1, schema.SHARE),
         zeros(max(64, 2 * count), np.int64),
@@ -192,11 +203,28 @@ def allocate(venue: config.Venue) -> State:
         guards,
         prices,
         io,
+        _gate(compiled),
     )
     prices.markets["depth_ppm"] = 1_000_000
     open_markets(prices.markets, compiled)
     _open_system_accounts(state, assets)
     return state
+
+
+def _gateway_places(gate: np.void) -> int:
+    return int(gate["depth"]) + int(gate["reserved"])
+
+
+def _gate(compiled: config.Compiled) -> Gate:
+    """Meters and conduct of every account where something is throttled or counted."""
+    policy = compiled.policy[0]
+    accounts, limits = int(policy["accounts"]), len(compiled.limits)
+    return Gate(
+        compiled.gate.copy(),
+        compiled.limits.copy(),
+        pool_zeros(2 * accounts * limits if compiled.gate[0]["limits"] else 1, schema.METER),
+        pool_zeros(accounts if policy["count_quotes"] else 1, schema.CONDUCT),
+    )
 
 
 def _open_system_accounts(state: State, assets: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from exchange import audit, codes, config, schema, state
 from exchange.core.loop import run as run_kernel
 from exchange.core.views import sum_levels, unit_equity, unit_health, walked_price
-from exchange.dump import dump
+from exchange.dump import dump, used_of
 from exchange.errors import InvariantError
 
 FOREVER_NS = 2**62
@@ -241,3 +241,26 @@ class Exchange:
     def fund_equity(self, asset: int = 0) -> int:
         """Equity of the insurance fund, its inherited positions at the mark, in quanta."""
         return self.equity(codes.INSURANCE, asset)
+
+    def throttle_used(self, limit: int, account: int) -> int:
+        """Tokens that count now against a limit for an account, or its group; part of one counts as one."""
+        gate, groups, accounts = self.state.gate, self.state.ledger.groups, int(self.compiled.policy[0]["accounts"])
+        grouped = gate.limits[limit]["by_group"] and 0 < groups[account] < accounts
+        key = accounts + int(groups[account]) if grouped else account
+        meter, terms = gate.meters[key * len(gate.limits) + limit], gate.limits[limit]
+        amount = used_of(terms, int(meter["level"]), int(meter["ts_ns"]), self.clock_ns)
+        return -(-amount // int(terms["interval_ns"])) if terms["kind"] == codes.BUCKET else amount
+
+    def quotes(self, account: int) -> tuple[int, int]:
+        """Orders and amendments of an account that were accepted, and those that had a fill; (0, 0) if not counted."""
+        conduct = self.state.gate.conduct
+        return (int(conduct[account]["quotes"]), int(conduct[account]["filled"])) if account < len(conduct) else (0, 0)
+
+    def quote_fill_ratio_ppm(self, account: int) -> int:
+        """Quotes filled in millionths of quotes submitted; 0 without any."""
+        submitted, filled = self.quotes(account)
+        return filled * 1_000_000 // max(1, submitted)
+
+    def gateway_length(self) -> int:
+        """Commands that wait in the gateway's queue."""
+        return int(self.state.gate.gate[0]["count"])

@@ -64,6 +64,7 @@ def make_venue(seed: int) -> config.Venue:
                         "order_delay_ns": pick(0, 20 * MS, 300 * MS)},
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
                      "outcomes": 1 << 17},
+        **gate_sections(seed),
     }, seed))
 
 
@@ -86,6 +87,34 @@ def make_sessions(seed: int) -> dict[str, Any]:
     if pick(0, 1, 1) and chosen["auction"]:
         chosen["auction"].update(dynamic_ppm=0, static_ppm=0)
     return chosen
+
+
+def gate_sections(seed: int) -> dict[str, Any]:
+    """Throttles with bans in a quarter of the seeds, a gateway queue in a quarter, some with both."""
+    rng = generator(seed, 25)
+
+    def pick(*choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    def weights() -> dict[str, int]:
+        return {name: pick(1, 1, 2) for name in ("new", "amend", "cancel", "cancel_all")}
+
+    sections: dict[str, Any] = {}
+    if rng.random() < 0.28:
+        sections["throttles"] = [
+            {"kind": kind, "scope": pick("account", "group"), "counts": pick("orders", "cancels", "all", "all"),
+             "capacity": pick(2, 3, 8), "refill": pick(1, 3, 7) if kind == "bucket" else 0,
+             "interval_ns": pick(100 * MS, SECOND, SECOND, 7 * SECOND), "weights": weights()}
+            for kind in (pick("bucket", "window") for _ in range(pick(1, 2, 2, 3)))]
+        sections["penalty"] = {"violations": pick(0, 2, 3, 5), "interval_ns": pick(200 * MS, 5 * SECOND),
+                               "ban_ns": pick(50 * MS, SECOND), "ban_max_ns": pick(SECOND, 3 * SECOND),
+                               "forget_ns": pick(0, SECOND, 60 * SECOND), "cancels_exempt": pick(True, False)}
+    elif rng.random() < 0.1:
+        sections["penalty"] = {"count_quotes": True}
+    if rng.random() < 0.28:
+        sections["gateway"] = {"service_ns": pick(1, MS, 5 * MS, 40 * MS), "weights": weights(), "depth": pick(1, 3, 12),
+                               "reserved": pick(0, 1, 4), "exempt": pick([], ["cancels"], ["closes"], ["cancels", "closes"])}
+    return sections
 
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
@@ -130,6 +159,8 @@ class Stream:
             self.crowd: 3, self.print_trade: 6, self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3,
             self.deposit: 3, self.withdraw: 2, self.leverage: 2, self.mode: 2, self.transfer: 3, self.seed_position: 5,
             self.fees: 0.3, self.halt: 0.5, self.malformed: 6}
+        if venue.throttles or venue.gateway.service_ns:
+            weights |= {self.burst: 3, self.throttle: 0.5}
         self.makers = list(weights)
         swarm = np.array(list(weights.values())) * self.rng.choice([0.4, 1.0, 1.0, 2.5], len(weights))
         self.chances = swarm / swarm.sum()
@@ -369,6 +400,20 @@ class Stream:
         k = self.instrument()
         self.put(codes.OPEN_POSITION, account=self.user(), order_id=self.user(), instrument=k,
                  price=self.ticks_near(k, self.pick(2, 20)), qty=self.whole(1, self.pick(20, 80)))
+
+    def burst(self) -> None:
+        """Order commands of one account at one time, at times with cancels and closes among them."""
+        account, mixed = self.user(), self.chance(0.5)
+        for _ in range(self.whole(2, 14)):
+            first = len(self.rows)
+            self.pick(self.new, self.new, self.amend, self.cancel, self.cancel_all)() if mixed else self.new()
+            self.rows[first:] = [tuple(account if name == "account" else value
+                                       for name, value in zip(schema.EVENT.names, row, strict=True))
+                                 for row in self.rows[first:]]
+
+    def throttle(self) -> None:
+        self.put(codes.SET_THROTTLE, instrument=self.whole(0, len(self.venue.throttles)), price=self.pick(1, 2, 5, 9),
+                 qty=self.pick(1, 2, 6, 11))
 
     def fees(self) -> None:
         self.put(codes.SET_FEES, instrument=self.instrument(), price=self.whole(-150, 300), qty=self.whole(150, 600))

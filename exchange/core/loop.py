@@ -1,7 +1,7 @@
 """The event loop: read this file first.
 
     next = unfinished continuation, else the tape head, else timers by (ts, priority, account, order, seq)
-    decode -> admit -> match -> settle -> fees -> price -> fund -> re-margin -> liquidate -> close the step
+    decode -> throttle -> admit -> match -> settle -> fees -> price -> fund -> re-margin -> liquidate -> close the step
 
 Nothing reacts inside a reaction: what an event causes later is a timer. Outcomes do not depend on how the input is cut
 into calls.
@@ -29,6 +29,7 @@ from exchange.codes import (
     EXTERNAL,
     FUNDING_RATE,
     FUNDING_SETTLE,
+    GATEWAY_TICK,
     HALT,
     IMPACT_TICK,
     INDEX,
@@ -52,6 +53,7 @@ from exchange.codes import (
     SET_LEVERAGE,
     SET_MARGIN_MODE,
     SET_STATE,
+    SET_THROTTLE,
     SHIFT,
     TERMS,
     TRADE_PRINT,
@@ -73,6 +75,7 @@ from exchange.core.accounts import (
 from exchange.core.admission import instrument_exists
 from exchange.core.auction import auction_event, auction_tick, set_state
 from exchange.core.book import id_home, level_of
+from exchange.core.gateway import arrive, end_command, serve
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
@@ -84,6 +87,7 @@ from exchange.core.resting import finish_orders
 from exchange.core.self_trade import set_group
 from exchange.core.shift import impact_tick, shift_market
 from exchange.core.terms import drop_terms, hold_terms
+from exchange.core.throttle import set_throttle
 from exchange.core.timers import pop_timer
 
 FEE_PPM_MAX = 100_000
@@ -114,16 +118,20 @@ def run(state, events, terms, first, until_ns, horizon_ns):
             due_ns = horizon_ns
             if k < count:
                 due_ns = min(np.int64(events[k]["ts_ns"]), until_ns)
+            event, extra = io.gateway[0], io.held[0]  # what a timer that serves the gateway lets through
             if control["timer_count"] > 0 and io.timers[1]["ts_ns"] < due_ns:
-                fire_timer(state)
+                passed = fire_timer(state)
             elif k < count and events[k]["ts_ns"] < until_ns:
                 if k + 4 * LOOK_AHEAD < count:
                     look_ahead(state, events, k)
-                apply_event(state, events[k], terms[k])
+                event, extra = events[k], terms[k]
+                passed = begin_event(state, event)
                 k += 1
             else:
                 code = DONE if k < count else NEED_INPUT
                 break
+            if passed:
+                apply_event(state, event, extra)
         if control["order_work"] != 0:
             finish_orders(state)
         if control["dirty_count"] != 0:
@@ -186,17 +194,32 @@ def prefetch_position(state, p):
 
 
 @leaf
-def apply_event(state, event, terms):
-    """Take one tape event; `terms` is the same event seen as a TERMS record."""
-    kind, control = np.int64(event["kind"]), state.io.control[0]
+def begin_event(state, event):
+    """Number a tape event and let time pass until it. False: it is done with, refused or queued."""
+    control, is_order = state.io.control[0], event["kind"] < TERMS
     control["event_seq"] += 1
-    if event["ts_ns"] < control["clock_ns"]:
-        refuse(state.io, event, OUT_OF_ORDER)
-    else:
+    passed = event["ts_ns"] >= control["clock_ns"]
+    if passed:
         control["clock_ns"] = np.int64(event["ts_ns"])
-        dispatch(state, event, terms, kind)
-    if kind < TERMS and state.io.held[0]["kind"] != 0:
+        if is_order and state.prices.policy[0]["gated"] != 0:
+            passed = arrive(state, event)
+    else:
+        refuse(state.io, event, OUT_OF_ORDER)
+    if not passed and is_order and state.io.held[0]["kind"] != 0:
         drop_terms(state.io)
+    return passed
+
+
+@leaf
+def apply_event(state, event, terms):
+    """Apply an event that passed; `terms` is the same event seen as a TERMS record."""
+    kind = np.int64(event["kind"])
+    dispatch(state, event, terms, kind)
+    if kind < TERMS:
+        if state.io.held[0]["kind"] != 0:
+            drop_terms(state.io)
+        if state.prices.policy[0]["gated"] != 0:
+            end_command(state, event)
 
 
 @leaf
@@ -251,6 +274,8 @@ def apply_rare(state, event, kind):
         set_fees(state, event)
     elif kind == SET_GROUP:
         set_group(state, event)
+    elif kind == SET_THROTTLE:
+        set_throttle(state, event)
     elif kind == HALT or kind == RESUME or kind == SET_STATE:
         set_state(state, event, kind)
     elif kind == AUCTION_START or kind == AUCTION_END:
@@ -261,7 +286,7 @@ def apply_rare(state, event, kind):
 
 @kernel
 def fire_timer(state):
-    """Process the earliest timer as an event of its own."""
+    """Process the earliest timer as an event of its own. True: `gateway[0]` is a command to apply as this event."""
     io = state.io
     pop_timer(io)
     timer, control = io.timers[0], io.control[0]
@@ -281,6 +306,9 @@ def fire_timer(state):
         impact_tick(state, unit)
     elif kind == AUCTION_TICK:
         auction_tick(state, unit)
+    elif kind == GATEWAY_TICK:
+        serve(state)
+    return kind == GATEWAY_TICK
 
 
 @leaf

@@ -137,6 +137,8 @@ def emit_cut(state, slot, code, lots, liquidation_id):
 def take_from_order(state, slot, lots):
     """A fill takes `lots` out of a simulated resting order. A filled order is removed."""
     order = state.book.orders[slot]
+    if state.prices.policy[0]["count_quotes"] != 0 and order["leaves_lots"] == order["order_lots"]:
+        state.gate.conduct[np.int64(order["account"])]["filled"] += 1  # its first fill
     if lots == order["leaves_lots"]:
         remove_order(state, slot)
     else:

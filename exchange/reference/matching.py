@@ -10,6 +10,7 @@ from exchange.reference.book import is_within
 from exchange.reference.impact import note_flow
 from exchange.reference.records import ExternalLevel, Order
 from exchange.reference.selftrade import is_prevented, prevent
+from exchange.reference.throttle import count_maker
 from exchange.reference.world import World
 
 
@@ -126,6 +127,7 @@ def consume(world: World, maker: Order, lots: int) -> None:
         maker.external.displaced_lots += lots
         world.books[maker.instrument].cut_part(maker, lots)
         return
+    count_maker(world, maker.account, maker.leaves_lots == maker.order_lots)
     maker.leaves_lots -= lots
     if not maker.leaves_lots:
         world.remove_order(maker)

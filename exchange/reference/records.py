@@ -143,6 +143,8 @@ class Policy:
     instruments: int
     accounts: int
     outcomes_per_order: int
+    gated: int
+    count_quotes: int
 
 
 class Allocation(NamedTuple):

@@ -1,5 +1,6 @@
 """The whole state in a canonical plain form that another implementation can be compared with."""
 
+from dataclasses import astuple
 from typing import Any
 
 from exchange import codes
@@ -28,6 +29,11 @@ def snapshot(world: World) -> dict[str, Any]:
         "groups": {account: group for account, group in sorted(world.groups.items()) if group},
         "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
+        "throttles": {
+            (k, key): used for k, limit in enumerate(world.limits) for key, used in limit.used(world.clock_ns).items()
+        },
+        "conduct": {account: values for account in world.conduct if any(values := astuple(world.conduct[account]))},
+        "gateway": [(*waiting.event, waiting.terms) for waiting in world.queue],
     }
 
 

@@ -8,6 +8,7 @@ from sortedcontainers import SortedDict
 
 from exchange import codes, config
 from exchange.reference.book import Book
+from exchange.reference.limits import Conduct, Limit, Rules
 from exchange.reference.records import (
     Allocation,
     Auction,
@@ -28,9 +29,10 @@ from exchange.reference.records import (
 class Refused(Exception):
     """A command that fails a check; carries the result code."""
 
-    def __init__(self, code: int):
+    def __init__(self, code: int, money: int = 0):
         super().__init__(codes.RESULT_TEXT[code])
         self.code = code
+        self.money = money  # nanoseconds to wait, where waiting helps
 
 
 class Timer(NamedTuple):
@@ -88,6 +90,11 @@ class World:
         self.liquidation_seq = 0
         self.order_serial = 0
         self.user_positions = 0
+        self.groups: dict[int, int] = {}
+        self.limits = _limits(compiled)
+        self.rules = _rules(compiled.gate[0])
+        self.conduct: dict[int, Conduct] = {}
+        self.queue: list[Any] = []  # commands in the gateway, oldest first
 
     def contract_of(self, instrument: int) -> Contract:
         """Terms of an instrument that an event names."""
@@ -294,3 +301,15 @@ def _named(row: Any, terms: type) -> dict[str, int]:
 def _impact(row: Any) -> Impact:
     terms = ("volume_lots", "permanent_ppm", "decaying_ppm", "keep_ppb", "period_ns", "square_root", "forced_only")
     return Impact(**{name: int(row[name]) for name in terms})
+
+
+def _limits(compiled: config.Compiled) -> list[Limit]:
+    names = ("kind", "by_group", "capacity", "refill", "interval_ns")
+    rows = compiled.limits[: int(compiled.gate[0]["limits"])]
+    return [Limit(**{name: int(row[name]) for name in names}, weights=row["weights"].tolist()) for row in rows]
+
+
+def _rules(row: Any) -> Rules:
+    names = ("violations", "violation_ns", "ban_ns", "ban_max_ns", "forget_ns", "cancels_exempt", "depth", "reserved")
+    terms = {name: int(row[name]) for name in (*names, "exempt_cancels", "exempt_closes")}
+    return Rules(**terms, service_ns=row["service_ns"].tolist())

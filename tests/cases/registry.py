@@ -36,7 +36,6 @@ REASONS = {
     "portfolio_margin_scenario": "no portfolio margin",
     "premium_index": "no premium index: funding rates are recorded",
     "pro_rata_matching": "icebergs are not shared pro rata",
-    "rate_limit": "no rate limits",
     "rounding": "the value of a trade is rounded once, not for each contract of it",
     "twap": "no time-weighted prices",
 }

@@ -8,6 +8,7 @@ import margin_cases  # noqa: F401
 import matching_cases  # noqa: F401
 import price_cases  # noqa: F401
 import pytest
+import throttle_cases  # noqa: F401
 from comparison import differences
 from registry import Unsupported, run_case
 from scaling import Inexact
