@@ -158,9 +158,7 @@ def allocate(venue: config.Venue) -> State:
         zeros(count, schema.MARKET),
         compiled.tiers,
         compiled.constituents.copy(),
-        compiled.impacts.copy(),
-        compiled.order_guards.copy(),
-        compiled.auctions.copy(),
+        *(terms.copy() for terms in (compiled.impacts, compiled.order_guards, compiled.auctions)),
         zeros(count * venue.mark.samples, np.int64),
         compiled.policy,
     )
@@ -187,7 +185,6 @@ def allocate(venue: config.Venue) -> State:
         prices,
         io,
     )
-    prices.markets["depth_ppm"] = 1_000_000
     open_markets(prices.markets, compiled)
     _open_system_accounts(state, assets)
     return state
