@@ -318,44 +318,6 @@ IMPACT = _record(  # one an instrument: its terms from the config, then its stat
     ("timer", "i8"),
 )
 
-ORDER_GUARD = _record(  # one an instrument, from the config; 0 = off
-    ("collar_ppm", "i8"),
-    ("fat_finger_ppm", "i8"),
-    ("notional_min", "i8"),
-    ("notional_max", "i8"),
-    ("lots_min", "i8"),
-    ("price_step_ticks", "i8"),
-    ("lot_step", "i8"),
-    ("open_orders_max", "i8"),
-)
-
-AUCTION = _record(  # one an instrument: its terms from the config, then its state
-    ("midpoint", "i4"),
-    ("maker_fee", "i4"),
-    ("pressure_ppm", "i8"),
-    ("indicative_ns", "i8"),
-    ("dynamic_ppm", "i8"),
-    ("static_ppm", "i8"),
-    ("reference_period_ns", "i8"),
-    ("duration_ns", "i8"),  # of a volatility auction, as the next two
-    ("extension_ns", "i8"),
-    ("extensions_max", "i8"),
-    ("opening", "i8"),
-    ("static_ticks", "i8"),  # what the static band stands around; 0 = nothing yet
-    ("static_period", "i8"),  # and the period in which that was set
-    ("end_ns", "i8"),  # 0 = not before AUCTION_END
-    ("reference_ticks", "i8"),  # as AUCTION_START said; 0 = it said none
-    ("volatility", "i8"),  # 1 = a taker that met a band began it
-    ("extensions", "i8"),  # so far
-    ("price", "i8"),  # what was last published
-    ("lots", "i8"),
-    ("imbalance_lots", "i8"),
-    ("worst_market_ticks", "i8", (2,)),  # by side: the furthest limit of a market order that rests; 0 = none
-    ("waiting_head", "i4"),  # legs under liquidation whose order waits for the market
-    ("waiting_tail", "i4"),
-    ("timer", "i8"),
-)
-
 MARKET_MAKERS_MAX = 8
 ALLOCATION = _record(  # one an instrument: how a taker's lots are shared among the orders of a level
     ("top_min_lots", "i8"),

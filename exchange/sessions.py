@@ -9,12 +9,55 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import numpy as np
 
-from exchange import codes, schema
+from exchange import codes
 from exchange.errors import ConfigError
 from exchange.terms import LOTS_MAX, MONEY_MAX, count_of, number
 
 if TYPE_CHECKING:
     from exchange.config import Compiled, Venue
+
+ORDER_GUARD = np.dtype(  # one an instrument, from the config; 0 = off
+    [
+        ("collar_ppm", "i8"),
+        ("fat_finger_ppm", "i8"),
+        ("notional_min", "i8"),
+        ("notional_max", "i8"),
+        ("lots_min", "i8"),
+        ("price_step_ticks", "i8"),
+        ("lot_step", "i8"),
+        ("open_orders_max", "i8"),
+    ],
+    align=True,
+)
+AUCTION = np.dtype(  # one an instrument: its terms from the config, then its state
+    [
+        ("midpoint", "i4"),
+        ("maker_fee", "i4"),
+        ("pressure_ppm", "i8"),
+        ("indicative_ns", "i8"),
+        ("dynamic_ppm", "i8"),
+        ("static_ppm", "i8"),
+        ("reference_period_ns", "i8"),
+        ("duration_ns", "i8"),  # of a volatility auction, as the next two
+        ("extension_ns", "i8"),
+        ("extensions_max", "i8"),
+        ("opening", "i8"),
+        ("static_ticks", "i8"),  # what the static band stands around; 0 = nothing yet
+        ("static_period", "i8"),  # and the period in which that was set
+        ("end_ns", "i8"),  # 0 = not before AUCTION_END
+        ("reference_ticks", "i8"),  # as AUCTION_START said; 0 = it said none
+        ("volatility", "i8"),  # 1 = a taker that met a band began it
+        ("extensions", "i8"),  # so far
+        ("price", "i8"),  # what was last published
+        ("lots", "i8"),
+        ("imbalance_lots", "i8"),
+        ("worst_market_ticks", "i8", (2,)),  # by side: the furthest limit of a market order that rests; 0 = none
+        ("waiting_head", "i4"),  # legs under liquidation whose order waits for the market
+        ("waiting_tail", "i4"),
+        ("timer", "i8"),
+    ],
+    align=True,
+)
 
 Share = Annotated[int, msgspec.Meta(ge=0, le=999_999)]
 Step = Annotated[int, msgspec.Meta(ge=0, le=LOTS_MAX)]
@@ -61,7 +104,7 @@ class Auction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def compile_order_guards(venue: "Venue") -> np.ndarray:
     """One record of guards an instrument: its own, else the venue's."""
-    records = np.zeros(len(venue.instruments), schema.ORDER_GUARD)
+    records = np.zeros(len(venue.instruments), ORDER_GUARD)
     quanta = {asset.name: number("$.venue.assets", asset.quantum) for asset in venue.assets}
     for k, instrument in enumerate(venue.instruments):
         guards, row = instrument.orders or venue.orders, records[k]
@@ -90,7 +133,7 @@ def _count(where: str, text: str, unit: Decimal, most: int) -> int:
 
 def compile_auctions(venue: "Venue") -> np.ndarray:
     """One auction record an instrument: its own terms, else the venue's."""
-    records = np.zeros(len(venue.instruments), schema.AUCTION)
+    records = np.zeros(len(venue.instruments), AUCTION)
     for k, instrument in enumerate(venue.instruments):
         terms, row = instrument.auction or venue.auction, records[k]
         fees = instrument.fees or venue.fees
@@ -107,6 +150,7 @@ def compile_auctions(venue: "Venue") -> np.ndarray:
 
 def open_markets(markets: np.ndarray, compiled: "Compiled") -> None:
     """Set the state that each market starts in, and which of them have guards and bands."""
+    markets["depth_ppm"] = 1_000_000
     for k, auction in enumerate(compiled.auctions):
         guards = compiled.order_guards[k]
         markets[k]["guarded"] = any(int(guards[name]) for name in guards.dtype.names)

@@ -169,10 +169,7 @@ def allocate(venue: config.Venue) -> State:
         zeros(count, schema.MARKET),
         compiled.tiers,
         compiled.constituents.copy(),
-        compiled.impacts.copy(),
-        compiled.allocations.copy(),
-        compiled.order_guards.copy(),
-        compiled.auctions.copy(),
+        *(terms.copy() for terms in (compiled.impacts, compiled.allocations, compiled.order_guards, compiled.auctions)),
         zeros(count * venue.mark.samples, np.int64),
         compiled.policy,
     )
@@ -205,7 +202,6 @@ def allocate(venue: config.Venue) -> State:
         io,
         _gate(compiled),
     )
-    prices.markets["depth_ppm"] = 1_000_000
     open_markets(prices.markets, compiled)
     _open_system_accounts(state, assets)
     return state

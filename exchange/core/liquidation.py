@@ -32,9 +32,9 @@ from exchange.codes import (
 from exchange.core.adl import close_by_ranking
 from exchange.core.admission import reach_of
 from exchange.core.allocation import execute
-from exchange.core.arith import ceil_div, mul_div_floor
+from exchange.core.arith import ceil_div
 from exchange.core.auction import interrupt
-from exchange.core.contract import mark_value, trade_value, worst_ticks
+from exchange.core.contract import mark_value, trade_value
 from exchange.core.guards import clear_dirty, set_liquidation_timer, set_stage, touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
@@ -42,9 +42,7 @@ from exchange.core.margin import (
     first_leg,
     insurance_position,
     is_breached,
-    leg_of,
     live_leg,
-    maintenance,
     next_leg,
     unit_account,
     unit_numbers,
@@ -54,10 +52,9 @@ from exchange.core.margin import (
 )
 from exchange.core.match import book_trade, emit_cancelled, remove_order
 from exchange.core.outbox import emit
+from exchange.core.plan import plan
 from exchange.core.shadow import execute_shadow
 from exchange.core.states import stands_still, wait_for_market
-
-WEIGHT_BITS = 31
 
 
 @leaf
@@ -124,45 +121,6 @@ def cancel_orders(state, unit, liquidation_id):
             emit_cancelled(state, slot, CANCELLED_BY_LIQUIDATION, liquidation_id)
             remove_order(state, slot)
         slot = after
-
-
-@leaf
-def leg_weight(ledger, prices, unit, p, by_notional):
-    """A leg's share of the unit's equity: its maintenance, or its notional where nothing is maintained."""
-    instrument = np.int64(ledger.positions[p]["instrument"])
-    notional = abs(mark_value(prices, instrument, np.int64(ledger.positions[p]["lots"])))
-    return notional if by_notional else maintenance(prices, instrument, notional)
-
-
-@leaf
-def sum_weights(ledger, prices, unit, by_notional, shift):
-    total = np.int64(0)
-    p = first_leg(ledger, unit)
-    while p != 0:
-        if live_leg(ledger, prices, unit, p):
-            total += leg_weight(ledger, prices, unit, p, by_notional) >> shift
-        p = next_leg(ledger, unit, p)
-    return total
-
-
-@leaf
-def plan(ledger, prices, unit, equity, required):
-    """Allot a unit's equity to its legs by maintenance; note each leg's bankruptcy price, in the account's favour."""
-    by_notional, shift = required == 0, np.int64(0)
-    while sum_weights(ledger, prices, unit, by_notional, shift) >= np.int64(1) << WEIGHT_BITS:
-        shift += 1
-    total = sum_weights(ledger, prices, unit, by_notional, shift)
-    p = first_leg(ledger, unit)
-    while p != 0:
-        if leg_of(ledger, unit, p):  # an isolated position of the wallet may have a plan of its own
-            ledger.legs[p]["bankruptcy_ticks"] = 0
-        if live_leg(ledger, prices, unit, p):
-            position = ledger.positions[p]
-            instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
-            share = mul_div_floor(equity, leg_weight(ledger, prices, unit, p, by_notional) >> shift, total)
-            value = mark_value(prices, instrument, lots) - share
-            ledger.legs[p]["bankruptcy_ticks"] = worst_ticks(prices, instrument, lots, value)
-        p = next_leg(ledger, unit, p)
 
 
 @kernel

@@ -23,14 +23,24 @@ from exchange.codes import (
 from exchange.core.arith import MILLION, ceil_div, mul_div_floor
 from exchange.core.contract import trade_notional
 from exchange.core.kernel import kernel, leaf
+from exchange.core.states import narrowed
 
 
 @leaf
-def beyond(side, limit_ticks, base, per_tick, ppm):
-    """Is a limit further than `ppm` on the aggressive side of `base`, of which `per_tick` make a tick?"""
+def beyond_mark(prices, instrument, side, limit_ticks, ppm):
+    """Is a limit further than `ppm` on the aggressive side of the mark? Rounded like a market order's limit."""
+    mark = np.int64(prices.markets[instrument]["mark_sub"])
+    per_tick = np.int64(prices.instruments[instrument]["mark_per_tick"])
     if side == BID:
-        return limit_ticks > mul_div_floor(base, MILLION + ppm, MILLION) // per_tick
-    return limit_ticks < ceil_div(mul_div_floor(base, MILLION - ppm, MILLION), per_tick)
+        return limit_ticks > mul_div_floor(mark, MILLION + ppm, MILLION) // per_tick
+    return limit_ticks < ceil_div(mul_div_floor(mark, MILLION - ppm, MILLION), per_tick)
+
+
+@leaf
+def beyond_price(side, limit_ticks, base_ticks, ppm):
+    """Is a limit further than `ppm` on the aggressive side of a price (0 = of none)?"""
+    low, high = narrowed(np.int64(0), limit_ticks, base_ticks, ppm)
+    return limit_ticks > high if side == BID else limit_ticks < low
 
 
 @leaf
@@ -68,13 +78,10 @@ def check_guards(state, instrument, wallet, side, limit_ticks, lots, flags, tif,
     if not flags & MARKET:
         if terms["price_step_ticks"] != 0 and limit_ticks % np.int64(terms["price_step_ticks"]) != 0:
             return BAD_PRICE_STEP
-        mark = np.int64(prices.markets[instrument]["mark_sub"])
-        per_tick = np.int64(prices.instruments[instrument]["mark_per_tick"])
         collar, finger = np.int64(terms["collar_ppm"]), np.int64(terms["fat_finger_ppm"])
-        if collar != 0 and beyond(side, limit_ticks, mark, per_tick, collar):
+        if collar != 0 and beyond_mark(prices, instrument, side, limit_ticks, collar):
             return PRICE_COLLAR
-        base = opposite_price(state, instrument, side)
-        if finger != 0 and base != 0 and beyond(side, limit_ticks, base, np.int64(1), finger):
+        if beyond_price(side, limit_ticks, opposite_price(state, instrument, side), finger):
             return FAT_FINGER
     value = trade_notional(prices, instrument, limit_ticks, lots)
     if value < terms["notional_min"] and not flags & REDUCE_ONLY:

@@ -21,13 +21,14 @@ def check_guards(
         step = guards.price_step_ticks
         require(not step or limit % step == 0, codes.BAD_PRICE_STEP)
         if guards.collar_ppm:
-            nearest = _furthest(side, market.mark_sub, contract.mark_per_tick, guards.collar_ppm)
-            require(not _is_further(side, limit, nearest), codes.PRICE_COLLAR)
+            furthest = _furthest_from_mark(side, market.mark_sub, contract.mark_per_tick, guards.collar_ppm)
+            require(not _is_further(side, limit, furthest), codes.PRICE_COLLAR)
         base = world.books[instrument].best(1 - side)
         if not base or market.state == codes.STATE_AUCTION:
             base = market.last_ticks
         if guards.fat_finger_ppm and base:
-            require(not _is_further(side, limit, _furthest(side, base, 1, guards.fat_finger_ppm)), codes.FAT_FINGER)
+            moved = base * (PPM + (guards.fat_finger_ppm if side == codes.BID else -guards.fat_finger_ppm))
+            require(not _is_further(side, limit * PPM, moved), codes.FAT_FINGER)
     value = contract.notional(limit, lots)
     require(value >= guards.notional_min or bool(flags & codes.REDUCE_ONLY), codes.NOTIONAL_TOO_SMALL)
     require(not guards.notional_max or value <= guards.notional_max, codes.NOTIONAL_TOO_LARGE)
@@ -36,11 +37,11 @@ def check_guards(
         require(len(mine) < guards.open_orders_max, codes.TOO_MANY_ORDERS)
 
 
-def _furthest(side: int, base: int, per_tick: int, ppm: int) -> int:
-    """The last limit in ticks that is not further than `ppm` from a base of which `per_tick` make a tick."""
+def _furthest_from_mark(side: int, mark_sub: int, per_tick: int, ppm: int) -> int:
+    """The last limit in ticks within the collar, rounded like a market order's limit."""
     if side == codes.BID:
-        return base * (PPM + ppm) // PPM // per_tick
-    return ceil_div(base * (PPM - ppm) // PPM, per_tick)
+        return mark_sub * (PPM + ppm) // PPM // per_tick
+    return ceil_div(mark_sub * (PPM - ppm) // PPM, per_tick)
 
 
 def _is_further(side: int, limit: int, furthest: int) -> bool:
