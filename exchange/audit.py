@@ -354,7 +354,7 @@ def _check_guards(state: State, unit: int, pocket: int, slots: list[int], mainta
 
 def gateway_slots(state: State) -> list[int]:
     """Slots of the commands that wait in the gateway, oldest first."""
-    gate, places = state.gate.gate[0], len(state.io.gateway) - 1
+    gate, places = state.gate.gate[0], max(1, len(state.io.gateway) - 1)
     return [1 + (int(gate["head"]) + k) % places for k in range(int(gate["count"]))]
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from exchange import codes, config, schema
+from exchange import codes, config, schema, throttles
 from exchange.sessions import open_markets
 
 CACHE_LINE = 64
@@ -190,13 +190,7 @@ def allocate(venue: config.Venue) -> State:
     )
     state = State(
         book,
-        Ledger(
-            pool(wallets, schema.WALLET),
-            pool(positions, schema.POSITION),
-            pool(positions, schema.LEG),
-            zeros(assets, schema.TOTAL),
-            pool(codes.FIRST_USER + capacity.accounts, np.int32),
-        ),
+        _ledger(venue, wallets, positions),
         guards,
         prices,
         io,
@@ -205,6 +199,16 @@ def allocate(venue: config.Venue) -> State:
     open_markets(prices.markets, compiled)
     _open_system_accounts(state, assets)
     return state
+
+
+def _ledger(venue: config.Venue, wallets: int, positions: int) -> Ledger:
+    return Ledger(
+        pool_zeros(wallets, schema.WALLET),
+        pool_zeros(positions, schema.POSITION),
+        pool_zeros(positions, schema.LEG),
+        aligned_zeros(len(venue.assets), schema.TOTAL),
+        pool_zeros(codes.FIRST_USER + venue.capacity.accounts, np.int32),
+    )
 
 
 def _gateway_places(gate: np.void) -> int:
@@ -218,8 +222,8 @@ def _gate(compiled: config.Compiled) -> Gate:
     return Gate(
         compiled.gate.copy(),
         compiled.limits.copy(),
-        pool_zeros(2 * accounts * limits if compiled.gate[0]["limits"] else 1, schema.METER),
-        pool_zeros(accounts if policy["count_quotes"] else 1, schema.CONDUCT),
+        pool_zeros(2 * accounts * limits if compiled.gate[0]["limits"] else 1, throttles.METER),
+        pool_zeros(accounts if policy["count_quotes"] else 1, throttles.CONDUCT),
     )
 
 

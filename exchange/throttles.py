@@ -1,6 +1,6 @@
 """How fast commands may come and how they wait: throttles, the ladder of bans, the gateway queue. DESIGN §3.8.
 
-Part of the venue's configuration (`exchange/config.py`), compiled to the kernels' records here.
+Part of the venue's configuration (`exchange/config.py`), compiled to the kernels' records, whose layouts are here too.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import numpy as np
 
-from exchange import codes, schema
+from exchange import codes
 from exchange.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +21,50 @@ Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Interval = Annotated[int, msgspec.Meta(ge=1, le=10**17)]
 Places = Annotated[int, msgspec.Meta(ge=0, le=2**24)]
+
+LIMIT = np.dtype([  # one throttle: set from the config; SET_THROTTLE changes it
+    ("kind", "i8"),  # BUCKET or WINDOW
+    ("by_group", "i8"),
+    ("capacity", "i8"),  # tokens
+    ("refill", "i8"),  # tokens of a bucket that come back in an interval
+    ("interval_ns", "i8"),
+    ("weights", "i8", (codes.TERMS,)),  # tokens by event kind
+])
+
+METER = np.dtype([  # one limit of one account or group, at key * limits + limit; groups come after the accounts
+    ("level", "i8"),  # bucket: tokens owed times the interval; window: tokens taken in the window of ts_ns
+    ("ts_ns", "i8"),
+])
+
+CONDUCT = np.dtype([  # one account
+    ("first_ns", "i8"),  # when the present count of violations began
+    ("violations", "i8"),
+    ("banned_until_ns", "i8"),
+    ("ban_ns", "i8"),  # length of the last ban
+    ("quotes", "i8"),  # accepted NEW and AMEND
+    ("filled", "i8"),  # of them, with a fill
+])
+
+GATE = np.dtype([  # one record: terms from the config, then the state of the gateway queue
+    ("limits", "i8"),
+    ("violations", "i8"),  # that make a ban; 0 = no bans
+    ("violation_ns", "i8"),
+    ("ban_ns", "i8"),
+    ("ban_max_ns", "i8"),
+    ("forget_ns", "i8"),
+    ("cancels_exempt", "i8"),
+    ("service_ns", "i8", (codes.TERMS,)),  # by event kind
+    ("depth", "i8"),  # 0 = no queue
+    ("reserved", "i8"),
+    ("exempt_cancels", "i8"),
+    ("exempt_closes", "i8"),
+    ("head", "i8"),  # place of the oldest command
+    ("count", "i8"),
+    ("due_ns", "i8"),  # when the oldest is applied
+    ("serving", "i8"),  # 1 while a command that waited is applied
+    ("waited_ns", "i8"),
+    ("first_outcome", "i8"),  # place in the outbox where the command at work began
+])
 
 COUNTED = {
     "orders": (codes.NEW, codes.AMEND),
@@ -85,7 +129,7 @@ class Gateway(_Struct):
 
 def compile_limits(throttles: tuple[Throttle, ...]) -> np.ndarray:
     """One record a limit; one that limits nothing where there is none."""
-    limits = np.zeros(max(1, len(throttles)), schema.LIMIT)
+    limits = np.zeros(max(1, len(throttles)), LIMIT)
     if len(throttles) > THROTTLES_MAX:
         raise ConfigError("$.venue.throttles", f"{len(throttles)} limits; at most {THROTTLES_MAX}")
     for k, throttle in enumerate(throttles):
@@ -105,7 +149,7 @@ def compile_limits(throttles: tuple[Throttle, ...]) -> np.ndarray:
 
 def compile_gate(venue: "Venue") -> np.ndarray:
     """Terms of the ladder of bans and of the gateway queue; the queue itself is empty."""
-    gate, penalty, gateway = np.zeros(1, schema.GATE), venue.penalty, venue.gateway
+    gate, penalty, gateway = np.zeros(1, GATE), venue.penalty, venue.gateway
     row = gate[0]
     row["limits"] = len(venue.throttles)
     if penalty.violations and not venue.throttles:

@@ -18,7 +18,8 @@ A, B, C, D, E = range(FIRST, FIRST + 5)
 def busy():
     """A desk with levels of several orders, external size partly displaced, cross, isolated and liquidated units."""
     desk = Desk(count=2, depth={"refill": "decay"}, liquidation={"detection_delay_ns": NEVER_NS},
-                queue={"model": "power"}, impact={"model": "shift", "volume": "1000", "decaying_ppm": 10_000})
+                queue={"model": "power"}, impact={"model": "shift", "volume": "1000", "decaying_ppm": 10_000},
+                throttles=[{"capacity": 99, "refill": 1}], penalty={"violations": 9, "ban_max_ns": NEVER_NS})
     desk.fund(A, B, codes.INSURANCE, money=100_000_000)
     desk.fund(C, money=1_200_000)
     desk.fund(D, money=60_000)
@@ -93,6 +94,17 @@ class Broken:
     def slot(self, order_id):
         return int(np.flatnonzero(self.book.orders["order_id"] == order_id)[0])
 
+    def queue_command(self, services):
+        """Let a command wait in the gateway that is served after so many times its service."""
+        gate, clock_ns = self.state.gate.gate[0], int(self.control["clock_ns"])
+        gate["service_ns"], gate["depth"], gate["count"], gate["due_ns"] = 100, 1, 1, clock_ns + 100 * services
+        gateway = np.concatenate([self.state.io.gateway[:1]] * 2)
+        gateway["kind"], gateway["account"], gateway["ts_ns"] = codes.NEW, A, clock_ns
+        self.control["timer_count"] += 1
+        timer = self.state.io.timers[int(self.control["timer_count"])]
+        timer["kind"], timer["ts_ns"] = codes.GATEWAY_TICK, gate["due_ns"]
+        self.exchange.state = self.state = self.state._replace(io=self.state.io._replace(gateway=gateway))
+
     def guard(self, account, instrument, direction):
         return self.guards[2 * self.desk.slot(account, instrument) + direction]
 
@@ -118,6 +130,13 @@ def reduce_only(broken, order_id):
 
 DOWN, UP = 0, 1
 BREAKS = {
+    "a command nobody serves": ("GWY-1", lambda x: put(x.state.gate.gate[0], "count", 1)),
+    "a service that takes too long": ("GWY-2", lambda x: x.queue_command(2)),
+    "a service that takes no time": ("GWY-2", lambda x: x.queue_command(0)),
+    "a meter below zero": ("THR-1", lambda x: put(x.state.gate.meters[5], "level", -1)),
+    "violations without a ban": ("THR-1", lambda x: put(x.state.gate.conduct[A], "violations", 9)),
+    "a ban longer than the longest": ("THR-1", lambda x: put(x.state.gate.conduct[A], "ban_ns", NEVER_NS + 1)),
+    "more filled than quoted": ("QFR-1", lambda x: add(x.state.gate.conduct[A], "filled", 99)),
     "running balance": ("MON-1", lambda x: add(x.ledger.totals[0], "balance", 1)),
     "deposits": ("MON-1", lambda x: (add(x.ledger.totals[0], "deposits", 1), add(x.ledger.totals[0], "balance", 1))),
     "cash of a user": ("MON-1", lambda x: add(x.wallet(A), "cash", 1)),
@@ -232,6 +251,8 @@ def test_every_rule_that_the_audit_states_is_broken_here():
     ("markets", lambda x: add(x.markets[0], "shift_ticks", 1)),
     ("timers", lambda x: add(x.state.io.timers[1], "ts_ns", 1)),
     ("totals", lambda x: add(x.ledger.totals[0], "withdrawals", 1)),
+    ("throttles", lambda x: add(x.state.gate.meters[A], "level", 1)),
+    ("conduct", lambda x: add(x.state.gate.conduct[A], "quotes", 1)),
 ])
 def test_the_state_digest_sees_every_part_of_the_state(busy, part, damage):
     broken = Broken(busy)

@@ -137,8 +137,6 @@ def emit_cut(state, slot, code, lots, liquidation_id):
 def take_from_order(state, slot, lots):
     """A fill takes `lots` out of a simulated resting order. A filled order is removed."""
     order = state.book.orders[slot]
-    if state.prices.policy[0]["count_quotes"] != 0 and order["leaves_lots"] == order["order_lots"]:
-        state.gate.conduct[np.int64(order["account"])]["filled"] += 1  # its first fill
     if lots == order["leaves_lots"]:
         remove_order(state, slot)
     else:
@@ -215,6 +213,8 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
     book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, 0)
     flags |= MAKER | (SELL if side == ASK else 0)
     emit(state.io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)
+    if prices.policy[0]["count_quotes"] != 0 and order["leaves_lots"] == order["order_lots"]:
+        state.gate.conduct[account]["filled"] += 1  # its first fill
     take_from_order(state, slot, lots)
 
 

@@ -50,7 +50,7 @@ class Limit:
             return 0
         if self.kind == codes.WINDOW:
             return self.interval_ns - now_ns % self.interval_ns
-        return -int(-short / self.rate // 1)  # rounded up
+        return -int(-short * self.interval_ns // self.refill)  # rounded up
 
     def take(self, key: int, weight: int, now_ns: int) -> None:
         """Let the weight through."""
