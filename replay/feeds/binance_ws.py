@@ -24,6 +24,7 @@ from replay.feeds.depth_chain import DepthChain
 from replay.feeds.files import CaptureFile
 from replay.feeds.report import DepthGap, ReadReport
 from replay.tape import InstrumentSpec, Source, Tape, TapeMeta, check_specs
+from replay.times import check_follows
 
 __all__ = ["NAME", "Capture", "contracts", "infer", "matches", "read_capture", "read_with_oracle"]
 
@@ -104,6 +105,7 @@ class _Session:
         self._offsets = array("q")
         self._clock = 0
         self._file_start = 0
+        self._before = ""  # the last file that held anything
         self._name = ""
         self._depth_seen: set[int] = set()
         self._traded: set[int] = set()
@@ -185,11 +187,9 @@ class _Session:
         return int(stamp) * unit
 
     def _start_file(self, local: int, row: int) -> None:
-        if local < self._file_start:
-            raise FeedError(
-                f"{self._name}:{row}", "starts before the file given ahead of it; give the files in time order"
-            )
-        self._file_start = local
+        if self._before:
+            check_follows(f"{self._name}:{row}", local, self._before, self._file_start, self._clock)
+        self._before, self._file_start = self._name, local
 
     def _clamp(self, local: int) -> int:
         self.report.stamps_clamped += 1
