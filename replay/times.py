@@ -1,5 +1,8 @@
 """Times of recordings: stamps as readable text, and whether recordings can be played one after the other."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from exchange.errors import FeedError
@@ -15,29 +18,70 @@ def utc(ts_ns: int) -> str:
     return np.datetime_as_string(np.datetime64(int(ts_ns), "ns"), unit="ms").replace("T", " ") + " UTC"
 
 
-def check_follows(where: str, start_ns: int, before: str, before_start_ns: int, before_end_ns: int) -> None:
-    """Refuse a recording that does not continue the one named `before`.
+class Span(NamedTuple):
+    """What a file holds, from its first to its last stamp."""
+
+    start_ns: int
+    end_ns: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} goes from {utc(self.start_ns)} to {utc(self.end_ns)}"
+
+
+def check_after(where: str, start_ns: int, before: Span) -> None:
+    """Refuse a recording of a market that overlaps the one ahead of it, or comes before it.
 
     Raises
     ------
     FeedError
-        When it overlaps the other one, comes before it, or begins more than `HOLE_MAX_NS` after its end.
+        With the times of both.
     """
-    span = f"{utc(before_start_ns)} to {utc(before_end_ns)}"
-    times = f"at {utc(start_ns)}, where {before} goes from {span}"
-    if start_ns <= before_start_ns:
+    times = f"at {utc(start_ns)}, where {before}"
+    if start_ns <= before.start_ns:
         raise FeedError(
             where, f"starts no later than the file ahead of it: {times}; give each file once, in time order"
         )
-    if start_ns < before_end_ns - STEP_BACK_MAX_NS:
+    if start_ns < before.end_ns - STEP_BACK_MAX_NS:
         raise FeedError(
             where,
             f"starts before the file ahead of it ends: {times}; what both hold would be played twice: give files of "
             "one market that do not overlap",
         )
-    if start_ns - before_end_ns > HOLE_MAX_NS:
+
+
+def check_near(where: str, start_ns: int, before: Span) -> None:
+    """Refuse a recording that begins more than `HOLE_MAX_NS` after the end of the one ahead of it.
+
+    Raises
+    ------
+    FeedError
+        With the times of both.
+    """
+    hole_ns = start_ns - before.end_ns
+    if hole_ns > HOLE_MAX_NS:
         raise FeedError(
             where,
-            f"starts {(start_ns - before_end_ns) / 1e9:,.0f} s after the file ahead of it ends: {times}; expected at "
-            f"most {HOLE_MAX_NS // 10**9:,} s: replay them apart",
+            f"starts {hole_ns / 1e9:,.0f} s after the file ahead of it ends: at {utc(start_ns)}, where {before}; "
+            f"expected at most {HOLE_MAX_NS // 10**9:,} s: replay them apart",
         )
+
+
+def check_holes(stamps: np.ndarray, spans: Sequence[Span]) -> None:
+    """Refuse sorted stamps in which nothing is recorded for more than `HOLE_MAX_NS`; `spans` are the files they are of.
+
+    Raises
+    ------
+    FeedError
+        With the times around the longest hole and those of every file.
+    """
+    holes = np.diff(stamps)
+    if not len(holes) or holes.max() <= HOLE_MAX_NS:
+        return
+    at = int(holes.argmax())
+    raise FeedError(
+        ", ".join(span.name for span in spans),
+        f"nothing is recorded for {int(holes[at]) / 1e9:,.0f} s, from {utc(stamps[at])} to {utc(stamps[at + 1])}; "
+        f"expected at most {HOLE_MAX_NS // 10**9:,} s, since empty time is played too: replay what is before and what "
+        f"is after it apart ({'; '.join(str(span) for span in spans)})",
+    )

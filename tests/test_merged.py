@@ -86,6 +86,31 @@ def test_spot_and_futures_of_one_symbol_cannot_be_merged_but_only_be_an_index(ca
         read_files([capture(coin_trade(), name="c")], [BTC])
 
 
+def test_tapes_of_one_market_must_not_overlap_and_its_trades_may_be_a_tape_of_their_own(capture, tmp_path):
+    def tape(name, *messages, stamps):
+        path = tmp_path / name
+        convert_files([capture(*messages, name="c", stamps=stamps)], [BTC]).write(path)
+        return path
+
+    book = tape("book", SNAPSHOT, depth(99, 105, 98), stamps=[START, START + 9_000_000])
+    trades = tape("trades", trade(), trade(), stamps=[START + 1, START + 8_000_000])
+    assert len(read_files([trades, book], [BTC])) == 6
+    with pytest.raises(FeedError, match="book: starts no later than .* where book goes from 2023-04-04 23:58:20.000"):
+        read_files([book, book], [BTC])
+    with pytest.raises(FeedError, match="trades: starts no later than"):
+        read_files([trades, book, trades], [BTC])
+
+
+def test_markets_recorded_more_than_an_hour_apart_are_refused(capture):
+    linear = capture(SNAPSHOT, trade(), name="u")
+    inverse = capture(COIN_SNAPSHOT, coin_trade(), name="c", stamps=[START + 4 * 10**9, START + 4 * 10**9 + 1])
+    with pytest.raises(FeedError, match=r"u, c: nothing is recorded for 4,000 s, from 2023-04-04 23:58:20.000 UTC to"):
+        read_files([linear, inverse], [BTC, COIN])
+    hole = capture(SNAPSHOT, trade(), name="h", stamps=[START, START + 4 * 10**9])
+    with pytest.raises(FeedError, match=r"h: nothing is recorded for 4,000 s.*apart \(h goes from .* UTC to"):
+        convert_files([hole], [BTC])
+
+
 # --- shocks ---------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from replay.feeds.depth_chain import DepthChain
 from replay.feeds.files import CaptureFile
 from replay.feeds.report import DepthGap, ReadReport
 from replay.tape import InstrumentSpec, Source, Tape, TapeMeta, check_specs
-from replay.times import check_follows
+from replay.times import Span, check_after, check_near
 
 __all__ = ["NAME", "Capture", "contracts", "infer", "matches", "read_capture", "read_with_oracle"]
 
@@ -188,7 +188,9 @@ class _Session:
 
     def _start_file(self, local: int, row: int) -> None:
         if self._before:
-            check_follows(f"{self._name}:{row}", local, self._before, self._file_start, self._clock)
+            before = Span(self._file_start, self._clock, self._before)
+            check_after(f"{self._name}:{row}", local, before)
+            check_near(f"{self._name}:{row}", local, before)
         self._before, self._file_start = self._name, local
 
     def _clamp(self, local: int) -> int:
