@@ -1,13 +1,16 @@
-"""Times of recordings: stamps as readable text, and whether recordings can be played one after the other."""
+"""Times of recordings: stamps as text, whether files can be played one after the other, where a market's book ends."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from exchange import codes
 from exchange.errors import FeedError
+from replay.tape import Tape, active_instruments
 
 STEP_BACK_MAX_NS = 1_000_000_000  # a recorder's clock may be set back a little between two files
+EARLY_NS = 5_000_000_000  # books change several times a second; files of one hour end within a second of each other
 # Recorders lose minutes to a lost connection or a restart. After an hour it is another session: its book is another
 # one, and every empty second would still be played.
 HOLE_MAX_NS = 3600 * 1_000_000_000
@@ -85,3 +88,18 @@ def check_holes(stamps: np.ndarray, spans: Sequence[Span]) -> None:
         f"expected at most {HOLE_MAX_NS // 10**9:,} s, since empty time is played too: replay what is before and what "
         f"is after it apart ({'; '.join(str(span) for span in spans)})",
     )
+
+
+def recorded_until(tape: Tape) -> list[str]:
+    """A line for each instrument whose recorded book ends before the tape does: it stands still from there on."""
+    rows, lines = tape.rows, []
+    books = np.isin(rows["kind"], (codes.LEVEL_SET, codes.BOOK_CLEAR))
+    for place in active_instruments(rows):
+        last = int(rows["ts_ns"][books & (rows["instrument"] == place)][-1])
+        early = int(rows["ts_ns"][-1]) - last
+        if early > EARLY_NS:
+            lines.append(
+                f"{tape.instruments[place].symbol}: book recorded until {utc(last)}, {early / 1e9:,.1f} s before the "
+                "end; it stands still after that, and so does an index built from it"
+            )
+    return lines

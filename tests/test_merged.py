@@ -111,6 +111,24 @@ def test_markets_recorded_more_than_an_hour_apart_are_refused(capture):
         convert_files([hole], [BTC])
 
 
+def test_a_book_that_ends_before_the_others_is_said(capture, tmp_path, capsys):
+    second = 1_000_000
+    book = {"bids": [["60000.0", "5"]], "asks": [["60000.2", "7"]]}
+    changed = depth(99, 105, 98, [("59999.8", "1")])
+    linear = capture(SNAPSHOT | book, changed, name="u", stamps=[START, START + 2 * second])
+    coin = COIN_SNAPSHOT | book
+    inverse = capture(coin, coin | {"lastUpdateId": 101}, name="c", stamps=[START + 1, START + 9 * second])
+    profiles = ["--profile", "binance_um", "--profile", "binance_cm"]
+    assert main(["convert", str(linear), str(inverse), *profiles, "-o", str(tmp_path / "tape"), "--json"]) == 0
+    (line,) = json.loads(capsys.readouterr().out)["recorded_until"]
+    assert line.startswith("BTCUSDT: book recorded until 2023-04-04 23:58:22.000 UTC, 7.0 s before the end; it stands")
+    feed = [str(tmp_path / "tape"), "--accounts", "0", "--refill", "none", "--set", "run.seed_after_ms=2000"]
+    assert main(["replay", *feed, *profiles, "-o", str(tmp_path / "r")]) == 0
+    assert "BTCUSDT: book recorded until 2023-04-04 23:58:22.000 UTC" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "r"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["results"]["recorded_until"]) == 1
+
+
 # --- shocks ---------------------------------------------------------------------------------------------------
 
 
