@@ -92,16 +92,23 @@ def scenario_path(name: str) -> Path:
 def load_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
     """Read a scenario file; relative paths in it are looked for beside it."""
     table = config.load_toml(path)
-    feed = table.get("feed")
-    for field in ("files", "index"):
-        if isinstance(feed, dict) and isinstance(feed.get(field), list):
-            feed[field] = [str(path.parent / file) for file in feed[field]]
-    population = table.get("population")
-    if isinstance(population, dict) and isinstance(population.get("history"), list):
-        population["history"] = [str(path.parent / str(file)) for file in population["history"]]
-    if isinstance(population, dict) and population.get("accounts_from"):
-        population["accounts_from"] = str(path.parent / str(population["accounts_from"]))
+    for section, field in (
+        ("feed", "files"),
+        ("feed", "index"),
+        ("population", "history"),
+        ("population", "accounts_from"),
+    ):
+        values = table.get(section)
+        if isinstance(values, dict) and field in values:
+            values[field] = _beside(path.parent, values[field])
     return build_scenario(table, overrides)
+
+
+def _beside(folder: Path, value: Any) -> Any:
+    """File names, looked for in a folder; what is no text stays as it is and is refused by its path later."""
+    if isinstance(value, list):
+        return [_beside(folder, one) for one in value]
+    return str(folder / value) if isinstance(value, str) and value else value
 
 
 def build_scenario(table: dict[str, Any], overrides: tuple[str, ...] = ()) -> Scenario:

@@ -138,6 +138,22 @@ def test_feed_files_are_beside_the_scenario(tmp_path):
     assert made.table()["feed"]["files"] == ["a.dat"], "records carry names, not paths of this machine"
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("[feed]\nfiles = [1]", "$.feed.files[0]"),
+        ('[feed]\nfiles = ["a"]\nindex = [1]', "$.feed.index[0]"),
+        ('[feed]\nfiles = ["a"]\n[population]\nhistory = [1]', "$.population.history[0]"),
+        ('[feed]\nfiles = ["a"]\n[population]\naccounts_from = 1', "$.population.accounts_from"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_by_its_place(tmp_path, text, where):
+    (tmp_path / "one.toml").write_text(f'profile = "binance_um"\n{text}\n')
+    with pytest.raises(ConfigError, match="str") as caught:
+        load_scenario(tmp_path / "one.toml")
+    assert caught.value.where == where
+
+
 def test_durations():
     assert [parse_duration("x", text) for text in ("10s", "500ms", "2min", "1h")] == [
         10**10,
