@@ -8,6 +8,7 @@ import msgspec
 
 from exchange import config
 from exchange.errors import ConfigError
+from exchange.fields import explained, takes_text
 from replay.population import Population, check_population
 from replay.shock import Shock, check_shocks
 from replay.synthetic.market import Synthetic
@@ -130,8 +131,7 @@ def build_scenario(table: dict[str, Any], overrides: tuple[str, ...] = ()) -> Sc
         # The venue is checked by its own builder; the rest is converted with paths that start at `$`.
         rest = msgspec.convert(table, _Rest)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        raise ConfigError(f"${where.rstrip('`')}", message) from None
+        raise ConfigError(*explained(error, _Rest)) from None
     scenario = Scenario(venue=venue, **msgspec.structs.asdict(rest))
     _check(scenario)
     return _with_seeds(scenario)
@@ -288,7 +288,7 @@ def _merge_rows(base: list[Any], over: list[Any], key: str, where: str) -> list[
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value; text that is not one is taken as a string, so that `population.fund=5000` needs no quotes."""
+    """A TOML value; text that is not one is taken as a string, so that `population.accounts_from=a.csv` can be said."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
@@ -298,8 +298,8 @@ def parse_value(text: str) -> Any:
 def apply_override(table: dict[str, Any], text: str) -> None:
     """Apply `path=value`, for example `venue.fees.taker_ppm=500` or `venue.instruments.BTCUSDT.order_max="50"`.
 
-    Rows of an array are named by position, symbol or name. Decimal fields are text: a bare number is turned into it
-    where the table holds text already.
+    Rows of an array are named by position, symbol or name. Decimal fields are text: a bare number is taken as it is
+    written there, so that `population.fund=5000` needs no quotes.
     """
     path, equals, value = text.partition("=")
     steps = path.strip().removeprefix("$.").split(".")
@@ -317,7 +317,7 @@ def apply_override(table: dict[str, Any], text: str) -> None:
     if isinstance(node, list):
         raise ConfigError("$." + path, f"names a whole row; --set changes one field, as in {path}.field=value")
     parsed = parse_value(value.strip())
-    if isinstance(node.get(steps[-1]), str) and not isinstance(parsed, str):
+    if not isinstance(parsed, str | list | dict) and takes_text(Scenario, steps):
         parsed = value.strip()
     node[steps[-1]] = parsed
 

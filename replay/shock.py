@@ -10,6 +10,7 @@ import numpy as np
 from exchange import codes, schema, units
 from exchange.config import Compiled, Venue
 from exchange.errors import ConfigError
+from exchange.fields import explained
 from replay.placing import money_rows, rows
 from replay.population import Site
 
@@ -70,7 +71,8 @@ def parse_shock(text: str) -> Shock:
     try:
         return msgspec.convert(table, Shock)
     except msgspec.ValidationError as error:
-        raise ConfigError("--shock", f"{text!r}: {error}") from None
+        where, message = explained(error, Shock)
+        raise ConfigError("--shock", f"{text!r}{where.removeprefix('$').replace('.', ', ')}: {message}") from None
 
 
 def check_shocks(shocks: tuple[Shock, ...]) -> None:

@@ -62,6 +62,32 @@ def test_overrides_are_typed_and_name_rows_by_symbol_or_place():
     assert made.run.refills == ("none",)
 
 
+def test_a_bare_number_is_text_where_the_field_holds_text():
+    people = build_scenario(MINIMAL, ("population.fund=2.50", "population.open_interest=7", "population.seed=3"))
+    assert (people.population.fund, people.population.open_interest, people.population.seed) == ("2.50", "7", 3)
+    by_asset = build_scenario(MINIMAL, ("population.fund.USDT=20", "venue.instruments.0.price_min=5"))
+    assert (by_asset.population.fund, by_asset.venue.instruments[0].price_min) == ({"USDT": "20"}, "5")
+    table = build_scenario(MINIMAL | {"population": {"fund": "1"}}, ('population.fund={USDT="5"}',))
+    assert table.population.fund == {"USDT": "5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("run.refills=none", r"Expected `array`, got `str`; write a list, as in \[.*\], of decay, none, persistent$"),
+        ('run.modes=["both"]', r"modes\[0\]: Invalid enum value 'both'; expected one of overlay, shadow$"),
+        ("venue.impact.shape=cubic", r"impact.shape: Invalid enum value 'cubic'; expected one of linear, square_root$"),
+        ("venue.liquidation.mode=3", r"liquidation.mode: .*; expected one of overlay, shadow$"),
+        ("population.instruments=BTCUSDT", r"write a list, as in \[\"A\", \"B\"\]$"),
+        ("population.instruments=[1]", r'instruments\[0\]: .*; write it as text in quotes, as in "20"$'),
+        ("run.audit=maybe", "; write true or false$"),
+    ],
+)
+def test_a_refused_value_comes_with_what_is_accepted(text, said):
+    with pytest.raises(ConfigError, match=said):
+        build_scenario(MINIMAL, (text,))
+
+
 def test_impact_is_read_to_a_table():
     assert parse_impact("none") == {"model": "none"}
     text = "square_root:volume=350000,decaying_ppm=30_000,half_life=10min,period=50ms,flow=forced"

@@ -103,6 +103,11 @@ def test_bad_spelling_is_refused(text):
         parse_shock(text)
 
 
+def test_an_unknown_kind_comes_with_those_there_are():
+    with pytest.raises(ConfigError, match="'foo:ppm=1', kind: .*'foo'; expected one of buy, index, move, sell"):
+        parse_shock("foo:ppm=1")
+
+
 @pytest.mark.parametrize(
     ("shock", "field"),
     [
