@@ -202,6 +202,11 @@ def parse_impact(text: str) -> dict[str, Any]:
         field, equals, value = part.partition("=")
         if not equals:
             raise ConfigError("--impact", f"{part!r} in {text!r}; expected field=value, as in volume=350000")
+        if field in ("model", "shape"):
+            raise ConfigError(
+                "--impact",
+                f"{part!r} in {text!r}; the shape comes first, as in {shape}:volume=350000, and none alone is no impact",
+            )
         if field in ("half_life", "period"):
             table[f"{field}_ns"] = parse_duration(f"--impact {field}", value)
         else:

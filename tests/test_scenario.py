@@ -104,6 +104,12 @@ def test_impact_is_read_to_a_table():
     assert made.venue.impact.volume == "350000" and made.venue.queue.model == "risk_averse"
 
 
+@pytest.mark.parametrize("field", ["model=none", "shape=square_root"])
+def test_the_shape_of_an_impact_is_said_once(field):
+    with pytest.raises(ConfigError, match=f"--impact: '{field}' in .*; the shape comes first, as in linear:volume"):
+        parse_impact(f"linear:volume=10,{field},decaying_ppm=1")
+
+
 def test_values_are_toml_or_text():
     assert [parse_value(text) for text in ("5", "0.5", "true", '"5"', "[1, 2]", "plain text")] == [
         5,
