@@ -144,11 +144,36 @@ def test_a_move_reaches_every_instrument_and_an_order_one_of_them():
     moved = events[events["flags"] == codes.SHIFT_BOOK]
     assert moved[["instrument", "price"]].tolist() == [(0, -6_000), (1, -6_000)]
     deposits = events[events["kind"] == codes.DEPOSIT]
-    # Three times 600 contracts of 100 USD at 60,000: 3 BTC; three times 2 BTC at 60,000: 360,000 USDT.
-    assert deposits[["account", "instrument", "qty"]].tolist() == [(50, 1, 3 * 10**8), (51, 0, 360_000 * 10**6)]
+    # Three times 600 contracts of 100 USD at 59,400, the end of the move, in BTC; three times 2 BTC at 60,000 in USDT.
+    coin = 600 * 100 * 10**8 // 59_400 * 3
+    assert deposits[["account", "instrument", "qty"]].tolist() == [(50, 1, coin), (51, 0, 360_000 * 10**6)]
     assert shocks[1].label == "external sell of 600 units of BTCUSD_PERP over 0 s from 60 s"
     with pytest.raises(ConfigError, match=r"shocks\[0\].symbol: 'ETHUSDT'; the feed has BTCUSDT, BTCUSD_PERP"):
         shock_events((Shock(kind="move", ppm=1, symbol="ETHUSDT"),), venue, config.compile_venue(venue), sites)
+
+
+def test_external_traders_are_funded_for_the_worst_price_that_the_moves_lead_to():
+    venue = both()
+    sites = [Site(0, 10**18, 60_000 * 1000, 1, 50), Site(1, 10**18, 60_000 * 20, 1, 50)]
+
+    def cash(*shocks):
+        events = shock_events(shocks, venue, config.compile_venue(venue), sites)
+        return events["qty"][events["kind"] == codes.DEPOSIT].tolist()
+
+    coin = Shock(kind="buy", units="600", symbol="BTCUSD_PERP", over_ms=0)
+    fall, rise = Shock(kind="move", ppm=-800_000), Shock(kind="move", ppm=2_000_000)
+    assert cash(coin, fall) == [600 * 100 * 10**8 // 12_000 * 3]
+    assert cash(coin, fall, fall) == [600 * 100 * 10**8 // 1_000 * 3], "the ladder ends at 1,000"
+    assert cash(Shock(kind="sell", units="2", over_ms=0), rise) == [3 * 2 * 180_000 * 10**6]
+
+
+def test_an_external_buyer_of_coin_contracts_outlives_a_fall_of_four_fifths(binance_captures, capsys):
+    file = str(binance_captures / "coinm_btcusd_perp_20240808.gz")
+    shocks = ("buy:units=10000,start_ms=1000,over_ms=10000", "move:ppm=-800000,start_ms=20000")
+    given = [part for text in shocks for part in ("--shock", text)]
+    arguments = ["--profile", "binance_cm", "--accounts", "0", "--refill", "none", "--json"]
+    assert main(["replay", file, *arguments, *given]) == 0
+    assert [one["liquidated_accounts"] for one in json.loads(capsys.readouterr().out)["figures"]] == [0, 0]
 
 
 # --- one command line -----------------------------------------------------------------------------------------
