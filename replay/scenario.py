@@ -205,7 +205,7 @@ def parse_impact(text: str) -> dict[str, Any]:
         if field in ("model", "shape"):
             raise ConfigError(
                 "--impact",
-                f"{part!r} in {text!r}; the shape comes first, as in {shape}:volume=350000, and none alone is no impact",
+                f"{part!r} in {text!r}; the shape comes first, as in {shape}:volume=350000; none alone is no impact",
             )
         if field in ("half_life", "period"):
             table[f"{field}_ns"] = parse_duration(f"--impact {field}", value)
@@ -293,7 +293,7 @@ def _merge_rows(base: list[Any], over: list[Any], key: str, where: str) -> list[
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value; text that is not one is taken as a string, so that `population.accounts_from=a.csv` can be said."""
+    """A TOML value; text that is not one is taken as it is, as in `population.accounts_from=a.csv`."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):

@@ -26,7 +26,7 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """One shock; times in ms, `start_ms` after seeding.
 
     sell, buy: `units` (decimal text) as market orders every `step_ms` over `over_ms`, from an account of its own. It
-    holds three times what they are worth at the worst price that the moves lead to, so that it is not liquidated itself.
+    holds three times what they are worth at the worst price that the moves lead to, and so is not liquidated itself.
     move: `ppm` of the price at seeding: index (`lag_ms` later), recorded ladder and prints, ramped over `over_ms`;
     the recorded sizes are scaled by `depth_ppm` from its start on.
     index: the index alone. No market does this: it is the oracle-attack case, and is printed as such.
