@@ -18,6 +18,7 @@ from replay.scenario import Scenario
 from replay.session import Results
 from replay.tables import run_tables, table
 from replay.tape import Tape
+from replay.times import recorded_until
 
 PPM = 1_000_000
 
@@ -89,7 +90,7 @@ def _print_tables(document: dict[str, Any], venue: Venue, shocks: list[str], con
         f"index feedback {venue.index.feedback_ppm / 10_000:g} % · "
         f"forced volume in the recording {document['recorded_forced_share']:.2%}"
     )
-    for line in document["index"]:
+    for line in (*document["index"], *document.get("recorded_until", ())):
         console.print(line)
     console.print(liquidity_label(venue))
     for label in shocks or ["no shock"]:
@@ -131,6 +132,7 @@ def tape_document(tape: Tape) -> dict[str, Any]:
         "last_ns": int(tape.rows["ts_ns"][-1]) if len(tape) else 0,
         "kinds": {codes.EVENT_NAME[int(kind)]: int(count) for kind, count in zip(kinds, counts, strict=True)},
         "index": describe(tape),
+        "recorded_until": recorded_until(tape),
     } | msgspec.to_builtins(tape.meta)
     return document
 
@@ -154,7 +156,7 @@ def print_tape(tape: Tape, json: bool) -> None:
             [(spec.symbol, spec.kind, spec.tick, spec.lot, spec.mark_per_tick) for spec in tape.instruments],
         )
     )
-    for line in document["index"]:
+    for line in (*document["index"], *document["recorded_until"]):
         console.print(line)
     console.print(
         table("events", ("kind", "count"), [(kind, f"{count:,}") for kind, count in document["kinds"].items()])
