@@ -25,8 +25,9 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**11)]
 class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One shock; times in ms, `start_ms` after seeding.
 
-    sell, buy: `units` (decimal text) as market orders every `step_ms` over `over_ms`, from an account of its own. It
-    holds three times what they are worth at the worst price that the moves lead to, and so is not liquidated itself.
+    sell, buy: `units` (decimal text; of an inverse instrument, contracts) as market orders every `step_ms` over
+    `over_ms`, from an account of its own. It holds three times what they are worth at the worst price that the moves
+    lead to, and so is not liquidated itself.
     move: `ppm` of the price at seeding: index (`lag_ms` later), recorded ladder and prints, ramped over `over_ms`;
     the recorded sizes are scaled by `depth_ppm` from its start on.
     index: the index alone. No market does this: it is the oracle-attack case, and is printed as such.
@@ -43,13 +44,12 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     lag_ms: Milliseconds = 0
     depth_ppm: Annotated[int, msgspec.Meta(ge=1, le=100 * PPM)] = PPM
 
-    @property
-    def label(self) -> str:
-        """A line for tables."""
+    def label(self, unit: str) -> str:
+        """A line for tables; `unit` is what its instrument's quantities are counted in."""
         of = f"of {self.symbol} " if self.symbol else ""
         span = f"{of}over {self.over_ms / 1000:g} s from {self.start_ms / 1000:g} s"
         if self.kind in ("sell", "buy"):
-            return f"external {self.kind} of {self.units} units {span}"
+            return f"external {self.kind} of {self.units} {unit} {span}"
         what = "oracle attack, index alone" if self.kind == "index" else "price move"
         depth = f", recorded depth x {self.depth_ppm / PPM:g}" if self.depth_ppm != PPM else ""
         return f"{what} {self.ppm / 10_000:+g} % {span}{depth}"
@@ -152,7 +152,7 @@ def _orders(
     if total < 1 or total > int(record["position_max_lots"]):
         raise ConfigError(
             where,
-            f"{shock.units} units are {total} lots; expected 1..{int(record['position_max_lots'])} (position_max)",
+            f"{shock.units!r} makes {total} lots; expected 1..{int(record['position_max_lots'])} (position_max)",
         )
     count = min(count, total)
     if -(-total // count) > int(record["order_max_lots"]):

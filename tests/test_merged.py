@@ -10,6 +10,7 @@ from exchange.errors import ConfigError, FeedError
 from replay.cli import main
 from replay.index import describe
 from replay.population import Site
+from replay.present import liquidity_label
 from replay.scenario import build_scenario, load_profiles
 from replay.shock import Shock, shock_events
 from replay.source import convert_files, open_feed, read_files, sessions
@@ -160,7 +161,7 @@ def test_a_move_reaches_every_instrument_and_an_order_one_of_them():
     # Three times 600 contracts of 100 USD at 59,400, the end of the move, in BTC; three times 2 BTC at 60,000 in USDT.
     coin = 600 * 100 * 10**8 // 59_400 * 3
     assert deposits[["account", "instrument", "qty"]].tolist() == [(50, 1, coin), (51, 0, 360_000 * 10**6)]
-    assert shocks[1].label == "external sell of 600 units of BTCUSD_PERP over 0 s from 60 s"
+    assert shocks[1].label("contracts") == "external sell of 600 contracts of BTCUSD_PERP over 0 s from 60 s"
     with pytest.raises(ConfigError, match=r"shocks\[0\].symbol: 'ETHUSDT'; the feed has BTCUSDT, BTCUSD_PERP"):
         shock_events((Shock(kind="move", ppm=1, symbol="ETHUSDT"),), venue, config.compile_venue(venue), sites)
 
@@ -189,6 +190,17 @@ def test_an_external_buyer_of_coin_contracts_outlives_a_fall_of_four_fifths(bina
     assert [one["liquidated_accounts"] for one in json.loads(capsys.readouterr().out)["figures"]] == [0, 0]
 
 
+def test_impact_is_labelled_in_what_each_contract_is_counted_in():
+    def label(**venue):
+        return liquidity_label(both(**venue))
+
+    impact = {"model": "shift", "volume": "1000", "decaying_ppm": 30_000}
+    assert "price impact: shift, 3 % per 1000 units or contracts (linear)" in label(impact=impact)
+    own = label(impact=impact, instruments=[{"symbol": "BTCUSD_PERP", "impact": impact | {"volume": "500"}}])
+    assert "price impact: shift, 3 % per 1000 units (linear)" in own
+    assert "price impact of BTCUSD_PERP: shift, 3 % per 500 contracts (linear)" in own
+
+
 # --- one command line -----------------------------------------------------------------------------------------
 
 
@@ -200,6 +212,7 @@ def test_a_merged_replay_has_figures_by_instrument_in_its_own_asset(binance_capt
     profiles = ["--profile", "binance_um", "--profile", "binance_cm"]
     assert main([*arguments, *profiles, "-o", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr().out
+    assert "shock: external sell of 60000 contracts of BTCUSD_PERP over 5 s from 60 s" in printed
     assert "what happened to BTCUSDT" in printed and "what happened to BTCUSD_PERP" in printed
     assert main(["inspect", str(tmp_path / "run"), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)

@@ -80,7 +80,7 @@ def test_an_index_shock_leaves_the_book_alone_and_says_so(venue):
     shock = Shock(kind="index", ppm=-30_000)
     events = events_of(venue, shock)
     assert set(events["kind"]) == {codes.SHIFT} and set(events["flags"]) == {codes.SHIFT_INDEX}
-    assert "oracle attack" in shock.label
+    assert "oracle attack" in shock.label("units")
 
 
 def test_a_jump_has_no_ramp(venue):
