@@ -14,6 +14,7 @@ import numpy as np
 from exchange import codes, schema, units
 from exchange.allocation import SELF_TRADE, Allocation, SelfTrade, compile_allocations, outcomes_per_order
 from exchange.errors import ConfigError
+from exchange.fields import explained
 from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
 from exchange.sessions import Auction, OrderGuards, compile_auctions, compile_order_guards
 from exchange.terms import MONEY_MAX, compile_tiers, compile_units, enough, most_value, number
@@ -200,8 +201,8 @@ def build_venue(table: dict[str, Any]) -> Venue:
     try:
         venue = msgspec.convert(table, Venue)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        raise ConfigError(f"$.venue{where.rstrip('`')}", message) from None
+        where, message = explained(error, Venue)
+        raise ConfigError(f"$.venue{where.removeprefix('$')}", message) from None
     validate(venue)
     return venue
 

@@ -151,8 +151,10 @@ def _apportion(weights: np.ndarray, total: int, cap: int) -> np.ndarray:
     """Whole lots in proportion to `weights`, each in 1..cap, that add up to `total`: the divisor method.
 
     The smallest weight a lot that hands out no more than `total` is found by halving; what is then left goes to the
-    largest remainders that have room, index breaks ties.
+    largest remainders that have room, index breaks ties. Who was raised to one lot has a negative remainder, so that no
+    one ends up with more lots than a larger weight.
     """
+    weights = weights << (60 - int(weights.max()).bit_length())  # a fine divisor leaves few lots for the remainders
     low, high = 0, int(weights.max()) + 1  # at `high` everyone has one lot
     while high - low > 1:
         middle = (low + high) // 2
@@ -161,7 +163,7 @@ def _apportion(weights: np.ndarray, total: int, cap: int) -> np.ndarray:
     lots = np.clip(weights // high, 1, cap)
     while rest := total - int(lots.sum()):
         room = np.flatnonzero(lots < cap)
-        chosen = room[np.argsort(-(weights % high)[room], kind="stable")][:rest]
+        chosen = room[np.argsort((lots * high - weights)[room], kind="stable")][:rest]
         lots[chosen] += np.minimum(cap - lots[chosen], max(1, rest // len(room)))
     return lots
 

@@ -14,7 +14,8 @@ from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError
 from exchange.schema import EVENT
 from replay.feeds.level_book import LevelBook, level_book_states
-from replay.tape import InstrumentSpec, Tape, utc
+from replay.tape import InstrumentSpec, Tape
+from replay.times import Span, utc
 
 EVERY_NS = 1_000_000_000  # as often as the exchange publishes its index
 RULE = "best bid and ask just before each whole second, their middle"
@@ -99,13 +100,17 @@ def _check_fit(tape: Tape, place: int, rows: np.ndarray, name: str, venue: Venue
     stale_ns = venue.index.stale_ns
     if not len(rows):
         raise FeedError(where, f"{name} never has two sides: no depth snapshot was recorded; give another index file")
-    (first, last), (own_first, own_last) = ((int(part["ts_ns"][0]), int(part["ts_ns"][-1])) for part in (rows, own))
-    if max(first - own_first, own_last - last) > stale_ns:
+    feed = Span(int(own["ts_ns"][0]), int(own["ts_ns"][-1]), "the feed")
+    made = Span(int(rows["ts_ns"][0]), int(rows["ts_ns"][-1]), name)
+    early, late = max(0, made.start_ns - feed.start_ns), max(0, feed.end_ns - made.end_ns)
+    if max(early, late) > stale_ns:
+        what = f"the index begins {early / 1e9:.1f} s after the feed and ends {late / 1e9:.1f} s before it"
+        if made.start_ns > feed.end_ns or made.end_ns < feed.start_ns:
+            what = "the recordings do not meet in time"
         raise FeedError(
             where,
-            f"{name} lasts from {utc(first)} to {utc(last)}, {spec.symbol} from {utc(own_first)} to {utc(own_last)}; "
-            f"expected a capture of the same time to within {stale_ns / 1e9:g} s (venue.index.stale_ns), or leave the "
-            "index file away",
+            f"{what}: {made}, {feed}; expected a capture of the same time to within {stale_ns / 1e9:g} s "
+            "(venue.index.stale_ns), or leave the index file away",
         )
     prints = own[(own["kind"] == codes.TRADE_PRINT) & (own["flags"] & codes.EVIDENCE == 0)]
     if not len(prints):

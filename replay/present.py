@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from replay.index import describe
 from replay.plays import variants_of
 from replay.scenario import Scenario
 from replay.session import Results
-from replay.tables import run_tables, table
+from replay.shock import Shock
+from replay.tables import run_tables, table, unit_of
 from replay.tape import Tape
+from replay.times import recorded_until
 
 PPM = 1_000_000
 
@@ -59,7 +62,7 @@ def _console() -> Any:
 def print_results(scenario: Scenario, results: Results, out: Path | None) -> None:
     """Population, one column a variant, and what the feedback made of it."""
     document = msgspec.to_builtins(results)
-    _print_tables(document, scenario.venue, [shock.label for shock in scenario.shocks], scenario.table())
+    _print_tables(document, scenario.venue, scenario.shocks, scenario.table())
     if out is not None:
         print(f"recorded in {out}")
     events = {(f.refill, f.mode): f.events for f in results.figures}  # of the whole run, not of an instrument
@@ -72,16 +75,15 @@ def print_run(record: dict[str, Any], json: bool) -> None:
         print_json(record)
         return
     from exchange import config
-    from replay.shock import Shock
 
     venue = config.build_venue(record["config"]["venue"])
-    shocks = [msgspec.convert(shock, Shock).label for shock in record["config"]["shocks"]]
+    shocks = msgspec.convert(record["config"]["shocks"], list[Shock])
     print(f"run {record['run_id']}, version {record['version']}, {record['tape']['events']:,} tape events")
     _print_tables(record["results"], venue, shocks, record["config"])
     print(f"run {record['run_id']}")
 
 
-def _print_tables(document: dict[str, Any], venue: Venue, shocks: list[str], config: dict[str, Any]) -> None:
+def _print_tables(document: dict[str, Any], venue: Venue, shocks: Sequence[Shock], config: dict[str, Any]) -> None:
     console = _console()
     feed = ", ".join(config["feed"]["files"]) or "synthetic market"
     console.print(
@@ -89,10 +91,12 @@ def _print_tables(document: dict[str, Any], venue: Venue, shocks: list[str], con
         f"index feedback {venue.index.feedback_ppm / 10_000:g} % · "
         f"forced volume in the recording {document['recorded_forced_share']:.2%}"
     )
-    for line in document["index"]:
+    for line in (*document["index"], *document.get("recorded_until", ())):
         console.print(line)
     console.print(liquidity_label(venue))
-    for label in shocks or ["no shock"]:
+    units = {instrument.symbol: unit_of(instrument) for instrument in venue.instruments}
+    first = document["figures"][0]["symbol"]  # takes the orders that name none
+    for label in [shock.label(units[shock.symbol or first]) for shock in shocks] or ["no shock"]:
         console.print(f"shock: {label}")
     for one in run_tables(document, venue):
         console.print(one)
@@ -103,19 +107,19 @@ def liquidity_label(venue: Venue) -> str:
     depth, queue = venue.depth, venue.queue
     exponent = f" of exponent {queue.exponent}" if queue.model == "power" else ""
     words = f"half-life of eaten depth (decay) {depth.half_life_ns / 1e9:g} s · queue model {queue.model}{exponent}"
-    own = [(i.symbol, i.impact) for i in venue.instruments]
-    labels = [f" of {symbol}: {_impact_label(impact)}" for symbol, impact in own if impact is not None]
-    if len(labels) < len(own):
-        labels.insert(0, f": {_impact_label(venue.impact)}")
+    labels = [f" of {i.symbol}: {_impact_label(i.impact, unit_of(i))}" for i in venue.instruments if i.impact]
+    shared = [unit_of(i) for i in venue.instruments if i.impact is None]
+    if shared:
+        labels.insert(0, f": {_impact_label(venue.impact, ' or '.join(dict.fromkeys(shared)))}")
     return " · ".join([words, *(f"price impact{label}" for label in labels)])
 
 
-def _impact_label(impact: Impact) -> str:
+def _impact_label(impact: Impact, unit: str) -> str:
     if impact.model == "none":
         return "none"
     power = "square root of flow" if impact.shape == "square_root" else "linear"
     return (
-        f"shift, {impact.decaying_ppm / 10_000:g} % per {impact.volume} units ({power}) with half-life "
+        f"shift, {impact.decaying_ppm / 10_000:g} % per {impact.volume} {unit} ({power}) with half-life "
         f"{impact.half_life_ns / 1e9:g} s, {impact.permanent_ppm / 10_000:g} % (linear) permanent, by {impact.flow} "
         f"simulated takers, every {impact.period_ns / 1e9:g} s, in overlay alone"
     )
@@ -131,6 +135,7 @@ def tape_document(tape: Tape) -> dict[str, Any]:
         "last_ns": int(tape.rows["ts_ns"][-1]) if len(tape) else 0,
         "kinds": {codes.EVENT_NAME[int(kind)]: int(count) for kind, count in zip(kinds, counts, strict=True)},
         "index": describe(tape),
+        "recorded_until": recorded_until(tape),
     } | msgspec.to_builtins(tape.meta)
     return document
 
@@ -154,7 +159,7 @@ def print_tape(tape: Tape, json: bool) -> None:
             [(spec.symbol, spec.kind, spec.tick, spec.lot, spec.mark_per_tick) for spec in tape.instruments],
         )
     )
-    for line in document["index"]:
+    for line in (*document["index"], *document["recorded_until"]):
         console.print(line)
     console.print(
         table("events", ("kind", "count"), [(kind, f"{count:,}") for kind, count in document["kinds"].items()])

@@ -8,6 +8,7 @@ import msgspec
 
 from exchange import config
 from exchange.errors import ConfigError
+from exchange.fields import explained, takes_text
 from replay.population import Population, check_population
 from replay.shock import Shock, check_shocks
 from replay.synthetic.market import Synthetic
@@ -92,16 +93,23 @@ def scenario_path(name: str) -> Path:
 def load_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
     """Read a scenario file; relative paths in it are looked for beside it."""
     table = config.load_toml(path)
-    feed = table.get("feed")
-    for field in ("files", "index"):
-        if isinstance(feed, dict) and isinstance(feed.get(field), list):
-            feed[field] = [str(path.parent / file) if isinstance(file, str) else file for file in feed[field]]
-    population = table.get("population")
-    if isinstance(population, dict) and isinstance(population.get("history"), list):
-        population["history"] = [str(path.parent / str(file)) for file in population["history"]]
-    if isinstance(population, dict) and population.get("accounts_from"):
-        population["accounts_from"] = str(path.parent / str(population["accounts_from"]))
+    for section, field in (
+        ("feed", "files"),
+        ("feed", "index"),
+        ("population", "history"),
+        ("population", "accounts_from"),
+    ):
+        values = table.get(section)
+        if isinstance(values, dict) and field in values:
+            values[field] = _beside(path.parent, values[field])
     return build_scenario(table, overrides)
+
+
+def _beside(folder: Path, value: Any) -> Any:
+    """File names, looked for in a folder; what is no text stays as it is and is refused by its path later."""
+    if isinstance(value, list):
+        return [_beside(folder, one) for one in value]
+    return str(folder / value) if isinstance(value, str) and value else value
 
 
 def build_scenario(table: dict[str, Any], overrides: tuple[str, ...] = ()) -> Scenario:
@@ -123,8 +131,7 @@ def build_scenario(table: dict[str, Any], overrides: tuple[str, ...] = ()) -> Sc
         # The venue is checked by its own builder; the rest is converted with paths that start at `$`.
         rest = msgspec.convert(table, _Rest)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        raise ConfigError(f"${where.rstrip('`')}", message) from None
+        raise ConfigError(*explained(error, _Rest)) from None
     scenario = Scenario(venue=venue, **msgspec.structs.asdict(rest))
     _check(scenario)
     return _with_seeds(scenario)
@@ -197,8 +204,11 @@ def parse_impact(text: str) -> dict[str, Any]:
         field, equals, value = part.partition("=")
         if not equals:
             raise ConfigError("--impact", f"{part!r} in {text!r}; expected field=value, as in volume=350000")
-        if field in table:
-            raise ConfigError("--impact", f"{field} in {text!r}; the part before the colon says model and shape")
+        if field in ("model", "shape"):
+            raise ConfigError(
+                "--impact",
+                f"{part!r} in {text!r}; the shape comes first, as in {shape}:volume=350000",
+            )
         if field in ("half_life", "period"):
             table[f"{field}_ns"] = parse_duration(f"--impact {field}", value)
         else:
@@ -285,7 +295,7 @@ def _merge_rows(base: list[Any], over: list[Any], key: str, where: str) -> list[
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value; text that is not one is taken as a string, so that `population.fund=5000` needs no quotes."""
+    """A TOML value; text that is not one is taken as it is, as in `population.accounts_from=a.csv`."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
@@ -295,8 +305,8 @@ def parse_value(text: str) -> Any:
 def apply_override(table: dict[str, Any], text: str) -> None:
     """Apply `path=value`, for example `venue.fees.taker_ppm=500` or `venue.instruments.BTCUSDT.order_max="50"`.
 
-    Rows of an array are named by position, symbol or name. Decimal fields are text: a bare number is turned into it
-    where the table holds text already.
+    Rows of an array are named by position, symbol or name. Decimal fields are text: a bare number is taken as it is
+    written there, so that `population.fund=5000` needs no quotes.
     """
     path, equals, value = text.partition("=")
     steps = path.strip().removeprefix("$.").split(".")
@@ -314,7 +324,7 @@ def apply_override(table: dict[str, Any], text: str) -> None:
     if isinstance(node, list):
         raise ConfigError("$." + path, f"names a whole row; --set changes one field, as in {path}.field=value")
     parsed = parse_value(value.strip())
-    if isinstance(node.get(steps[-1]), str) and not isinstance(parsed, str):
+    if not isinstance(parsed, str | list | dict) and takes_text(Scenario, steps):
         parsed = value.strip()
     node[steps[-1]] = parsed
 

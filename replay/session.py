@@ -21,6 +21,7 @@ from replay.scenario import Scenario
 from replay.seeding import Seeded
 from replay.summary import Summary
 from replay.tape import Tape, active_instruments, level_slots, recorded_forced_share
+from replay.times import recorded_until
 
 NS_PER_MS = 1_000_000
 DEPTH_PPM = 10_000  # the 1 % depth that open interest is stated against
@@ -36,6 +37,7 @@ class Results(msgspec.Struct, frozen=True):
     tape_digest: str
     recorded_forced_share: float
     index: list[str]  # how each instrument came by its index
+    recorded_until: list[str]  # of instruments whose recorded book ends before the tape does
     population: Summary | None
     figures: tuple[Figures, ...]
     totals: tuple[Totals, ...]  # by settlement asset
@@ -133,6 +135,7 @@ def run_scenario(
         digest,
         forced,
         index.describe(tape),
+        recorded_until(tape),
         played[0].summary,
         own,
         totals,

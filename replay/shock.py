@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -10,17 +10,14 @@ import numpy as np
 from exchange import codes, schema, units
 from exchange.config import Compiled, Venue
 from exchange.errors import ConfigError
+from exchange.fields import explained
 from replay.placing import money_rows, rows
 from replay.population import Site
 
 PPM = 1_000_000
 NS_PER_MS = 1_000_000
 ORDER_ID_BASE = 1 << 61  # far from any recorded or seeded order id
-Kind = Literal["sell", "buy", "move", "index"]
-KINDS = get_args(Kind)
-# Cash of the external trader, as a multiple of what it trades: it must not be liquidated itself by a move of +500 % or
-# -90 %, where an inverse contract is worth ten times as much and may have to be maintained at half of that.
-FUNDED_VALUE = 20
+FUNDED_VALUE = 3  # cash of the external trader, as a multiple of the most that what it trades can be worth
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**11)]
 
@@ -28,14 +25,16 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**11)]
 class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One shock; times in ms, `start_ms` after seeding.
 
-    sell, buy: `units` (decimal text) as market orders every `step_ms` over `over_ms`, from an account of its own.
+    sell, buy: `units` (decimal text; of an inverse instrument, contracts) as market orders every `step_ms` over
+    `over_ms`, from an account of its own. It holds three times what they are worth at the worst price that the moves
+    lead to, and so is not liquidated itself.
     move: `ppm` of the price at seeding: index (`lag_ms` later), recorded ladder and prints, ramped over `over_ms`;
     the recorded sizes are scaled by `depth_ppm` from its start on.
     index: the index alone. No market does this: it is the oracle-attack case, and is printed as such.
     `symbol` names the instrument; without it external orders go to the first one, moves reach all of them.
     """
 
-    kind: Kind
+    kind: Literal["sell", "buy", "move", "index"]
     symbol: str = ""
     start_ms: Milliseconds = 60_000
     over_ms: Milliseconds = 60_000
@@ -45,13 +44,12 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     lag_ms: Milliseconds = 0
     depth_ppm: Annotated[int, msgspec.Meta(ge=1, le=100 * PPM)] = PPM
 
-    @property
-    def label(self) -> str:
-        """A line for tables."""
+    def label(self, unit: str) -> str:
+        """A line for tables; `unit` is what its instrument's quantities are counted in."""
         of = f"of {self.symbol} " if self.symbol else ""
         span = f"{of}over {self.over_ms / 1000:g} s from {self.start_ms / 1000:g} s"
         if self.kind in ("sell", "buy"):
-            return f"external {self.kind} of {self.units} units {span}"
+            return f"external {self.kind} of {self.units} {unit} {span}"
         what = "oracle attack, index alone" if self.kind == "index" else "price move"
         depth = f", recorded depth x {self.depth_ppm / PPM:g}" if self.depth_ppm != PPM else ""
         return f"{what} {self.ppm / 10_000:+g} % {span}{depth}"
@@ -60,8 +58,6 @@ class Shock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 def parse_shock(text: str) -> Shock:
     """Read `KIND:field=value,field=value`, for example `move:ppm=-80000,over_ms=60000`."""
     kind, _, rest = text.partition(":")
-    if kind not in KINDS:
-        raise ConfigError("--shock", f"{kind!r} in {text!r}; expected one of {', '.join(KINDS)}, then :field=value,…")
     table: dict[str, object] = {"kind": kind}
     for part in filter(None, rest.split(",")):
         field, equals, value = part.partition("=")
@@ -76,7 +72,8 @@ def parse_shock(text: str) -> Shock:
     try:
         return msgspec.convert(table, Shock)
     except msgspec.ValidationError as error:
-        raise ConfigError("--shock", f"{text!r}: {error}") from None
+        where, message = explained(error, Shock)
+        raise ConfigError("--shock", f"{text!r}{where.removeprefix('$').replace('.', ', ')}: {message}") from None
 
 
 def check_shocks(shocks: tuple[Shock, ...]) -> None:
@@ -122,7 +119,9 @@ def shock_events(shocks: tuple[Shock, ...], venue: Venue, compiled: Compiled, si
         if shock.kind in ("sell", "buy"):
             site = by_symbol.get(shock.symbol, sites[0])
             record, step = compiled.instruments[site.instrument], Decimal(venue.instruments[site.instrument].lot)
-            blocks.append(_orders(shock, f"$.shocks[{k}].units", record, site, traders, step))
+            symbol = venue.instruments[site.instrument].symbol
+            worth = _most_worth([one for one in shocks if one.symbol in ("", symbol)], record, site)
+            blocks.append(_orders(shock, f"$.shocks[{k}].units", record, site, traders, step, worth))
             traders += 1
     for symbol, site in by_symbol.items():
         moves = [shock for shock in shocks if shock.kind in ("move", "index") and shock.symbol in ("", symbol)]
@@ -133,14 +132,27 @@ def shock_events(shocks: tuple[Shock, ...], venue: Venue, compiled: Compiled, si
     return events[np.argsort(events["ts_ns"], kind="stable")]
 
 
-def _orders(shock: Shock, where: str, record: np.void, site: Site, place: int, lot: Decimal) -> np.ndarray:
-    """Funding of one external trader, and its market orders."""
+def _most_worth(shocks: list[Shock], record: np.void, site: Site) -> int:
+    """The price in sub-ticks at which a lot is worth most: linear, as high as moves lead; inverse, as low."""
+    moves = [shock.ppm for shock in shocks if shock.kind in ("move", "index")]
+    per_tick = int(record["mark_per_tick"])
+    if record["kind"] == codes.INVERSE:
+        down = site.mark_sub * sum(ppm for ppm in moves if ppm < 0) // PPM
+        return max(site.mark_sub + down, int(record["ticks_min"]) * per_tick)
+    up = site.mark_sub * sum(ppm for ppm in moves if ppm > 0) // PPM
+    return min(site.mark_sub + up, int(record["ticks_max"]) * per_tick)
+
+
+def _orders(
+    shock: Shock, where: str, record: np.void, site: Site, place: int, lot: Decimal, worth_sub: int
+) -> np.ndarray:
+    """Funding of one external trader, for what it trades at the price `worth_sub`, and its market orders."""
     total = units.floor_count(Decimal(shock.units), lot)
     count = max(1, shock.over_ms // shock.step_ms)
     if total < 1 or total > int(record["position_max_lots"]):
         raise ConfigError(
             where,
-            f"{shock.units} units are {total} lots; expected 1..{int(record['position_max_lots'])} (position_max)",
+            f"{shock.units!r} makes {total} lots; expected 1..{int(record['position_max_lots'])} (position_max)",
         )
     count = min(count, total)
     if -(-total // count) > int(record["order_max_lots"]):
@@ -150,8 +162,9 @@ def _orders(shock: Shock, where: str, record: np.void, site: Site, place: int, l
             "lower step_ms or raise over_ms",
         )
     account = np.array([site.first_account + place])
-    cash = FUNDED_VALUE * abs(int(units.contract_value(record, site.mark_sub, total)))
-    # At 1x no tier limits the exposure, and the cash covers any loss that the run can bring.
+    cash = FUNDED_VALUE * abs(int(units.contract_value(record, worth_sub, total)))
+    # At 1x no tier limits the exposure. The loss stays below once the worth, so twice of it is left for the market's
+    # own moves.
     setting = rows(codes.SET_LEVERAGE, site, account, np.array([100]))
     k = np.arange(count)
     orders = rows(codes.NEW, site, np.repeat(account, count), total * (k + 1) // count - total * k // count)

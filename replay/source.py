@@ -1,18 +1,20 @@
 """From a scenario's feed to its tape: captures are read, tapes opened, synthetic markets generated."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from exchange import codes
 from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError
 from replay.index import with_indices
 from replay.scenario import Scenario
-from replay.tape import InstrumentSpec, Tape, TapeMeta, merge, spec_of, utc
-
-HOLE_MAX_NS = 24 * 3_600 * 10**9  # a quiet hour is the market's; timers would fire through a longer one for nothing
+from replay.tape import InstrumentSpec, Tape, TapeMeta, merge, spec_of
+from replay.times import Span, check_after, check_holes
 
 
 def open_feed(scenario: Scenario) -> Tape:
@@ -35,18 +37,7 @@ def open_feed(scenario: Scenario) -> Tape:
 
         tape = extrapolate(tape, scenario.feed.extrapolate_ppm)
     source = _index_source(_paths(scenario.feed.index)) if scenario.feed.index else None
-    return with_indices(_without_hole(tape), source, scenario.venue)
-
-
-def _without_hole(tape: Tape) -> Tape:
-    """The tape, unless nothing was recorded for so long that its parts belong to different days."""
-    stamps = tape.rows["ts_ns"]
-    waits = np.diff(stamps)
-    if len(waits) and waits.max() > HOLE_MAX_NS:
-        before = int(np.argmax(waits))
-        hole = f"{utc(int(stamps[before]))} to {utc(int(stamps[before + 1]))}"
-        raise FeedError("$.feed.files", f"nothing is recorded from {hole}; replay what lies before and after apart")
-    return tape
+    return with_indices(tape, source, scenario.venue)
 
 
 def _paths(files: Sequence[str]) -> list[Path]:
@@ -56,23 +47,50 @@ def _paths(files: Sequence[str]) -> list[Path]:
 def read_files(paths: Sequence[Path], specs: Sequence[InstrumentSpec]) -> Tape:
     """Tapes and capture sessions are merged by time; the captures of one session are read in the order given."""
     if tapes_among(paths):
-        return _merged([Tape.read(path) for path in paths])
+        return _merged([Tape.read(path) for path in paths], [path.name for path in paths])
     from replay import feeds
 
-    return _merged([feeds.read(session.paths, session.among(specs)) for session in sessions(paths)])
+    found = sessions(paths)
+    return _merged([feeds.read(one.paths, one.among(specs)) for one in found], [one.name for one in found])
 
 
 def convert_files(paths: Sequence[Path], known: Sequence[InstrumentSpec]) -> Tape:
     """Like `read_files`, for any symbol: steps of those not `known` are read off the files."""
     if tapes_among(paths):
-        return _merged([Tape.read(path) for path in paths])
+        return _merged([Tape.read(path) for path in paths], [path.name for path in paths])
     from replay import feeds
 
-    return _merged([feeds.read(session.paths, feeds.infer(session.paths, known)) for session in sessions(paths)])
+    found = sessions(paths)
+    return _merged([feeds.read(one.paths, feeds.infer(one.paths, known)) for one in found], [one.name for one in found])
 
 
-def _merged(tapes: list[Tape]) -> Tape:
-    return merge(tapes) if len(tapes) > 1 else tapes[0]
+def _merged(tapes: list[Tape], names: list[str]) -> Tape:
+    """One tape of all, where the recordings of a market follow each other and no hole is too long to play."""
+    tape = tapes[0]
+    if len(tapes) > 1:
+        tape = merge(tapes)
+        _check_overlap(tapes, names)
+    check_holes(tape.rows["ts_ns"], [_span(t.rows, name) for t, name in zip(tapes, names, strict=True) if len(t)])
+    return tape
+
+
+def _span(rows: np.ndarray, name: str) -> Span:
+    return Span(int(rows["ts_ns"][0]), int(rows["ts_ns"][-1]), name)
+
+
+def _check_overlap(tapes: list[Tape], names: list[str]) -> None:
+    """Books of one market must not overlap, nor its trades; a tape of its book and one of its trades may."""
+    spans: defaultdict[tuple[str, int], list[Span]] = defaultdict(list)
+    for tape, name in zip(tapes, names, strict=True):
+        for place, spec in enumerate(tape.instruments):
+            own = tape.rows[tape.rows["instrument"] == place]
+            for kind in (codes.LEVEL_SET, codes.TRADE_PRINT):
+                rows = own[own["kind"] == kind]
+                if len(rows):
+                    spans[spec.symbol, kind].append(_span(rows, name))
+    for of_market in spans.values():
+        for before, after in pairwise(sorted(of_market)):
+            check_after(after.name, after.start_ns, before)
 
 
 class CaptureSession(msgspec.Struct):
@@ -80,6 +98,10 @@ class CaptureSession(msgspec.Struct):
 
     paths: list[Path]
     markets: dict[str, str]  # kind by symbol, as far as the files' beginnings name them
+
+    @property
+    def name(self) -> str:
+        return " + ".join(path.name for path in self.paths)
 
     def among(self, specs: Sequence[InstrumentSpec]) -> list[InstrumentSpec]:
         """The specs that these files can hold."""

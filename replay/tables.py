@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from exchange import units
-from exchange.config import Venue
+from exchange.config import Instrument, Venue
 from replay.entries import moment
 from replay.figures import Closed, Figures, Totals
 from replay.summary import Entries, Summary
@@ -38,7 +38,7 @@ class Formats(msgspec.Struct, frozen=True):
             units.decimal(own.lot),
             own.mark_per_tick,
             Decimal("0.0001" if own.kind == "inverse" else 1),
-            "contracts" if own.kind == "inverse" else "units",
+            unit_of(own),
         )
 
     def money(self, quanta: int) -> str:
@@ -46,12 +46,17 @@ class Formats(msgspec.Struct, frozen=True):
         return f"{(quanta * self.quantum).quantize(self.money_step):,}"
 
     def size(self, lots: int) -> str:
-        """Units of the contract."""
+        """A quantity, in `unit`."""
         return f"{(lots * self.lot).normalize():,f}"
 
     def mark(self, sub: int) -> str:
         """A mark or index price."""
         return f"{(sub * self.tick / self.mark_per_tick).quantize(self.tick):,f}"
+
+
+def unit_of(instrument: Instrument) -> str:
+    """What quantities of an instrument are counted in."""
+    return "contracts" if instrument.kind == "inverse" else "units"
 
 
 def percent(ppm: int) -> str:

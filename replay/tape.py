@@ -214,11 +214,6 @@ def rows_of(columns: dict[str, np.ndarray]) -> np.ndarray:
     return rows
 
 
-def utc(ns: int) -> str:
-    """A stamp for people."""
-    return str(np.datetime64(ns, "ns")) + "Z"
-
-
 def merge(tapes: Sequence[Tape]) -> Tape:
     """Merge tapes by (ts_ns, order of the tapes given, row): equal stamps keep that order.
 

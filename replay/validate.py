@@ -13,7 +13,8 @@ from replay.feeds.level_book import LevelBook, level_book_states
 from replay.feeds.report import ReadReport
 from replay.index import describe
 from replay.source import sessions
-from replay.tape import InstrumentSpec, Tape, utc
+from replay.tape import InstrumentSpec, Tape
+from replay.times import utc
 
 EXAMPLES_MAX = 10
 

@@ -167,14 +167,29 @@ def test_files_follow_each_other_and_gzip_members_too(capture, tmp_path):
     joined = tmp_path / "c.gz"
     joined.write_bytes(one.read_bytes() + two.read_bytes())
     assert read_capture([joined], [BTC]).digest() == tape.digest()
-    with pytest.raises(FeedError, match="a.gz:1: starts before"):
+    with pytest.raises(FeedError, match="a.gz:1: starts no later than the file ahead of it.*in time order"):
         read_capture([two, one], [BTC])
 
 
-def test_a_file_that_starts_before_the_end_of_the_one_ahead_is_refused(capture):
-    one = capture(SNAPSHOT, depth(99, 105, 98), depth(106, 107, 105), name="a.gz", stamps=[START, START + 1, START + 90_000_000])
-    with pytest.raises(FeedError, match="a.gz:1: starts 90 s before the end of the file given ahead of it"):
+def test_a_file_that_overlaps_the_one_before_it_is_refused(capture):
+    second = 1_000_000
+    one = capture(SNAPSHOT, depth(99, 105, 98), name="a", stamps=[START, START + 10 * second])
+    with pytest.raises(FeedError, match="a:1: starts no later than .*give each file once") as caught:
         read_capture([one, one], [BTC])
+    assert "at 2023-04-04 23:58:20.000 UTC, where a goes from 2023-04-04 23:58:20.000 UTC to" in str(caught.value)
+    inside = capture(trade(), name="b", stamps=[START + 5 * second])
+    with pytest.raises(FeedError, match="b:1: starts before the file ahead of it ends: at .*where a goes from"):
+        read_capture([one, inside], [BTC])
+    set_back = capture(trade(), name="c", stamps=[START + 9_500_000])
+    assert read_capture([one, set_back], [BTC]).reports[0]["stamps_clamped"] == 1
+
+
+def test_files_more_than_an_hour_apart_are_refused(capture):
+    hour = 3600 * 1_000_000
+    one = capture(SNAPSHOT, name="a")
+    with pytest.raises(FeedError, match="b:1: starts 3,601 s after the file .*at most 3,600 s: replay them apart"):
+        read_capture([one, capture(trade(), name="b", stamps=[START + hour + 1_000_000])], [BTC])
+    assert len(read_capture([one, capture(trade(), name="c", stamps=[START + hour])], [BTC])) == 5
 
 
 def test_blocks_of_any_size_give_the_same_tape(capture, monkeypatch):

@@ -70,8 +70,14 @@ def test_a_source_of_another_time_coin_or_without_a_book_is_refused(capture, tap
         return read_capture([capture(snapshot, *more, name="s.dat", stamps=stamps)], [SPOT])
 
     later = [START + 60 * SECOND, START + 62 * SECOND]
-    with pytest.raises(FeedError, match=r"lasts from 2023-\S+Z to \S+Z, BTCUSDT from \S+Z to \S+Z; expected a capture of the same"):
+    with pytest.raises(FeedError, match="the recordings do not meet in time: .* UTC, the feed goes from") as caught:
         with_indices(tape, source(SNAPSHOT, later, trade()), venue)
+    assert "(s.dat) goes from 2023-04-04 23:59:21.000 UTC to" in str(caught.value)
+    assert "the feed goes from 2023-04-04 23:58:20.200 UTC to 2023-04-04 23:58:23.500 UTC" in str(caught.value)
+    long = read_capture([capture(SNAPSHOT, trade(), name="l", stamps=[START, START + 60 * SECOND])], [BTC])
+    middle = [START + 20 * SECOND, START + 42 * SECOND]
+    with pytest.raises(FeedError, match="begins 21.0 s after the feed and ends 18.0 s before it: the recorded book"):
+        with_indices(long, source(SNAPSHOT, middle, trade()), venue)
     dear = SNAPSHOT | {"bids": [["20.00", "1"]], "asks": [["20.20", "1"]]}
     with pytest.raises(FeedError, match="starts at 20.1 where BTCUSDT trades at 10.1; expected at most 5 %"):
         with_indices(tape, source(dear, STAMPS[1:], trade()), venue)

@@ -20,7 +20,7 @@ ETH = {"symbol": "ETHUSDT", "settle": "USDT", "tick": "0.01", "lot": "0.01", "ma
        "tiers": [{"floor": "0", "maintenance_ppm": 5_000, "leverage_max": 100}]}  # fmt: skip
 SYMBOLS = ("BTCUSDT", "BTCUSD_PERP", "ETHUSDT")
 MARKS = (28_000_000, 560_000, 18_000_000)  # sub-ticks
-BEFORE = "6fb0e369c9ab31f57b7d8fc295921c6a58068db62669048158d44a5e0bfdafee"
+BEFORE = "bcd55551f42e7ea8f6663c5fa841324effe4d0d7a712686593ea4505d5e75227"
 
 
 @pytest.fixture(scope="module")

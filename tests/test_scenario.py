@@ -64,6 +64,32 @@ def test_overrides_are_typed_and_name_rows_by_symbol_or_place():
     assert made.run.refills == ("none",)
 
 
+def test_a_bare_number_is_text_where_the_field_holds_text():
+    people = build_scenario(MINIMAL, ("population.fund=2.50", "population.open_interest=7", "population.seed=3"))
+    assert (people.population.fund, people.population.open_interest, people.population.seed) == ("2.50", "7", 3)
+    by_asset = build_scenario(MINIMAL, ("population.fund.USDT=20", "venue.instruments.0.price_min=5"))
+    assert (by_asset.population.fund, by_asset.venue.instruments[0].price_min) == ({"USDT": "20"}, "5")
+    table = build_scenario(MINIMAL | {"population": {"fund": "1"}}, ('population.fund={USDT="5"}',))
+    assert table.population.fund == {"USDT": "5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("run.refills=none", r"Expected `array`, got `str`; write a list, as in \[.*\], of decay, none, persistent$"),
+        ('run.modes=["both"]', r"modes\[0\]: Invalid enum value 'both'; expected one of overlay, shadow$"),
+        ("venue.impact.shape=cubic", r"impact.shape: Invalid enum value 'cubic'; expected one of linear, square_root$"),
+        ("venue.liquidation.mode=3", r"liquidation.mode: .*; expected one of overlay, shadow$"),
+        ("population.instruments=BTCUSDT", r"write a list, as in \[\"A\", \"B\"\]$"),
+        ("population.instruments=[1]", r'instruments\[0\]: .*; write it as text in quotes, as in "20"$'),
+        ("run.audit=maybe", "; write true or false$"),
+    ],
+)
+def test_a_refused_value_comes_with_what_is_accepted(text, said):
+    with pytest.raises(ConfigError, match=said):
+        build_scenario(MINIMAL, (text,))
+
+
 def test_impact_is_read_to_a_table():
     assert parse_impact("none") == {"model": "none"}
     text = "square_root:volume=350000,decaying_ppm=30_000,half_life=10min,period=50ms,flow=forced"
@@ -80,20 +106,18 @@ def test_impact_is_read_to_a_table():
     assert made.venue.impact.volume == "350000" and made.venue.queue.model == "risk_averse"
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("cubic:volume=1", "'cubic' in 'cubic:volume=1'; expected none, linear:… or square_root:…"),
-    ("linear:volume=1,model=none", "model in "), ("linear:shape=square_root", "shape in "), ("linear:volume", "'volume' in"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cubic:volume=1", "'cubic' in 'cubic:volume=1'; expected none, linear:… or square_root:…"),
+        ("linear:volume=1,model=none", "'model=none' in 'linear:volume=1,model=none'; the shape comes first"),
+        ("linear:shape=square_root", "; the shape comes first, as in linear:volume=350000"),
+        ("linear:volume", "'volume' in 'linear:volume'; expected field=value"),
+    ],
+)
 def test_impact_that_cannot_be_meant_is_refused(text, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         parse_impact(text)
-
-
-def test_a_file_name_that_is_no_text_is_refused_by_its_place(tmp_path):
-    path = tmp_path / "own.toml"
-    path.write_text('profile = "binance_um"\n[feed]\nfiles = [1]\n')
-    with pytest.raises(ConfigError, match=re.escape("$.feed.files[0]")):
-        scenarios.load_scenario(path)
 
 
 def test_values_are_toml_or_text():
@@ -154,6 +178,22 @@ def test_feed_files_are_beside_the_scenario(tmp_path):
     made = load_scenario(tmp_path / "s.toml")
     assert made.feed.files == (str(tmp_path / "a.dat"),)
     assert made.table()["feed"]["files"] == ["a.dat"], "records carry names, not paths of this machine"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("[feed]\nfiles = [1]", "$.feed.files[0]"),
+        ('[feed]\nfiles = ["a"]\nindex = [1]', "$.feed.index[0]"),
+        ('[feed]\nfiles = ["a"]\n[population]\nhistory = [1]', "$.population.history[0]"),
+        ('[feed]\nfiles = ["a"]\n[population]\naccounts_from = 1', "$.population.accounts_from"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_by_its_place(tmp_path, text, where):
+    (tmp_path / "one.toml").write_text(f'profile = "binance_um"\n{text}\n')
+    with pytest.raises(ConfigError, match="str") as caught:
+        load_scenario(tmp_path / "one.toml")
+    assert caught.value.where == where
 
 
 def test_durations():

@@ -31,7 +31,7 @@ def test_an_external_sell_is_market_orders_that_add_up(venue):
     assert orders["ts_ns"][0] == START + 10**9 and orders["ts_ns"][-1] == START + 5_500_000_000
     funding = events[events["ts_ns"] == START]
     assert list(funding["kind"]) == [codes.DEPOSIT, codes.SET_LEVERAGE] and set(funding["account"]) == {50}
-    assert funding["qty"][0] == 20 * 100_007 * 280_000 * 100, "twenty times what it trades, in quanta"
+    assert funding["qty"][0] == 3 * 100_007 * 280_000 * 100, "three times what it trades, in quanta"
 
 
 def test_two_external_traders_have_accounts_and_ids_of_their_own(venue):
@@ -80,7 +80,7 @@ def test_an_index_shock_leaves_the_book_alone_and_says_so(venue):
     shock = Shock(kind="index", ppm=-30_000)
     events = events_of(venue, shock)
     assert set(events["kind"]) == {codes.SHIFT} and set(events["flags"]) == {codes.SHIFT_INDEX}
-    assert "oracle attack" in shock.label
+    assert "oracle attack" in shock.label("units")
 
 
 def test_a_jump_has_no_ramp(venue):
@@ -101,6 +101,11 @@ def test_command_line_spelling():
 def test_bad_spelling_is_refused(text):
     with pytest.raises(ConfigError, match="--shock"):
         parse_shock(text)
+
+
+def test_an_unknown_kind_comes_with_those_there_are():
+    with pytest.raises(ConfigError, match="'foo:ppm=1', kind: .*'foo'; expected one of buy, index, move, sell"):
+        parse_shock("foo:ppm=1")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from replay.feeds.depth_chain import DepthChain
 from replay.feeds.files import CaptureFile
 from replay.feeds.report import DepthGap, ReadReport
 from replay.tape import InstrumentSpec, Source, Tape, TapeMeta, check_specs
+from replay.times import Span, check_after, check_near
 
 __all__ = ["NAME", "Capture", "contracts", "infer", "matches", "read_capture", "read_with_oracle"]
 
@@ -34,7 +35,6 @@ MS = 1_000_000
 PPB = Decimal("1e-9")
 RATE_MAX_PPB = 10**9
 NUMBER_DIGITS_MAX = 9  # of marks, rates and forced orders before the point: steps down to 1e-8 stay below 2**63
-OVERLAP_MAX_NS = 60 * 10**9  # between files: two recorders hand over with some overlap, a file given twice has all
 GAPS_MAX = 1_000  # kept in the report; all are counted
 _HEAD = re.compile(rb'\s*\d{13,19} \{.*("(stream|lastUpdateId)"\s*:|"e"\s*:\s*"\w+")')
 
@@ -105,6 +105,7 @@ class _Session:
         self._offsets = array("q")
         self._clock = 0
         self._file_start = 0
+        self._before = ""  # the last file that held anything
         self._name = ""
         self._depth_seen: set[int] = set()
         self._traded: set[int] = set()
@@ -186,17 +187,11 @@ class _Session:
         return int(stamp) * unit
 
     def _start_file(self, local: int, row: int) -> None:
-        if local < self._file_start:
-            raise FeedError(
-                f"{self._name}:{row}", "starts before the file given ahead of it; give the files in time order"
-            )
-        if local < self._clock - OVERLAP_MAX_NS:
-            raise FeedError(
-                f"{self._name}:{row}",
-                f"starts {(self._clock - local) / 1e9:.0f} s before the end of the file given ahead of it; "
-                "give each recording once, in files that follow each other",
-            )
-        self._file_start = local
+        if self._before:
+            before = Span(self._file_start, self._clock, self._before)
+            check_after(f"{self._name}:{row}", local, before)
+            check_near(f"{self._name}:{row}", local, before)
+        self._before, self._file_start = self._name, local
 
     def _clamp(self, local: int) -> int:
         self.report.stamps_clamped += 1
