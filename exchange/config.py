@@ -234,33 +234,14 @@ def compile_venue(venue: Venue) -> Compiled:
     tiers: list[tuple[int, int, int, int]] = []
     constituents: list[tuple[int, int, int]] = []
     for k, instrument in enumerate(venue.instruments):
-        where = f"$.venue.instruments[{k}]"
-        record = records[k]
         if instrument.settle not in assets:
-            raise ConfigError(f"{where}.settle", f"{instrument.settle!r} is not in venue.assets {assets}")
-        asset = assets.index(instrument.settle)
-        quantum = number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
-        compile_units(record, instrument, quantum, where)
-        record["asset"] = asset
-        record["self_trade"] = SELF_TRADE[instrument.self_trade]
-        record["allocation"] = instrument.allocation.algorithm != "fifo"
-        fees = fees_of(venue, instrument)
-        record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
-        if fees.maker_ppm + fees.taker_ppm < 0:
             raise ConfigError(
-                f"{where}.fees", "maker_ppm + taker_ppm is negative: every trade would lose the venue money"
+                f"$.venue.instruments[{k}].settle", f"{instrument.settle!r} is not in venue.assets {assets}"
             )
-        record["liquidation_ppm"] = fees.liquidation_ppm
-        record["tier_base"], record["tier_count"] = len(tiers), len(instrument.tiers)
-        tiers += compile_tiers(instrument, quantum, where)
-        record["constituent_base"], record["constituent_count"] = len(constituents), len(instrument.constituents)
+        records[k]["asset"] = assets.index(instrument.settle)
+        records[k]["tier_base"], records[k]["constituent_base"] = len(tiers), len(constituents)
+        tiers += _compile_instrument(records[k], venue, k)
         constituents += [(0, 0, constituent.weight_ppm) for constituent in instrument.constituents]
-        if venue.index.rule != "composite" and not instrument.constituents:
-            raise ConfigError(
-                f"{where}.constituents", f"index rule {venue.index.rule!r} needs at least one constituent"
-            )
-        if venue.index.rule == "weighted" and sum(c.weight_ppm for c in instrument.constituents) != 1_000_000:
-            raise ConfigError(f"{where}.constituents", "weights must add up to 1000000 ppm")
     _check_bounds(venue, records)
     per_order = outcomes_per_order(venue)
     if venue.capacity.outcomes < per_order * venue.capacity.orders + codes.OUTCOMES_PER_STEP:
@@ -284,6 +265,26 @@ def compile_venue(venue: Venue) -> Compiled:
         compile_limits(venue.throttles),
         compile_gate(venue),
     )
+
+
+def _compile_instrument(record: np.void, venue: Venue, k: int) -> list[tuple[int, int, int, int]]:
+    """Write one instrument's record; returns the rows of its tiers."""
+    instrument, asset, where = venue.instruments[k], int(record["asset"]), f"$.venue.instruments[{k}]"
+    quantum = number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
+    compile_units(record, instrument, quantum, where)
+    record["self_trade"] = SELF_TRADE[instrument.self_trade]
+    record["allocation"] = instrument.allocation.algorithm != "fifo"
+    fees = fees_of(venue, instrument)
+    record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
+    if fees.maker_ppm + fees.taker_ppm < 0:
+        raise ConfigError(f"{where}.fees", "maker_ppm + taker_ppm is negative: every trade would lose the venue money")
+    record["liquidation_ppm"] = fees.liquidation_ppm
+    record["tier_count"], record["constituent_count"] = len(instrument.tiers), len(instrument.constituents)
+    if venue.index.rule != "composite" and not instrument.constituents:
+        raise ConfigError(f"{where}.constituents", f"index rule {venue.index.rule!r} needs at least one constituent")
+    if venue.index.rule == "weighted" and sum(c.weight_ppm for c in instrument.constituents) != 1_000_000:
+        raise ConfigError(f"{where}.constituents", "weights must add up to 1000000 ppm")
+    return compile_tiers(instrument, quantum, where)
 
 
 def _check_bounds(venue: Venue, records: np.ndarray) -> None:

@@ -9,13 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import numpy as np
 
-from exchange import codes, schema, units
+from exchange import codes, units
 from exchange.errors import ConfigError
 
 if TYPE_CHECKING:
     from exchange.config import Venue
 
 PPB = 10**9
+IMPACT = np.dtype(  # one an instrument: its terms from the config, then its state
+    [
+        ("volume_lots", "i8"),  # what the coefficients are stated for; 0 = no impact
+        ("permanent_ppm", "i8"),
+        ("decaying_ppm", "i8"),
+        ("keep_ppb", "i8"),  # of the decaying flow, per period
+        ("period_ns", "i8"),
+        ("square_root", "i4"),
+        ("forced_only", "i4"),
+        ("flow_lots", "i8"),  # executed by simulated takers since the last tick, bought minus sold
+        ("permanent_mlots", "i8"),  # all that was executed before it, in thousandths of a lot
+        ("decaying_mlots", "i8"),  # the same, decayed
+        ("ticks", "i8"),  # impact's part of the market's shift
+        ("timer", "i8"),
+    ],
+    align=True,
+)
 VOLUME_MAX = 2**40  # lots: with it every product of core/impact.py stays below 2**62
 
 Coefficient = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
@@ -67,7 +84,7 @@ def compile_depth(row: np.void, depth: Depth, queue: Queue) -> None:
 
 def compile_impacts(venue: "Venue") -> np.ndarray:
     """One impact record an instrument. A run without feedback (shadow) has none of this feedback either."""
-    impacts = np.zeros(len(venue.instruments), schema.IMPACT)
+    impacts = np.zeros(len(venue.instruments), IMPACT)
     for k, instrument in enumerate(venue.instruments):
         where = "$.venue.impact" if instrument.impact is None else f"$.venue.instruments[{k}].impact"
         _compile_impact(impacts[k], instrument.impact or venue.impact, units.decimal(instrument.lot), where)

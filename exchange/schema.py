@@ -303,21 +303,6 @@ MARKET = _record(
     ("refill_timer", "i2"),
 )
 
-IMPACT = _record(  # one an instrument: its terms from the config, then its state
-    ("volume_lots", "i8"),  # what the coefficients are stated for; 0 = no impact
-    ("permanent_ppm", "i8"),
-    ("decaying_ppm", "i8"),
-    ("keep_ppb", "i8"),  # of the decaying flow, per period
-    ("period_ns", "i8"),
-    ("square_root", "i4"),
-    ("forced_only", "i4"),
-    ("flow_lots", "i8"),  # executed by simulated takers since the last tick, bought minus sold
-    ("permanent_mlots", "i8"),  # all that was executed before it, in thousandths of a lot
-    ("decaying_mlots", "i8"),  # the same, decayed
-    ("ticks", "i8"),  # impact's part of the market's shift
-    ("timer", "i8"),
-)
-
 MARKET_MAKERS_MAX = 8
 ALLOCATION = _record(  # one an instrument: how a taker's lots are shared among the orders of a level
     ("top_min_lots", "i8"),

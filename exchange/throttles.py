@@ -22,49 +22,57 @@ Weight = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Interval = Annotated[int, msgspec.Meta(ge=1, le=10**17)]
 Places = Annotated[int, msgspec.Meta(ge=0, le=2**24)]
 
-LIMIT = np.dtype([  # one throttle: set from the config; SET_THROTTLE changes it
-    ("kind", "i8"),  # BUCKET or WINDOW
-    ("by_group", "i8"),
-    ("capacity", "i8"),  # tokens
-    ("refill", "i8"),  # tokens of a bucket that come back in an interval
-    ("interval_ns", "i8"),
-    ("weights", "i8", (codes.TERMS,)),  # tokens by event kind
-])
+LIMIT = np.dtype(
+    [  # one throttle: set from the config; SET_THROTTLE changes it
+        ("kind", "i8"),  # BUCKET or WINDOW
+        ("by_group", "i8"),
+        ("capacity", "i8"),  # tokens
+        ("refill", "i8"),  # tokens of a bucket that come back in an interval
+        ("interval_ns", "i8"),
+        ("weights", "i8", (codes.TERMS,)),  # tokens by event kind
+    ]
+)
 
-METER = np.dtype([  # one limit of one account or group, at key * limits + limit; groups come after the accounts
-    ("level", "i8"),  # bucket: tokens owed times the interval; window: tokens taken in the window of ts_ns
-    ("ts_ns", "i8"),
-])
+METER = np.dtype(
+    [  # one limit of one account or group, at key * limits + limit; groups come after the accounts
+        ("level", "i8"),  # bucket: tokens owed times the interval; window: tokens taken in the window of ts_ns
+        ("ts_ns", "i8"),
+    ]
+)
 
-CONDUCT = np.dtype([  # one account
-    ("first_ns", "i8"),  # when the present count of violations began
-    ("violations", "i8"),
-    ("banned_until_ns", "i8"),
-    ("ban_ns", "i8"),  # length of the last ban
-    ("quotes", "i8"),  # accepted NEW and AMEND
-    ("filled", "i8"),  # of them, with a fill
-])
+CONDUCT = np.dtype(
+    [  # one account
+        ("first_ns", "i8"),  # when the present count of violations began
+        ("violations", "i8"),
+        ("banned_until_ns", "i8"),
+        ("ban_ns", "i8"),  # length of the last ban
+        ("quotes", "i8"),  # accepted NEW and AMEND
+        ("filled", "i8"),  # of them, with a fill
+    ]
+)
 
-GATE = np.dtype([  # one record: terms from the config, then the state of the gateway queue
-    ("limits", "i8"),
-    ("violations", "i8"),  # that make a ban; 0 = no bans
-    ("violation_ns", "i8"),
-    ("ban_ns", "i8"),
-    ("ban_max_ns", "i8"),
-    ("forget_ns", "i8"),
-    ("cancels_exempt", "i8"),
-    ("service_ns", "i8", (codes.TERMS,)),  # by event kind
-    ("depth", "i8"),  # 0 = no queue
-    ("reserved", "i8"),
-    ("exempt_cancels", "i8"),
-    ("exempt_closes", "i8"),
-    ("head", "i8"),  # place of the oldest command
-    ("count", "i8"),
-    ("due_ns", "i8"),  # when the oldest is applied
-    ("serving", "i8"),  # 1 while a command that waited is applied
-    ("waited_ns", "i8"),
-    ("first_outcome", "i8"),  # place in the outbox where the command at work began
-])
+GATE = np.dtype(
+    [  # one record: terms from the config, then the state of the gateway queue
+        ("limits", "i8"),
+        ("violations", "i8"),  # that make a ban; 0 = no bans
+        ("violation_ns", "i8"),
+        ("ban_ns", "i8"),
+        ("ban_max_ns", "i8"),
+        ("forget_ns", "i8"),
+        ("cancels_exempt", "i8"),
+        ("service_ns", "i8", (codes.TERMS,)),  # by event kind
+        ("depth", "i8"),  # 0 = no queue
+        ("reserved", "i8"),
+        ("exempt_cancels", "i8"),
+        ("exempt_closes", "i8"),
+        ("head", "i8"),  # place of the oldest command
+        ("count", "i8"),
+        ("due_ns", "i8"),  # when the oldest is applied
+        ("serving", "i8"),  # 1 while a command that waited is applied
+        ("waited_ns", "i8"),
+        ("first_outcome", "i8"),  # place in the outbox where the command at work began
+    ]
+)
 
 COUNTED = {
     "orders": (codes.NEW, codes.AMEND),
