@@ -1,4 +1,4 @@
-"""Who meets whom at a price: prevention of self-trades, and how a level is shared among its orders. DESIGN §3.5.
+"""Who meets whom at a price: prevention of self-trades, and how a level is shared among its orders. DESIGN §3.10.
 
 Part of the venue's configuration (`exchange/config.py`), compiled to the kernels' records here.
 """

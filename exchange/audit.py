@@ -47,6 +47,7 @@ def _check_sums(state: State) -> None:
 
 
 def _check_nil(state: State) -> None:
+    _require(not np.any(state.ledger.groups[: codes.FIRST_USER]), "GRP-1", "a system account has a group")
     pools = (state.book.orders, state.book.externals, state.ledger.positions)
     for pool in pools:
         _require(
@@ -142,10 +143,23 @@ def _check_book(state: State, instrument: int) -> None:
             _require(
                 level["lots"] == sum(int(book.orders[slot]["leaves_lots"]) for slot in slots), "BK-2", where + ": lots"
             )
+        _check_top(book, instrument, side, live)
     _require(simulated == book.books[instrument]["order_lots"], "BK-2", f"instrument {instrument}: live order lots")
     for external in externals(book, instrument):
         _check_external(state, external)
     _check_impact(state, instrument)
+
+
+def _check_top(book: Book, instrument: int, side: int, live: list[int]) -> None:
+    """Whoever last improved the best price is first at it, or gone."""
+    top = book.books[instrument]["top_seq"][side]
+    later = [
+        slot
+        for ticks in live
+        for slot in queue(book, instrument, side, ticks)[0 if ticks != live[0] else 1 :]
+        if book.orders[slot]["priority_seq"] == top
+    ]
+    _require(not later, "BK-7", f"instrument {instrument} side {side}: slot {later} is the top order")
 
 
 def _check_external(state: State, external: Any) -> None:

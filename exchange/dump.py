@@ -39,6 +39,7 @@ def dump(state: State) -> dict[str, Any]:
         },
         "timers": sorted(_values(timer, TIMER_FIELDS) for timer in timers),
         "tops": _tops(book),
+        "quantities": _quantities(book),
         "groups": {int(k): int(state.ledger.groups[k]) for k in np.flatnonzero(state.ledger.groups)},
         "auctions": {k: _auction(state, k) for k in range(len(state.prices.markets))},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
@@ -83,6 +84,12 @@ def _books(book: Book) -> dict[tuple[int, int], list[tuple[int, list[tuple[int, 
             if rows:
                 books[instrument, side] = rows
     return books
+
+
+def _quantities(book: Book) -> dict[int, int]:
+    """What each live order's filled part is reckoned from."""
+    rows = book.orders[np.flatnonzero((book.orders["account"] > codes.EXTERNAL) & (book.orders["order_id"] != 0))]
+    return dict(sorted((int(row["order_id"]), int(row["order_lots"])) for row in rows))
 
 
 def _tops(book: Book) -> dict[tuple[int, int], tuple[int, ...]]:

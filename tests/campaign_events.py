@@ -203,7 +203,7 @@ class Stream:
         """One command (or one burst of recorded rows) at a time that often equals the one before."""
         if self.chance(0.4):
             self.clock += int(self.rng.exponential(self.pace))
-        self.rows += self.owners.groups(self.clock)
+        self.rows += self.owners.beside(self.clock, self.fair)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
         if self.sessions.random() < self.session_rate:
             self.session()

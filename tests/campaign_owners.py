@@ -14,6 +14,7 @@ MODES = ("none", "cancel_newest", "cancel_oldest", "cancel_both", "decrement")
 ALGORITHMS = ("fifo", "fifo_lmm", "fifo_top_lmm", "pro_rata", "allocation", "threshold_pro_rata", "configurable",
               "configurable")
 USERS = 16
+FIRST_ID = 1 << 20  # of orders in bursts
 
 
 def generator(seed: int, part: int) -> np.random.Generator:
@@ -48,27 +49,60 @@ def allocation(rng: np.random.Generator) -> dict[str, Any]:
 
 
 class Owners:
-    """Rows that a stream sends beside its own: SET_GROUP, and TERMS before some orders."""
+    """Rows that a stream sends beside its own: SET_GROUP, TERMS before some orders, bursts of orders at one price."""
 
     def __init__(self, venue: config.Venue, seed: int):
         self.rng = generator(seed, 1)
-        self.is_on = any(instrument.self_trade != "none" for instrument in venue.instruments)
+        self.prevents = any(instrument.self_trade != "none" for instrument in venue.instruments)
+        self.shares = any(instrument.allocation.algorithm != "fifo" for instrument in venue.instruments)
         self.termed = float(self.rng.choice([0.0, 0.1, 0.4]))
+        self.order_id = FIRST_ID
+
+    def whole(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
 
     def terms(self, kind: int, clock: int, fields: dict[str, int]) -> list[tuple[int, ...]]:
         """A TERMS row for an order, or nothing."""
-        if not self.is_on or kind not in (codes.NEW, codes.AMEND) or self.rng.random() >= self.termed:
+        if not self.prevents or kind not in (codes.NEW, codes.AMEND) or self.rng.random() >= self.termed:
             return []
-        mode = int(self.rng.integers(-1, 7)) if self.rng.random() < 0.1 else int(self.rng.integers(0, 6))
+        mode = self.whole(-1, 6) if self.rng.random() < 0.1 else self.whole(0, 5)
         named = {"account": fields["account"], "order_id": fields["order_id"]}
         row = schema.events({"ts_ns": clock, "kind": kind, "self_trade": mode, **named})
         return row[:1].tolist()
 
-    def groups(self, clock: int, chance: float = 0.01) -> list[tuple[int, ...]]:
+    def groups(self, clock: int, chance: float) -> list[tuple[int, ...]]:
         """A SET_GROUP row, or nothing."""
-        if not self.is_on or self.rng.random() >= chance:
+        if not self.prevents or self.rng.random() >= chance:
             return []
-        user = codes.FIRST_USER + int(self.rng.integers(-1, USERS))
-        row = schema.events({"ts_ns": clock, "kind": codes.SET_GROUP, "account": user,
-                             "qty": int(self.rng.choice([-1, 0, 1, 1, 1, 1, 2, 2]))})
-        return row.tolist()
+        user, group = codes.FIRST_USER + self.whole(-1, USERS - 1), int(self.rng.choice([-1, 0, 1, 1, 1, 1, 2, 2]))
+        return schema.events({"ts_ns": clock, "kind": codes.SET_GROUP, "account": user, "qty": group}).tolist()
+
+    def beside(self, clock: int, fair: list[float]) -> list[tuple[int, ...]]:
+        """What goes before the stream's next command; mostly nothing."""
+        rows = self.groups(clock, 0.01)
+        if (self.prevents or self.shares) and self.rng.random() < 0.02:
+            rows += schema.events(*({"ts_ns": clock, **row} for row in self.burst(fair))).tolist()
+        return rows
+
+    def burst(self, fair: list[float]) -> list[dict[str, int]]:
+        """Orders of one price, takers that meet some of them, and amends of what is left."""
+        k, side, first = self.whole(0, len(fair) - 1), self.whole(0, 1), self.order_id
+        ticks = round(fair[k]) + (2 * side - 1) * self.whole(0, 3)
+        largest = int(self.rng.choice([3, 12]))
+        rows = [{"kind": codes.NEW, "side": side, "qty": self.whole(1, largest),
+                 "flags": codes.REDUCE_ONLY if self.rng.random() < 0.2 else 0} for _ in range(self.whole(3, 9))]
+        for _ in range(self.whole(1, 3)):
+            rows.append({"kind": codes.NEW, "side": 1 - side, "qty": self.whole(1, 3 * largest),
+                         "time_in_force": self.whole(0, 2)})
+        for row in rows:
+            row |= {"instrument": k, "price": ticks, "account": codes.FIRST_USER + self.whole(0, USERS - 1),
+                    "order_id": self.order_id}
+            self.order_id += 1
+        if self.prevents and self.rng.random() < 0.6:
+            rows[-1] |= {"account": rows[0]["account"], "self_trade": self.whole(0, 5)}
+        owner = {row["order_id"]: row["account"] for row in rows}
+        for _ in range(self.whole(0, 3)):
+            order_id = self.whole(first, self.order_id - 1)
+            rows.append({"kind": codes.AMEND, "account": owner[order_id], "order_id": order_id,
+                         "qty": self.whole(1, largest)})
+        return rows

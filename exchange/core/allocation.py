@@ -1,4 +1,4 @@
-"""Allocation: how a taker's lots are shared among the orders of a level, step by step. DESIGN §3.6.
+"""Allocation: how a taker's lots are shared among the orders of a level, step by step. DESIGN §3.11.
 
 `execute` is the door to both ways of matching; first in, first out has its own short one in `match`.
 """

@@ -1,4 +1,4 @@
-"""Self-trade prevention: who is one owner, which mode an order has, how accounts form a group. DESIGN §3.5."""
+"""Self-trade prevention: who is one owner, which mode an order has, how accounts form a group. DESIGN §3.10."""
 
 import numpy as np
 

@@ -20,6 +20,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "externals": _externals(world),
         "markets": {k: _market(world, k) for k in range(len(world.markets))},
         "timers": sorted((t.ts_ns, t.priority, t.account, t.order, t.kind) for t in world.timers),
+        "quantities": {order_id: order.order_lots for order_id, order in sorted(world.orders.items())},
         "tops": {
             (k, side): (order.order_id, order.account)
             for k, book in enumerate(world.books)

@@ -3,6 +3,7 @@
 They need no reference, so they see faults that both implementations share. Each relation says on which worlds it holds.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -67,7 +68,10 @@ def relabel_accounts(seed: int, count: int) -> Case:
     names = np.arange(2**13, dtype=np.int64)
     names[codes.FIRST_USER:codes.FIRST_USER + USERS] = codes.FIRST_USER + np.sort(
         generator(seed, 4).choice(table["capacity"]["accounts"], USERS, replace=False))
-    image = events.copy()
+    image, renamed = events.copy(), copy.deepcopy(table)
+    for instrument in renamed["instruments"]:
+        for maker in instrument["allocation"]["market_makers"]:
+            maker["account"] = int(names[maker["account"]])
     image["account"] = names[events["account"]]
     pairs = (events["kind"] == codes.OPEN_POSITION) & (events["order_id"] > 0) & (events["order_id"] < len(names))
     image["order_id"][pairs] = names[events["order_id"][pairs]]
@@ -79,15 +83,15 @@ def relabel_accounts(seed: int, count: int) -> Case:
         for field in ("account", "counterparty"):
             outcomes[field] = names[outcomes[field]]
 
-    return Case(table, table, events, image, rename)
+    return Case(table, renamed, events, image, rename)
 
 
 def scale_lots(seed: int, count: int) -> Case:
     """Lots a tenth as large, ten times as many: the same money. The fund is rich, because it takes over whole lots.
-    Refill by half-lives, impact and shared queues divide lots, so the finer lot is rounded otherwise there."""
+    Refill by half-lives, impact, shared queues and levels divide lots, so the finer lot is rounded otherwise there."""
     table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"})
     for instrument in table["instruments"]:
-        instrument["mark_per_tick"] = min(instrument["mark_per_tick"], 10)
+        instrument["mark_per_tick"], instrument["allocation"] = min(instrument["mark_per_tick"], 10), {}
     finer = {**table, "instruments": [{**instrument, "lot": "0.1"} for instrument in table["instruments"]]}
     events = stream(table, seed, count)
     events = events[(events["kind"] != codes.SHIFT) & (events["price"] < 2**20)]
