@@ -79,7 +79,7 @@ def make_sessions(seed: int) -> dict[str, Any]:
     auction = {"price": pick("reference", "midpoint"), "pressure_limit_ppm": pick(0, 1_000, 50_000),
                "indicative_period_ns": pick(0, 100 * MS, SECOND), "opening": pick(False, False, True),
                "dynamic_ppm": pick(0, 3_000, 20_000), "static_ppm": pick(0, 10_000, 50_000),
-               "reference_period_ns": pick(0, 5 * SECOND), "duration_ns": pick(50 * MS, 2 * SECOND),
+               "reference_period_ns": pick(0, 3 * SECOND), "duration_ns": pick(50 * MS, 2 * SECOND),
                "extension_ns": pick(50 * MS, SECOND), "extensions_max": pick(0, 1, 3)}
     chosen = {"orders": guards if pick(0, 1) else {}, "auction": auction if pick(0, 1) else {}}
     if pick(0, 1, 1) and chosen["auction"]:
