@@ -12,6 +12,7 @@ from exchange.codes import (
     EXPIRED,
     FILLED,
     FIRST_USER,
+    FORCED,
     GTC,
     IN_LIQUIDATION,
     MARKET,
@@ -62,7 +63,7 @@ def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots,
     order["order_lots"] = order_lots
     order["leaves_lots"] = leaves
     order["instrument"] = instrument
-    order["flags"] = flags & (REDUCE_ONLY | POST_ONLY | MARKET)
+    order["flags"] = flags & (REDUCE_ONLY | POST_ONLY | MARKET | FORCED)
     order["side"] = side
     link_order(book, slot)
     insert_id(book.ids, order_id, slot)
@@ -200,7 +201,8 @@ def cancel_all(state, event):
         slot = np.int64(wallets[wallet]["first_order"])
         while slot != 0:
             after = np.int64(state.book.orders[slot]["account_next"])
-            if instrument == -1 or state.book.orders[slot]["instrument"] == instrument:
+            order = state.book.orders[slot]
+            if (instrument == -1 or order["instrument"] == instrument) and not order["flags"] & FORCED:
                 emit_cancelled(state, slot, CANCELLED_BY_USER, 0)
                 remove_order(state, slot)
                 count += 1

@@ -156,7 +156,8 @@ def apply_cancel_all(world: World, event: Event) -> Reply:
 
 
 def _cancel_orders(world: World, wallet: Wallet, instrument: int) -> int:
-    chosen = [order for order in wallet.orders.values() if instrument in (-1, order.instrument)]
+    named = [order for order in wallet.orders.values() if instrument in (-1, order.instrument)]
+    chosen = [order for order in named if not order.flags & codes.FORCED]
     for order in chosen:
         world.remove_order(order)
         world.emit_cancelled(order, codes.CANCELLED_BY_USER)
