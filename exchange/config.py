@@ -114,9 +114,13 @@ class Funding(_Struct):
 
 
 class Liquidation(_Struct):
-    """`mode` shadow = liquidations do not touch the book (the no-feedback run)."""
+    """`mode` shadow = liquidations do not touch the book (the no-feedback run).
+
+    `in_auction`: their orders wait for its end, or join it at the bankruptcy price.
+    """
 
     mode: Literal["overlay", "shadow"] = "overlay"
+    in_auction: Literal["wait", "join"] = "wait"
     detection_delay_ns: Nanoseconds = 0
     order_delay_ns: Nanoseconds = 0
 
@@ -323,6 +327,7 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row["funding_interval_ns"] = venue.funding.interval_ns
     compile_depth(row, venue.depth, venue.queue)
     row["mode"] = {"overlay": codes.MODE_OVERLAY, "shadow": codes.MODE_SHADOW}[venue.liquidation.mode]
+    row["join_auctions"] = venue.liquidation.in_auction == "join" and venue.liquidation.mode != "shadow"
     row["detection_delay_ns"] = venue.liquidation.detection_delay_ns
     row["order_delay_ns"] = venue.liquidation.order_delay_ns
     row["assets"], row["instruments"] = len(venue.assets), len(venue.instruments)

@@ -331,6 +331,7 @@ POLICY = _record(  # one record: what the profile decides
     ("queue", "i8"),
     ("queue_exponent", "i8"),
     ("mode", "i8"),
+    ("join_auctions", "i8"),  # liquidation orders rest in auctions; else they wait
     ("detection_delay_ns", "i8"),
     ("order_delay_ns", "i8"),
     ("assets", "i8"),

@@ -59,7 +59,7 @@ def make_venue(seed: int) -> config.Venue:
                    "permanent_ppm": pick(0, 500, 3_000), "decaying_ppm": pick(10_000, 30_000, 30_000, 1_000_000),
                    "half_life_ns": pick(SECOND, 20 * SECOND), "period_ns": pick(50 * MS, SECOND)},
         "queue": {"model": pick("whole_level", "risk_averse", "proportional", "power"), "exponent": pick(2, 3, 6)},
-        "liquidation": {"mode": pick("overlay", "overlay", "shadow"),
+        "liquidation": {**sessions["liquidation"], "mode": pick("overlay", "overlay", "shadow"),
                         "detection_delay_ns": pick(0, 0, 30 * MS, 400 * MS),
                         "order_delay_ns": pick(0, 20 * MS, 300 * MS)},
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
@@ -81,12 +81,13 @@ def make_sessions(seed: int) -> dict[str, Any]:
     auction = {"price": pick("reference", "midpoint"), "pressure_limit_ppm": pick(0, 1_000, 50_000),
                "indicative_period_ns": pick(0, 100 * MS, SECOND), "opening": pick(False, False, True),
                "dynamic_ppm": pick(0, 3_000, 20_000), "static_ppm": pick(0, 10_000, 50_000),
-               "reference_period_ns": pick(0, 5 * SECOND), "duration_ns": pick(50 * MS, 2 * SECOND),
+               "reference_period_ns": pick(0, 3 * SECOND), "duration_ns": pick(50 * MS, 2 * SECOND),
                "extension_ns": pick(50 * MS, SECOND), "extensions_max": pick(0, 1, 3)}
+    liquidation = {"in_auction": pick("wait", "join")}
     chosen = {"orders": guards if pick(0, 1) else {}, "auction": auction if pick(0, 1) else {}}
     if pick(0, 1, 1) and chosen["auction"]:
         chosen["auction"].update(dynamic_ppm=0, static_ppm=0)
-    return chosen
+    return {**chosen, "liquidation": liquidation}
 
 
 def gate_sections(seed: int) -> dict[str, Any]:

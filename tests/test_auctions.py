@@ -345,6 +345,32 @@ def test_a_liquidation_waits_for_the_end_of_an_auction():
     assert "FILL" in kinds(rows) and made.exchange.position(A + 5, 0)["lots"] == 0
 
 
+@pytest.mark.parametrize("halted", [False, True])
+def test_a_liquidation_order_may_join_an_auction_at_its_bankruptcy_price_and_what_is_left_goes_on(halted):
+    made = desk(auction={"price": "midpoint"}, liquidation={"in_auction": "join"},
+                fees={"maker_ppm": 200, "taker_ppm": 500, "liquidation_ppm": 5_000})
+    under_water(made)
+    if halted:  # it waits for the auction then
+        made.send(codes.HALT)
+        made.mark(975)
+        assert "LIQUIDATION_ORDER" not in kinds(made.settle())
+    auction(made, (C, BID, 985, 4), qty=100 * MS)
+    rows = made.mark(975) + made.settle()
+    assert [(row["price"], row["lots"]) for row in rows if row["kind"] == codes.LIQUIDATION_ORDER] == [(970, 10)]
+    assert made.exchange.best(0) == (985, 970)
+    assert made.code(codes.CANCEL_ALL, account=A + 5) == codes.OK and made.exchange.best(0) == (985, 970)
+    made.exchange.audit()
+    rows = made.send(codes.MARK, ts_ns=2 * SECOND, price=9_750)
+    taken = [row for row in rows if row["account"] == A + 5 and row["kind"] in (codes.FILL, codes.LIQUIDATION_FEE)]
+    assert [(row["price"], row["lots"], row["money"]) for row in taken] == [
+        (977, 4, 196), (977, 4, 1_954)]  # 0.05 % and 0.5 % of 3,908.00, within the advantage of 28.00
+    assert taken[0]["flags"] & codes.FORCED and taken[0]["liquidation_id"] == 1
+    left = [row["lots"] for row in rows if row["code"] == codes.CANCELLED_BY_LIQUIDATION]
+    assert left == [6] and "LIQUIDATION_ORDER" in kinds(rows)
+    assert made.exchange.position(A + 5, 0)["lots"] == 0
+    made.exchange.audit()
+
+
 def test_a_liquidation_order_that_meets_the_band_begins_an_auction_and_waits_for_its_end():
     made = desk(auction=BANDS)
     under_water(made)

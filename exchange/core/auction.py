@@ -14,9 +14,11 @@ from exchange.codes import (
     BAD_PRICE,
     BAD_STATE,
     BID,
+    CANCELLED_BY_LIQUIDATION,
     EXPIRED,
     EXTERNAL,
     FILL,
+    FORCED,
     HALT,
     IN_AUCTION,
     INDICATIVE,
@@ -45,8 +47,10 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import external_position, unit_of
 from exchange.core.match import (
     book_trade,
+    count_filled,
     emit_cancelled,
     extrapolated_flag,
+    fill_taker,
     remove_order,
     take_from_external,
     take_from_order,
@@ -73,12 +77,19 @@ def settle_side(state, slot, price, lots, counterparty, flags):
         book_trade(state, instrument, external_position(instrument), signed, price, 0, 0)
         take_from_external(state, slot, lots)
         return
+    if order["flags"] & FORCED:
+        side, p, ticks = np.int64(order["side"]), np.int64(order["position"]), np.int64(order["ticks"])
+        forced, flags = np.int64(order["liquidation_id"]), flags | FORCED
+        fill_taker(state, instrument, p, side, price, lots, 0, counterparty, flags, ticks, forced)
+        take_from_order(state, slot, lots)
+        return
     record = prices.instruments[instrument]
     rate = np.int64(record["maker_ppm"] if prices.auctions[instrument]["maker_fee"] else record["taker_ppm"])
     fee = fee_of(trade_notional(prices, instrument, price, lots), rate)
     book_trade(state, instrument, np.int64(order["position"]), signed, price, fee, 0)
     flags |= 0 if bid else SELL
     emit(state.io, FILL, 0, instrument, account, counterparty, np.int64(order["order_id"]), price, lots, fee, flags, 0)
+    count_filled(state, order)
     take_from_order(state, slot, lots)
 
 
@@ -145,6 +156,21 @@ def note_market_order(prices, instrument, side, ticks):
         worst[side] = ticks
 
 
+@kernel
+def withdraw_forced(state, instrument):
+    """What is left of liquidation orders that joined is removed; their legs are on the list of those that wait."""
+    orders, ledger = state.book.orders, state.ledger
+    p = np.int64(state.prices.auctions[instrument]["waiting_head"])
+    while p != 0:
+        slot = np.int64(ledger.wallets[np.int64(ledger.positions[p]["wallet"])]["first_order"])
+        while slot != 0 and not (orders[slot]["flags"] & FORCED and orders[slot]["position"] == p):
+            slot = np.int64(orders[slot]["account_next"])
+        if slot != 0:
+            emit_cancelled(state, slot, CANCELLED_BY_LIQUIDATION, np.int64(orders[slot]["liquidation_id"]))
+            remove_order(state, slot)
+        p = np.int64(ledger.legs[p]["waiting_next"])
+
+
 @leaf
 def clear_auction(state, instrument, stated_ticks):
     """Trade all that crosses at one price; orders cut or removed in their turn may leave a rest for another round."""
@@ -180,6 +206,7 @@ def change_state(state, instrument, to):
     emit(state.io, STATE_CHANGE, to, instrument, 0, 0, 0, 0, 0, 0, 0, 0)
     if stood and not stands_still(market):
         uncross(state, instrument, BID)
+    if stood and (not stands_still(market) or (to == STATE_AUCTION and state.prices.policy[0]["join_auctions"] != 0)):
         p = np.int64(auction["waiting_head"])
         while p != 0:
             set_liquidation_timer(state.ledger, state.prices, state.io, unit_of(state.ledger, p), np.int64(0))
@@ -208,6 +235,7 @@ def end_auction(state, instrument, stated_ticks):
     auction = state.prices.auctions[instrument]
     clear_auction(state, instrument, stated_ticks)
     expire_market_orders(state, instrument)
+    withdraw_forced(state, instrument)
     if auction["timer"] != 0:
         remove_timer(state.io, AUCTION_TICK, instrument)
         auction["timer"] = 0

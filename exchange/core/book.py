@@ -129,6 +129,7 @@ def free_order_slot(pools, orders, slot):
     order["prev"] = 0
     order["account_next"] = 0
     order["account_prev"] = 0
+    order["liquidation_id"] = 0
     order["instrument"] = 0
     order["flags"] = 0
     order["side"] = 0

@@ -19,6 +19,7 @@ from exchange.codes import (
     LIQUIDATION_START,
     MODE_SHADOW,
     RECOVERED,
+    REDUCE_ONLY,
     STAGE_ADL,
     STAGE_DETECTED,
     STAGE_NONE,
@@ -34,11 +35,13 @@ from exchange.core.admission import reach_of
 from exchange.core.allocation import execute
 from exchange.core.arith import ceil_div
 from exchange.core.auction import interrupt
+from exchange.core.book import find_id, order_room
 from exchange.core.contract import mark_value, trade_value
 from exchange.core.guards import clear_dirty, set_liquidation_timer, set_stage, touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
 from exchange.core.margin import (
+    account_of,
     first_leg,
     insurance_position,
     is_breached,
@@ -51,6 +54,7 @@ from exchange.core.margin import (
     unit_stage,
 )
 from exchange.core.match import book_trade, emit_cancelled, remove_order
+from exchange.core.orders import rest_order
 from exchange.core.outbox import emit
 from exchange.core.plan import plan
 from exchange.core.shadow import execute_shadow
@@ -152,6 +156,15 @@ def begin_liquidation(state, unit, cause_seq):
 
 
 @kernel
+def join_auction(state, instrument, p, side, ticks, lots, liquidation_id):
+    """A liquidation order rests in an auction: reduce-only, under an id that no user can name. A slot is free."""
+    account, flags = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"])), REDUCE_ONLY | FORCED
+    rest_order(state, instrument, p, account, -liquidation_id, side, ticks, lots, lots, flags)
+    slot = find_id(state.book.ids, state.book.orders, -liquidation_id)
+    state.book.orders[slot]["liquidation_id"] = liquidation_id
+
+
+@kernel
 def reduce_leg(state, unit):
     """Stage REDUCE: one immediate order for the whole leg, limited at its bankruptcy price."""
     ledger, prices = state.ledger, state.prices
@@ -163,9 +176,12 @@ def reduce_leg(state, unit):
     position = ledger.positions[p]
     instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
     ticks = np.int64(ledger.legs[p]["bankruptcy_ticks"])
+    joins = prices.policy[0]["join_auctions"] != 0 and prices.markets[instrument]["state"] == STATE_AUCTION
+    joins = joins and order_room(state.book.pools, state.book.orders)
     if prices.markets[instrument]["state"] != STATE_CONTINUOUS and stands_still(prices.markets[instrument]):
         wait_for_market(ledger, prices, instrument, p)
-        return
+        if not joins:
+            return
     liquidation_id = liquidation_id_of(ledger, unit)
     emit(
         state.io,
@@ -182,6 +198,9 @@ def reduce_leg(state, unit):
         liquidation_id,
     )
     side = ASK if lots > 0 else BID
+    if joins:
+        join_auction(state, instrument, p, side, ticks, abs(lots), liquidation_id)
+        return
     if prices.policy[0]["mode"] == MODE_SHADOW:
         left = execute_shadow(state, instrument, p, side, ticks, abs(lots), ticks, liquidation_id)
     else:
@@ -193,6 +212,8 @@ def reduce_leg(state, unit):
         next_leg_stage(state, unit, p)
     elif prices.markets[instrument]["state"] == STATE_AUCTION:
         wait_for_market(ledger, prices, instrument, p)
+        if prices.policy[0]["join_auctions"] and order_room(state.book.pools, state.book.orders):
+            join_auction(state, instrument, p, side, ticks, left, liquidation_id)
     else:
         go_on(state, unit, STAGE_TAKEOVER)
 

@@ -204,6 +204,13 @@ def shrink_order(state, slot, cut):
 
 
 @leaf
+def count_filled(state, order):
+    """Count a resting order's first fill. Mutates its account's conduct."""
+    if state.prices.policy[0]["count_quotes"] != 0 and order["leaves_lots"] == order["order_lots"]:
+        state.gate.conduct[np.int64(order["account"])]["filled"] += 1
+
+
+@leaf
 def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_id):
     """Settle and announce the resting side of a fill at its own price; `flags` tell of a forced taker."""
     order, prices = state.book.orders[slot], state.prices
@@ -213,8 +220,7 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
     book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, 0)
     flags |= MAKER | (SELL if side == ASK else 0)
     emit(state.io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)
-    if prices.policy[0]["count_quotes"] != 0 and order["leaves_lots"] == order["order_lots"]:
-        state.gate.conduct[account]["filled"] += 1  # its first fill
+    count_filled(state, order)
     take_from_order(state, slot, lots)
 
 

@@ -14,6 +14,7 @@ from exchange.codes import (
     EXPIRED_SELF_TRADE,
     FILLED,
     FIRST_USER,
+    FORCED,
     GTC,
     IN_LIQUIDATION,
     MARKET,
@@ -68,7 +69,7 @@ def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots,
     order["order_lots"] = order_lots
     order["leaves_lots"] = leaves
     order["instrument"] = instrument
-    order["flags"] = flags & (REDUCE_ONLY | POST_ONLY | MARKET)
+    order["flags"] = flags & (REDUCE_ONLY | POST_ONLY | MARKET | FORCED)
     order["side"] = side
     link_order(book, slot)
     insert_id(book.ids, order_id, slot)
@@ -220,7 +221,7 @@ def cancel_all(state, event):
         while slot != 0:
             after = np.int64(state.book.orders[slot]["account_next"])
             order = state.book.orders[slot]
-            meant = event["qty"] == 0 or event["qty"] == order["side"] + 1
+            meant = not order["flags"] & FORCED and (event["qty"] == 0 or event["qty"] == order["side"] + 1)
             if meant and (instrument == -1 or order["instrument"] == instrument):
                 emit_cancelled(state, slot, CANCELLED_BY_USER, 0)
                 remove_order(state, slot)

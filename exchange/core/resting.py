@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exchange.codes import ASK, BID, CANCELLED_BY_VENUE, EXTERNAL, REDUCE_ONLY
+from exchange.codes import ASK, BID, CANCELLED_BY_VENUE, EXTERNAL, FORCED, REDUCE_ONLY
 from exchange.core.admission import reducible_lots
 from exchange.core.book import level_of, next_level
 from exchange.core.kernel import kernel
@@ -64,7 +64,7 @@ def clear_level_orders(state, instrument, side, ticks):
     slot = np.int64(state.book.levels[level_of(state.book, instrument, side, ticks)]["head"])
     while slot != 0:
         after = np.int64(orders[slot]["next"])
-        if orders[slot]["account"] != EXTERNAL:
+        if orders[slot]["account"] != EXTERNAL and not orders[slot]["flags"] & FORCED:
             emit_cancelled(state, slot, CANCELLED_BY_VENUE, 0)
             remove_order(state, slot)
             count += 1

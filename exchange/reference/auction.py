@@ -4,7 +4,15 @@ from exchange import codes
 from exchange.reference import ledger
 from exchange.reference.arithmetic import PPM, ceil_div, clamp, fee
 from exchange.reference.book import is_within
-from exchange.reference.matching import Taker, check_reduce_only, consume, match, uncross
+from exchange.reference.matching import (
+    Taker,
+    charge_liquidation,
+    check_reduce_only,
+    consume,
+    match,
+    taker_fees,
+    uncross,
+)
 from exchange.reference.records import Order
 from exchange.reference.world import World, require
 
@@ -169,23 +177,30 @@ def _pair(world: World, instrument: int, price: int) -> int:
 def _settle(world: World, order: Order, price: int, lots: int, counterparty: int, flags: int) -> None:
     contract = world.contracts[order.instrument]
     signed = lots if order.side == codes.BID else -lots
-    paid = 0
+    paid = charge = 0
+    forced = Taker(order.account, 0, order.instrument, order.side, order.ticks, lots, codes.FORCED)
+    forced.liquidation_id = order.liquidation_id
     if order.external is None:
         rate = contract.maker_ppm if world.auctions[order.instrument].maker_fee else contract.taker_ppm
         paid = fee(contract.notional(price, lots), rate)
+        if order.flags & codes.FORCED:
+            paid, charge = taker_fees(world, forced, price, lots)
         world.emit(
             codes.FILL,
             account=order.account,
             counterparty=counterparty,
-            order_id=order.order_id,
+            order_id=max(0, order.order_id),
             instrument=order.instrument,
             price=price,
             lots=lots,
             money=paid,
-            flags=flags | (codes.SELL if order.side == codes.ASK else 0),
+            flags=flags | (order.flags & codes.FORCED) | (codes.SELL if order.side == codes.ASK else 0),
+            liquidation_id=order.liquidation_id,
         )
-    ledger.trade(world, order.account, order.instrument, price, signed, paid)
+    ledger.trade(world, order.account, order.instrument, price, signed, paid + charge)
     ledger.credit(world, codes.FEES, contract.asset, paid)
+    if charge:
+        charge_liquidation(world, forced, price, lots, charge)
     consume(world, order, lots)
 
 
@@ -210,6 +225,7 @@ def change_state(world: World, instrument: int, to: int) -> None:
     world.emit(codes.STATE_CHANGE, instrument=instrument, code=to)
     if stood and not market.stands_still:
         uncross(world, instrument, codes.BID)
+    if stood and (not market.stands_still or (to == codes.STATE_AUCTION and world.policy.join_auctions)):
         waiting, world.waiting[instrument] = world.waiting[instrument], []
         for unit in waiting:
             world.set_timer(world.clock_ns, codes.PRIORITY_LIQUIDATE, codes.LIQUIDATE, unit)
@@ -240,6 +256,11 @@ def end(world: World, instrument: int, stated: int) -> None:
     auction = world.auctions[instrument]
     _clear(world, instrument, stated)
     _expire_market_orders(world, instrument)
+    for unit in world.waiting[instrument]:
+        for order in list(unit.wallet.orders.values()):
+            if order.flags & codes.FORCED and order.order_id == -unit.liquidation_id:
+                world.remove_order(order)
+                world.emit_cancelled(order, codes.CANCELLED_BY_LIQUIDATION, unit.liquidation_id)
     world.drop_timers(codes.AUCTION_TICK, instrument)
     auction.has_timer = False
     auction.end_ns = auction.reference_ticks = auction.volatility = auction.extensions = 0

@@ -129,9 +129,11 @@ def _reduce(world: World, unit: Unit, leg: Position) -> None:
     """Send the leg to the book as an IOC limited at its bankruptcy price."""
     account, lots = unit.wallet.account, abs(leg.lots)
     unit.leg_instrument = leg.instrument
-    if world.markets[leg.instrument].stands_still:
+    market, joins = world.markets[leg.instrument], world.policy.join_auctions and world.has_order_slot()
+    if market.stands_still:
         world.waiting[leg.instrument].append(unit)
-        return
+        if market.state == codes.STATE_HALTED or not joins:
+            return
     world.emit(
         codes.LIQUIDATION_ORDER,
         account=account,
@@ -143,16 +145,32 @@ def _reduce(world: World, unit: Unit, leg: Position) -> None:
     )
     side = codes.ASK if leg.lots > 0 else codes.BID
     taker = Taker(account, 0, leg.instrument, side, leg.bankruptcy_ticks, lots, codes.FORCED, unit.liquidation_id)
+    if market.stands_still:
+        _join(world, unit, taker)
+        return
     if world.policy.mode == codes.MODE_SHADOW:
         match_shadow(world, taker)
     else:
         take(world, taker)
-    if world.markets[leg.instrument].stands_still and taker.lots:
+    if market.stands_still and taker.lots:
         world.waiting[leg.instrument].append(unit)
+        if world.policy.join_auctions and world.has_order_slot():
+            _join(world, unit, taker)
     elif taker.lots:
         _next_step(world, unit, codes.STAGE_TAKEOVER)
     else:
         _next_leg(world, unit, leg)
+
+
+def _join(world: World, unit: Unit, taker: Taker) -> None:
+    """Let what is left of a liquidation order rest in an auction, reduce-only, under an id that no user can name."""
+    flags, order_id = codes.REDUCE_ONLY | codes.FORCED, -unit.liquidation_id
+    order = world.make_order(
+        order_id, taker.account, taker.instrument, taker.side, taker.limit_ticks, taker.lots, flags
+    )
+    order.liquidation_id = unit.liquidation_id
+    world.books[taker.instrument].join(order)
+    world.orders[order_id] = unit.wallet.orders[order_id] = order
 
 
 def _take_over(world: World, unit: Unit, leg: Position) -> None:

@@ -127,7 +127,8 @@ def consume(world: World, maker: Order, lots: int) -> None:
         maker.external.displaced_lots += lots
         world.books[maker.instrument].cut_part(maker, lots)
         return
-    count_maker(world, maker.account, maker.leaves_lots == maker.order_lots)
+    if not maker.flags & codes.FORCED:
+        count_maker(world, maker.account, maker.leaves_lots == maker.order_lots)
     maker.leaves_lots -= lots
     if not maker.leaves_lots:
         world.remove_order(maker)
@@ -142,7 +143,7 @@ def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
     flags = taker.flags & (codes.FORCED | codes.SHADOW)
     if maker.external is not None and maker.external.extrapolated:
         flags |= codes.EXTRAPOLATED
-    taker_fee, liquidation_fee = _taker_fees(world, taker, maker.ticks, lots)
+    taker_fee, liquidation_fee = taker_fees(world, taker, maker.ticks, lots)
     maker_fee = 0 if maker.account == codes.EXTERNAL else fee(value, contract.maker_ppm)
     ledger.trade(world, maker.account, taker.instrument, maker.ticks, -signed, maker_fee)
     ledger.trade(world, taker.account, taker.instrument, maker.ticks, signed, taker_fee + liquidation_fee)
@@ -162,20 +163,25 @@ def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
         liquidation_id=taker.liquidation_id,
     )
     if liquidation_fee:
-        ledger.credit(world, codes.INSURANCE, contract.asset, liquidation_fee)
-        world.emit(
-            codes.LIQUIDATION_FEE,
-            account=taker.account,
-            counterparty=codes.INSURANCE,
-            instrument=taker.instrument,
-            price=maker.ticks,
-            lots=lots,
-            money=liquidation_fee,
-            liquidation_id=taker.liquidation_id,
-        )
+        charge_liquidation(world, taker, maker.ticks, lots, liquidation_fee)
 
 
-def _taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, int]:
+def charge_liquidation(world: World, taker: Taker, ticks: int, lots: int, money: int) -> None:
+    """A liquidation fee, already taken with the fill, goes to the fund."""
+    ledger.credit(world, codes.INSURANCE, world.contracts[taker.instrument].asset, money)
+    world.emit(
+        codes.LIQUIDATION_FEE,
+        account=taker.account,
+        counterparty=codes.INSURANCE,
+        instrument=taker.instrument,
+        price=ticks,
+        lots=lots,
+        money=money,
+        liquidation_id=taker.liquidation_id,
+    )
+
+
+def taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, int]:
     """Taker and liquidation fee (money); a liquidation pays no more than its gain over the bankruptcy price."""
     contract = world.contracts[taker.instrument]
     value = contract.notional(ticks, lots)

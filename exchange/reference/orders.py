@@ -183,7 +183,8 @@ def apply_cancel_all(world: World, event: Event) -> Reply:
 
 
 def _cancel_orders(world: World, wallet: Wallet, instrument: int, sides: tuple[int, ...]) -> int:
-    chosen = [o for o in wallet.orders.values() if instrument in (-1, o.instrument) and o.side in sides]
+    named = [o for o in wallet.orders.values() if instrument in (-1, o.instrument) and o.side in sides]
+    chosen = [order for order in named if not order.flags & codes.FORCED]
     for order in chosen:
         world.remove_order(order)
         world.emit_cancelled(order, codes.CANCELLED_BY_USER)

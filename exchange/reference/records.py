@@ -137,6 +137,7 @@ class Policy:
     queue: int
     queue_exponent: int
     mode: int
+    join_auctions: int
     detection_delay_ns: int
     order_delay_ns: int
     assets: int
@@ -173,6 +174,7 @@ class Order:
     flags: int
     external: "ExternalLevel | None" = None
     joined: int = 0  # place in time among the orders of its book
+    liquidation_id: int = 0  # of a liquidation order that joined an auction
 
 
 @dataclass(slots=True)

@@ -45,7 +45,7 @@ def clear(world: World, instrument: int, sides: tuple[int, ...]) -> int:
         for side in sides
         for _, orders in book.levels(side)
         for order in orders
-        if order.external is None
+        if order.external is None and not order.flags & codes.FORCED
     ]
     for order in chosen:
         world.emit_cancelled(order, codes.CANCELLED_BY_VENUE)

@@ -102,6 +102,7 @@ def scale_lots(seed: int, count: int) -> Case:
     def scale(outcomes: np.ndarray) -> None:
         result = outcomes["kind"] == codes.RESULT
         outcomes["lots"][~result | answers(outcomes, LOT_KINDS)] *= SCALE
+        outcomes["money"][np.isin(outcomes["kind"], (codes.INDICATIVE, codes.AUCTION))] *= SCALE  # an imbalance
 
     return Case(table, finer, events, image, scale)
 
@@ -164,15 +165,16 @@ def shift_time(seed: int, count: int) -> Case:
 
 
 def mirror(seed: int, count: int) -> Case:
-    """Prices turned upside down and sides exchanged. Fees, margin and uncrossing do not mirror: accounts are rich, rows
-    of those kinds, LAST flags and impact (parts of the price) are left out."""
+    """Prices turned upside down and sides exchanged. Fees, margin, uncrossing, guards and auctions do not mirror: accounts
+    are rich, rows of those kinds, LAST flags and impact (parts of the price) are left out."""
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite"},
                   depth={"refill": "none"}, impact={"model": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0})
     for instrument in table["instruments"]:
         instrument["tiers"], instrument["price_min"] = instrument["tiers"][:1], "1"
+    table["orders"], table["auction"] = {}, {}
     events = stream(table, seed, count)
     kept = is_in(events, (*ORDER_KINDS, codes.LEVEL_SET, codes.TRADE_PRINT, codes.BOOK_CLEAR, codes.INDEX, codes.MARK,
-                          codes.DEPOSIT, codes.OPEN_POSITION, codes.HALT, codes.RESUME))
+                          codes.DEPOSIT, codes.OPEN_POSITION))
     events = events[kept & ((events["flags"] & codes.MARKET) == 0)]
     events["flags"] &= ~codes.LAST
     events["qty"][events["kind"] == codes.DEPOSIT] = MONEY
