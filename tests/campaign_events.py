@@ -406,6 +406,8 @@ class Stream:
         """Order commands of one account at one time, at times with cancels and closes among them."""
         account, mixed = self.user(), self.chance(0.5)
         for _ in range(self.whole(2, 14)):
+            if self.chance(0.15):  # terms of nothing, for the next new order of this account unless another comes first
+                self.put(codes.TERMS, account=account, order_id=self.order_count + 1)
             first = len(self.rows)
             self.pick(self.new, self.new, self.amend, self.cancel, self.cancel_all)() if mixed else self.new()
             self.rows[first:] = [tuple(account if name == "account" else value
