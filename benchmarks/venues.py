@@ -63,7 +63,7 @@ def run(state: State, events: np.ndarray, horizon_ns: int, kept: list[np.ndarray
     """One call of the loop, gone on with while the outbox is full."""
     control, first, code = state.io.control[0], 0, codes.OUTBOX_FULL
     while code == codes.OUTBOX_FULL:
-        code = loop.run(state, events, first, FOREVER_NS, horizon_ns)
+        code = loop.run(state, events, events.view(schema.TERMS), first, FOREVER_NS, horizon_ns)
         first = int(control["next_event"])
         if kept is not None:
             kept.append(schema.copied(state.io.outbox[:int(control["outbox_count"])]))

@@ -24,9 +24,12 @@ def check(state: State, full: bool = True) -> None:
         _check_positions(state)
         for instrument in range(len(state.book.books)):
             _check_book(state, instrument)
+            _check_market_state(state, instrument)
         _check_ids(state)
         _check_open_orders(state)
         _check_units(state)
+        _check_gateway(state)
+        _check_conduct(state)
 
 
 def _require(holds: bool, rule: str, where: str) -> None:
@@ -181,6 +184,33 @@ def externals(book: Book, instrument: int) -> list[Any]:
     return found
 
 
+def waiting_legs(state: State, instrument: int) -> list[int]:
+    """Positions whose liquidation order waits until the market matches again, oldest first."""
+    found, p = [], int(state.prices.auctions[instrument]["waiting_head"])
+    while p:
+        found.append(p)
+        p = int(state.ledger.legs[p]["waiting_next"])
+    return found
+
+
+def _check_market_state(state: State, instrument: int) -> None:
+    """Simulated orders cross in auctions alone, and only a market that stands still is waited for."""
+    market, auction = state.prices.markets[instrument], state.prices.auctions[instrument]
+    where, in_auction = f"instrument {instrument}", market["state"] == codes.STATE_AUCTION
+    orders = state.book.orders
+    live = (orders["account"] > codes.EXTERNAL) & (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument)
+    bids, asks = (orders["ticks"][live & (orders["side"] == side)] for side in (codes.BID, codes.ASK))
+    crossed = len(bids) and len(asks) and bids.max() >= asks.min()
+    _require(in_auction or not crossed, "BK-1", f"{where}: orders cross outside an auction")
+    _require(in_auction or not np.any(orders["flags"][live] & codes.MARKET), "AUC-1", f"{where}: a market order rests")
+    still = in_auction or market["state"] == codes.STATE_HALTED
+    waiting, timers = waiting_legs(state, instrument), state.io.timers[1 : int(state.io.control[0]["timer_count"]) + 1]
+    _require(still or not waiting, "AUC-2", f"{where}: {len(waiting)} legs wait for a market that matches")
+    due = timers[(timers["kind"] == codes.AUCTION_TICK) & (timers["unit"] == instrument)]
+    _require(len(due) == auction["timer"], "AUC-3", f"{where}: {len(due)} auction timers")
+    _require(in_auction or not len(due), "AUC-3", f"{where}: a timer without an auction")
+
+
 def _check_ids(state: State) -> None:
     book = state.book
     mask, taken = len(book.ids) - 1, np.flatnonzero(book.ids)
@@ -209,6 +239,7 @@ def _check_ids(state: State) -> None:
 
 def _check_open_orders(state: State) -> None:
     sums: dict[int, list[int]] = {}
+    reducing: dict[int, list[int]] = {}
     for slot in np.flatnonzero(
         (state.book.orders["account"] > codes.EXTERNAL) & (state.book.orders["leaves_lots"] > 0)
     ):
@@ -219,11 +250,18 @@ def _check_open_orders(state: State) -> None:
             price_sub = int(order["ticks"]) * int(record["mark_per_tick"])
             row[2 * int(order["side"])] += abs(contract_value(record, price_sub, int(order["leaves_lots"])))
             row[2 * int(order["side"]) + 1] += int(order["leaves_lots"])
+        else:
+            reducing.setdefault(int(order["position"]), [0, 0])[int(order["side"])] += int(order["leaves_lots"])
     positions = state.ledger.positions
     for p in range(1, int(state.io.control[0]["position_high"]) + 1):
         row = positions[p]
         kept = [int(row[name]) for name in ("bid_value", "bid_lots", "ask_value", "ask_lots")]
         _require(kept == sums.get(p, [0, 0, 0, 0]), "LIQ-1", f"position {p}: open order sums {kept}")
+        lots, held = reducing.get(p, [0, 0]), int(row["lots"])
+        where = f"position {p} of {held}: reduce-only orders of {lots}"
+        kept = state.ledger.legs[p]["reduce_lots"].tolist()
+        _require(kept == lots and row["reducing"] == (lots != [0, 0]), "ORD-1", f"{where}, kept as {kept}")
+        _require(lots[codes.BID] <= max(0, -held) and lots[codes.ASK] <= max(0, held), "ORD-1", where)
 
 
 def maintenance(state: State, instrument: int, notional: int) -> int:
@@ -312,3 +350,35 @@ def _check_guards(state: State, unit: int, pocket: int, slots: list[int], mainta
         at = {k: int(guards[2 * slots[0] + (legs[0]["lots"] < 0)]["mark_sub"]) for k in corner}
         _require(unit_health(state, pocket, legs, at, maintained) < 0, "GRD-2", f"unit {unit}: healthy at its guard")
     return count
+
+
+def gateway_slots(state: State) -> list[int]:
+    """Slots of the commands that wait in the gateway, oldest first."""
+    gate, places = state.gate.gate[0], len(state.io.gateway) - 1
+    return [1 + (int(gate["head"]) + k) % places for k in range(int(gate["count"]))]
+
+
+def _check_gateway(state: State) -> None:
+    """The queue is no longer than it may be, in order of arrival, and has a timer as long as a command waits."""
+    gate, slots = state.gate.gate[0], gateway_slots(state)
+    where = f"gateway of {len(slots)} commands"
+    timers = state.io.timers[1 : int(state.io.control[0]["timer_count"]) + 1]
+    due = timers["ts_ns"][timers["kind"] == codes.GATEWAY_TICK].tolist()
+    _require(len(slots) <= gate["depth"] + gate["reserved"] and gate["serving"] == 0, "GWY-1", where)
+    _require(due == [gate["due_ns"]][: len(slots)], "GWY-1", f"{where}: timers {due}")
+    rows = state.io.gateway[slots]
+    arrived = rows["ts_ns"].tolist()
+    _require(arrived == sorted(arrived) and bool(np.all(rows["account"] >= codes.FIRST_USER)), "GWY-1", where)
+    if slots:
+        service = int(gate["service_ns"][int(rows["kind"][0])])
+        _require(arrived[0] + service <= due[0], "GWY-2", f"{where}: served before its time")
+        _require(due[0] <= int(state.io.control[0]["clock_ns"]) + service, "GWY-2", f"{where}: served too late")
+
+
+def _check_conduct(state: State) -> None:
+    conduct, gate = state.gate.conduct, state.gate.gate[0]
+    _require(bool(np.all(conduct["filled"] <= conduct["quotes"])), "QFR-1", "more quotes filled than submitted")
+    counted = conduct["violations"]
+    _require(bool(np.all(counted < max(1, int(gate["violations"])))), "THR-1", "violations without a ban")
+    _require(bool(np.all(conduct["ban_ns"] <= gate["ban_max_ns"])), "THR-1", "a ban longer than the longest")
+    _require(bool(np.all(state.gate.meters["level"] >= 0)), "THR-1", "a meter below zero")

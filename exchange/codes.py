@@ -5,15 +5,18 @@ code its name and, for rejections, the sentence that a user reads.
 """
 
 # --- event kinds, in bands -------------------------------------------------------------------------
-NEW, CANCEL, AMEND, CANCEL_ALL = 1, 2, 3, 4
+NEW, CANCEL, AMEND, CANCEL_ALL, TERMS = 1, 2, 3, 4, 5
 LEVEL_SET, TRADE_PRINT, BOOK_CLEAR, INDEX, MARK, FUNDING_RATE, FUNDING_SETTLE, SHIFT = range(16, 24)
 DEPOSIT, WITHDRAW, SET_LEVERAGE, SET_MARGIN_MODE, TRANSFER, OPEN_POSITION = range(32, 38)
 SET_FEES, HALT, RESUME = 48, 49, 50
+SET_STATE, AUCTION_START, AUCTION_END, SET_GROUP, SET_THROTTLE = range(51, 56)
 MARK_TICK, REFILL_TICK, LIQUIDATE, IMPACT_TICK = 64, 65, 66, 67  # internal: only the timer heap makes these
+EXPIRE, TRIGGER, AUCTION_TICK, GATEWAY_TICK = 68, 69, 70, 71
 
 # --- sides, time in force, contract kinds, margin modes ----------------------------------------------
 BID, ASK = 0, 1
-GTC, IOC, FOK = 0, 1, 2
+GTC, IOC, FOK, GTD = 0, 1, 2, 3
+TO_LIMIT = 4  # of a market order: what is left rests at the last price
 LINEAR, INVERSE = 0, 1
 CROSS, ISOLATED = 0, 1
 
@@ -30,6 +33,15 @@ FORCED = 256  # a fill of a liquidation order
 MAKER = 512  # the outcome is the resting side's
 SHADOW = 1024  # a forced fill that left the book untouched (no-feedback run)
 SELL = 2048  # the outcome's account sold
+PARKED = 4096  # an order that waits for its trigger, in no queue
+TERMED = 8192  # an order with a row in the table of terms
+BUDGET = 16384  # FOK: price is the money that the whole order may cost (bid) or must bring (ask)
+
+# --- what a TERMS row adds to an order ---------------------------------------------------------------------
+TRIGGER_NONE, TRIGGER_MARK, TRIGGER_INDEX, TRIGGER_LAST = 0, 1, 2, 3
+STOP, TAKE_PROFIT = 0, 1  # a stop waits for the price to move against the position it protects, or into a breakout
+PEG_NONE, PEG_MID, PEG_BEST, PEG_OPPOSITE = 0, 1, 2, 3
+STP_DEFAULT, STP_NONE, STP_CANCEL_NEWEST, STP_CANCEL_OLDEST, STP_CANCEL_BOTH, STP_DECREMENT = range(6)
 
 # --- reserved accounts ---------------------------------------------------------------------------------
 EXTERNAL, INSURANCE, FEES, RESIDUE = 1, 2, 3, 4
@@ -38,6 +50,8 @@ FIRST_USER = 8
 # --- outcome kinds -------------------------------------------------------------------------------------
 RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
 LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
+PREVENTED = 15
+STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 
 # --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
 OK = 0
@@ -50,6 +64,10 @@ CANCELLED_BY_LIQUIDATION = 6
 CANCELLED_REDUCE_ONLY = 7
 RECOVERED = 8
 CLOSED = 9
+CANCELLED_BY_VENUE = 14
+SHRUNK_REDUCE_ONLY = 17  # of a CANCELLED outcome: lots are gone, the rest of the order stands
+CANCELLED_SELF_TRADE = 13
+EXPIRED_SELF_TRADE = 15
 
 FIRST_REJECTION = 20
 UNSUPPORTED_KIND = 20
@@ -84,12 +102,39 @@ POSITIONS_FULL = 48
 EXTERNALS_FULL = 49
 OUT_OF_ORDER = 50
 BAD_CONSTITUENT = 51
+BAD_GROUP, BAD_SELF_TRADE = 64, 65
+
+BAD_STATE = 68
+CANCEL_ONLY = 69
+POST_ONLY_STATE = 70
+REDUCE_ONLY_STATE = 71
+NOT_IN_AUCTION = 72
+IN_AUCTION = 73
+NO_AUCTION = 74
+PRICE_COLLAR = 75
+FAT_FINGER = 76
+NOTIONAL_TOO_SMALL = 77
+NOTIONAL_TOO_LARGE = 78
+LOTS_TOO_SMALL = 79
+BAD_PRICE_STEP = 80
+BAD_LOT_STEP = 81
+TOO_MANY_ORDERS = 82
+
+THROTTLED = 84
+BANNED = 85
+GATEWAY_FULL = 86
+BAD_LIMIT = 87
 
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
 
+# --- what a market does: trade, or less ------------------------------------------------------------------------
+STATE_CONTINUOUS, STATE_HALTED, STATE_CANCEL_ONLY, STATE_POST_ONLY, STATE_REDUCE_ONLY, STATE_AUCTION = range(6)
+
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
 PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_LIQUIDATE = 1, 2, 3, 4
+PRIORITY_AUCTION = 0  # who waits for its end goes on at once
+PRIORITY_GATEWAY = 16  # after all else of its time
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
 DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
@@ -100,8 +145,10 @@ INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
 REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
 QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
+BUCKET, WINDOW = 0, 1
 
-OUTCOMES_PER_ORDER = 3  # a fill: both sides and a liquidation fee
+OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
+FILLS_PER_ORDER = 6  # of one resting order in one event, where a level is shared in steps
 OUTCOMES_PER_STEP = 4096  # funding, deleveraging: two for each of 1,024 accounts, and a margin
 
 REFILL_STEPS_PER_HALF_LIFE = 8
@@ -118,6 +165,10 @@ RESULT_TEXT = {
     CANCELLED_REDUCE_ONLY: "cancelled because it would no longer reduce the position",
     RECOVERED: "the account is back above its maintenance margin",
     CLOSED: "every position of the unit is closed",
+    CANCELLED_BY_VENUE: "cancelled by the venue",
+    SHRUNK_REDUCE_ONLY: "made smaller by lots, because more would no longer reduce the position",
+    CANCELLED_SELF_TRADE: "cancelled because it would have traded with an order of its own owner",
+    EXPIRED_SELF_TRADE: "ended at an order of its own owner",
     UNSUPPORTED_KIND: "this event kind is not supported",
     BAD_INSTRUMENT: "no such instrument",
     BAD_ACCOUNT: "no such account, or the account may not do this",
@@ -150,6 +201,27 @@ RESULT_TEXT = {
     EXTERNALS_FULL: "the pool of external levels is full",
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
+    BAD_GROUP: "a group is a whole number from 0 (none) to 2**31 - 1",
+    BAD_SELF_TRADE: "no such mode of self-trade prevention",
+    BAD_STATE: "no such market state, or not one that can be set",
+    CANCEL_ONLY: "the instrument takes only cancels",
+    POST_ONLY_STATE: "the instrument takes only post-only orders",
+    REDUCE_ONLY_STATE: "the instrument takes only reduce-only orders",
+    NOT_IN_AUCTION: "an auction takes no orders that must trade at once or must not",
+    IN_AUCTION: "the instrument is in an auction, which only its end ends",
+    NO_AUCTION: "the instrument is in no auction",
+    PRICE_COLLAR: "the limit is further from the mark than the price collar allows",
+    FAT_FINGER: "the limit is further through the opposite best than allowed",
+    NOTIONAL_TOO_SMALL: "the order is worth less than the least notional",
+    NOTIONAL_TOO_LARGE: "the order is worth more than the greatest notional",
+    LOTS_TOO_SMALL: "quantity is below the least of an order",
+    BAD_PRICE_STEP: "price is not a multiple of the price step",
+    BAD_LOT_STEP: "quantity is not a multiple of the lot step",
+    TOO_MANY_ORDERS: "the account has as many open orders in the instrument as it may",
+    THROTTLED: "too many commands: a throttle lets this one through after the time in money (ns)",
+    BANNED: "banned for too many throttled commands, for the time in money (ns)",
+    GATEWAY_FULL: "the gateway's queue is full, for the time in money (ns)",
+    BAD_LIMIT: "no throttle has this index",
 }
 
 
@@ -179,10 +251,17 @@ EVENT_NAME = _names(
     "SET_FEES",
     "HALT",
     "RESUME",
+    "SET_GROUP",
+    "SET_STATE",
+    "AUCTION_START",
+    "AUCTION_END",
     "MARK_TICK",
     "REFILL_TICK",
     "LIQUIDATE",
     "IMPACT_TICK",
+    "AUCTION_TICK",
+    "SET_THROTTLE",
+    "GATEWAY_TICK",
 )
 OUTCOME_NAME = _names(
     "RESULT",
@@ -197,6 +276,10 @@ OUTCOME_NAME = _names(
     "ADL",
     "DEFICIT",
     "LIQUIDATION_END",
+    "PREVENTED",
+    "STATE_CHANGE",
+    "INDICATIVE",
+    "AUCTION",
 )
 RESULT_NAME = _names(
     "OK",
@@ -209,6 +292,8 @@ RESULT_NAME = _names(
     "CANCELLED_REDUCE_ONLY",
     "RECOVERED",
     "CLOSED",
+    "CANCELLED_BY_VENUE",
+    "SHRUNK_REDUCE_ONLY",
     "UNSUPPORTED_KIND",
     "BAD_INSTRUMENT",
     "BAD_ACCOUNT",
@@ -241,4 +326,27 @@ RESULT_NAME = _names(
     "EXTERNALS_FULL",
     "OUT_OF_ORDER",
     "BAD_CONSTITUENT",
+    "CANCELLED_SELF_TRADE",
+    "EXPIRED_SELF_TRADE",
+    "BAD_GROUP",
+    "BAD_SELF_TRADE",
+    "BAD_STATE",
+    "CANCEL_ONLY",
+    "POST_ONLY_STATE",
+    "REDUCE_ONLY_STATE",
+    "NOT_IN_AUCTION",
+    "IN_AUCTION",
+    "NO_AUCTION",
+    "PRICE_COLLAR",
+    "FAT_FINGER",
+    "NOTIONAL_TOO_SMALL",
+    "NOTIONAL_TOO_LARGE",
+    "LOTS_TOO_SMALL",
+    "BAD_PRICE_STEP",
+    "BAD_LOT_STEP",
+    "TOO_MANY_ORDERS",
+    "THROTTLED",
+    "BANNED",
+    "GATEWAY_FULL",
+    "BAD_LIMIT",
 )

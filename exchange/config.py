@@ -12,10 +12,13 @@ import msgspec
 import numpy as np
 
 from exchange import codes, schema, units
+from exchange.allocation import SELF_TRADE, Allocation, SelfTrade, compile_allocations, outcomes_per_order
 from exchange.errors import ConfigError
 from exchange.fields import explained
 from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
+from exchange.sessions import Auction, OrderGuards, compile_auctions, compile_order_guards
 from exchange.terms import MONEY_MAX, compile_tiers, compile_units, enough, most_value, number
+from exchange.throttles import Gateway, Penalty, Throttle, compile_gate, compile_gated, compile_limits
 
 NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet both
 
@@ -81,8 +84,12 @@ class Instrument(_Struct):
     mark_per_tick: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     fees: Fees | None = None
     impact: Impact | None = None
+    self_trade: SelfTrade = "none"
+    allocation: Allocation = Allocation()
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
     constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
+    orders: OrderGuards | None = None
+    auction: Auction | None = None
 
 
 class Index(_Struct):
@@ -139,8 +146,13 @@ class Venue(_Struct):
     depth: Depth = Depth()
     impact: Impact = Impact()
     queue: Queue = Queue()
+    orders: OrderGuards = OrderGuards()
+    auction: Auction = Auction()
     liquidation: Liquidation = Liquidation()
     capacity: Capacity = Capacity()
+    throttles: tuple[Throttle, ...] = ()
+    penalty: Penalty = Penalty()
+    gateway: Gateway = Gateway()
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -150,7 +162,12 @@ class Compiled(msgspec.Struct, frozen=True):
     tiers: np.ndarray
     constituents: np.ndarray
     impacts: np.ndarray
+    allocations: np.ndarray
+    order_guards: np.ndarray
+    auctions: np.ndarray
     policy: np.ndarray
+    limits: np.ndarray
+    gate: np.ndarray
 
 
 def profiles_folder() -> Path:
@@ -225,6 +242,8 @@ def compile_venue(venue: Venue) -> Compiled:
         quantum = number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
         compile_units(record, instrument, quantum, where)
         record["asset"] = asset
+        record["self_trade"] = SELF_TRADE[instrument.self_trade]
+        record["allocation"] = instrument.allocation.algorithm != "fifo"
         fees = fees_of(venue, instrument)
         record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
         if fees.maker_ppm + fees.taker_ppm < 0:
@@ -243,17 +262,28 @@ def compile_venue(venue: Venue) -> Compiled:
         if venue.index.rule == "weighted" and sum(c.weight_ppm for c in instrument.constituents) != 1_000_000:
             raise ConfigError(f"{where}.constituents", "weights must add up to 1000000 ppm")
     _check_bounds(venue, records)
-    if venue.capacity.outcomes < codes.OUTCOMES_PER_ORDER * venue.capacity.orders + codes.OUTCOMES_PER_STEP:
+    per_order = outcomes_per_order(venue)
+    if venue.capacity.outcomes < per_order * venue.capacity.orders + codes.OUTCOMES_PER_STEP:
         raise ConfigError(
             "$.venue.capacity.outcomes",
-            f"must be at least {codes.OUTCOMES_PER_ORDER} * orders + {codes.OUTCOMES_PER_STEP}, "
-            "the most that one event can emit",
+            f"must be at least {per_order} * orders + {codes.OUTCOMES_PER_STEP}, the most that one event can emit",
         )
     tier_records = np.array(tiers, dtype=schema.TIER)
     source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
     for k, row in enumerate(constituents):
         source_records[k] = row
-    return Compiled(records, tier_records, source_records, compile_impacts(venue), _compile_policy(venue))
+    return Compiled(
+        records,
+        tier_records,
+        source_records,
+        compile_impacts(venue),
+        compile_allocations(venue),
+        compile_order_guards(venue),
+        compile_auctions(venue),
+        _compile_policy(venue),
+        compile_limits(venue.throttles),
+        compile_gate(venue),
+    )
 
 
 def _check_bounds(venue: Venue, records: np.ndarray) -> None:
@@ -296,6 +326,8 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row["order_delay_ns"] = venue.liquidation.order_delay_ns
     row["assets"], row["instruments"] = len(venue.assets), len(venue.instruments)
     row["accounts"] = codes.FIRST_USER + venue.capacity.accounts
+    row["outcomes_per_order"] = outcomes_per_order(venue)
+    compile_gated(row, venue)
     return policy
 
 

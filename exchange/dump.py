@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
-from exchange.audit import externals, live_ticks, queue
+from exchange.audit import externals, gateway_slots, live_ticks, queue, waiting_legs
 from exchange.state import Book, State
 
 POSITION_FIELDS = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots")
@@ -13,7 +13,9 @@ SETTING_FIELDS = ("leverage_e2", "mode", "stage")
 EXTERNAL_FIELDS = ("recorded_lots", "lots", "displaced_lots", "printed_lots", "extrapolated")
 PRICE_FIELDS = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_sub", "last_ticks")
 FUNDING_FIELDS = ("funding_rate_ppb", "next_funding_ns", "shift_ticks", "index_shift_sub", "depth_ppm")
-MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "halted")
+MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
+AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions")
+PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
@@ -36,7 +38,13 @@ def dump(state: State) -> dict[str, Any]:
             for k, market in enumerate(state.prices.markets)
         },
         "timers": sorted(_values(timer, TIMER_FIELDS) for timer in timers),
+        "tops": _tops(book),
+        "groups": {int(k): int(state.ledger.groups[k]) for k in np.flatnonzero(state.ledger.groups)},
+        "auctions": {k: _auction(state, k) for k in range(len(state.prices.markets))},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
+        "throttles": _throttles(state),
+        "conduct": {k: _values(row, row.dtype.names) for k, row in _written(state.gate.conduct)},
+        "gateway": _gateway(state),
     }
 
 
@@ -77,9 +85,70 @@ def _books(book: Book) -> dict[tuple[int, int], list[tuple[int, list[tuple[int, 
     return books
 
 
+def _tops(book: Book) -> dict[tuple[int, int], tuple[int, ...]]:
+    """(order id, account) of the order that set the best price of a side, where it still stands."""
+    tops = {}
+    for instrument, row in enumerate(book.books):
+        for side in (codes.BID, codes.ASK):
+            for slot in queue(book, instrument, side, int(row["best_ticks"][side]))[:1]:
+                if book.orders[slot]["priority_seq"] == row["top_seq"][side]:
+                    tops[instrument, side] = _values(book.orders[slot], ("order_id", "account"))
+    return tops
+
+
+def _auction(state: State, instrument: int) -> tuple[Any, ...]:
+    """An auction's state, the units that wait for its market, and the ids of market orders that rest."""
+    orders, auction = state.book.orders, state.prices.auctions[instrument]
+    live = (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument) & (orders["flags"] & codes.MARKET != 0)
+    return (
+        *_values(auction, AUCTION_FIELDS + PUBLISHED_FIELDS),
+        [unit_place(state, p) for p in waiting_legs(state, instrument)],
+        sorted(orders["order_id"][live].tolist()),
+    )
+
+
+def unit_place(state: State, p: int) -> tuple[int, int]:
+    """(account, order among its units) of the unit that a position belongs to."""
+    position, assets = state.ledger.positions[p], len(state.ledger.totals)
+    account, asset = divmod(int(position["wallet"]), assets)
+    return account, 1000 + int(position["instrument"]) if position["mode"] == codes.ISOLATED else asset
+
+
 def _externals(book: Book) -> dict[tuple[int, int, int], tuple[int, ...]]:
     levels = {}
     for instrument in range(len(book.books)):
         for level in externals(book, instrument):
             levels[instrument, int(level["side"]), int(level["ticks"])] = _values(level, EXTERNAL_FIELDS)
     return dict(sorted(levels.items()))
+
+
+def _written(records: np.ndarray) -> list[tuple[int, Any]]:
+    """(slot, record) of each record that is not all zero."""
+    live = np.flatnonzero(np.any(records.view(np.int64).reshape(len(records), -1), axis=1))
+    return [(int(k), records[k]) for k in live]
+
+
+def _throttles(state: State) -> dict[tuple[int, int], int]:
+    """(limit, account or accounts + group): what is used of it at the clock."""
+    limits, clock_ns = state.gate.limits, int(state.io.control[0]["clock_ns"])
+    found = {}
+    for slot, meter in _written(state.gate.meters):
+        k, key = slot % len(limits), slot // len(limits)
+        found[k, key] = used_of(limits[k], int(meter["level"]), int(meter["ts_ns"]), clock_ns)
+    return dict(sorted((place, amount) for place, amount in found.items() if amount))
+
+
+def used_of(limit: np.void, level: int, since_ns: int, now_ns: int) -> int:
+    """What a meter counts against its limit at a time."""
+    if limit["kind"] == codes.BUCKET:
+        return max(0, level - int(limit["refill"]) * (now_ns - since_ns))
+    return level if now_ns // int(limit["interval_ns"]) == since_ns // int(limit["interval_ns"]) else 0
+
+
+def _gateway(state: State) -> list[tuple[Any, ...]]:
+    """The queued commands, oldest first, each with its terms or None."""
+    queue = []
+    for slot in gateway_slots(state):
+        terms = state.io.held[1 + slot].item()
+        queue.append((*state.io.gateway[slot].item(), terms if state.io.held[1 + slot]["kind"] else None))
+    return queue

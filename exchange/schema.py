@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from exchange import codes
+
 
 def _record(*fields: tuple) -> np.dtype:
     return np.dtype(list(fields), align=True)
@@ -29,17 +31,50 @@ EVENT = _record(
     ("time_in_force", "i1"),
 )
 
+TERMS = _record(  # the same bytes as an EVENT of kind TERMS: what the next NEW or AMEND of this account and id adds
+    ("ts_ns", "i8"),
+    ("expiry_ns", "i8"),  # GTD: when the order is cancelled
+    ("link_id", "i8"),  # one cancels other: id of a live order of the account
+    ("order_id", "i8"),
+    ("trigger_ticks", "i4"),
+    ("display_lots", "i4"),  # iceberg: what the book shows; 0 = all of it
+    ("min_lots", "i4"),  # what must fill at once
+    ("display_min_lots", "i4"),  # an iceberg shows its display again when less than this is left of it; 0 = 1
+    ("account", "i4"),
+    ("offset_ticks", "i4"),  # trailing distance, or how far a peg stands behind its reference
+    ("kind", "i2"),
+    ("instrument", "i2"),
+    ("trigger", "i1"),
+    ("trigger_kind", "i1"),  # STOP or TAKE_PROFIT
+    ("peg", "i1"),
+    ("self_trade", "i1"),
+)
+EXTRA_FIELDS = tuple(name for name in TERMS.names or () if name not in (EVENT.names or ()))
+
 
 def events(*rows: Mapping[str, int]) -> np.ndarray:
     """Events from mappings of field names of `EVENT` to integers; a field that a row does not name is 0.
 
+    A row may also name fields of `TERMS`: it then becomes two, the TERMS row and the command that it belongs to.
     Raises `ValueError` for a name that is no field.
     """
-    fields = EVENT.names or ()
+    plain = EVENT.names or ()
     for k, row in enumerate(rows):
-        if unknown := sorted({*row} - {*fields}):
-            raise ValueError(f"row {k}: no field {', '.join(unknown)}; the fields are {', '.join(fields)}")
-    return np.array([tuple(row.get(name, 0) for name in fields) for row in rows], EVENT)
+        if unknown := sorted({*row} - {*plain, *EXTRA_FIELDS}):
+            raise ValueError(
+                f"row {k}: no field {', '.join(unknown)}; the fields are {', '.join((*plain, *EXTRA_FIELDS))}"
+            )
+    return joined([_event(row) for row in rows] or [np.zeros(0, EVENT)], EVENT)
+
+
+def _event(row: Mapping[str, int]) -> np.ndarray:
+    """One event, after its TERMS where it has some."""
+    event = np.array([tuple(row.get(name, 0) for name in EVENT.names or ())], EVENT)
+    if not {*row} & {*EXTRA_FIELDS}:
+        return event
+    terms = {**row, "kind": codes.TERMS}
+    extra = np.array([tuple(terms.get(name, 0) for name in TERMS.names or ())], TERMS)
+    return joined([extra.view(EVENT), event], EVENT)
 
 
 def copied(records: np.ndarray) -> np.ndarray:
@@ -92,6 +127,26 @@ ORDER = _record(  # one cache line
     ("side", "i4"),
 )
 
+ORDER_TERMS = _record(  # one cache line: what an order has beyond price and quantity, at the order's slot
+    ("expiry_ns", "i8"),
+    ("extreme_sub", "i8"),  # trailing: the best price of its source so far
+    ("trigger_ticks", "i4"),  # where it stands in its trigger ladder; 0 = in none
+    ("limit_ticks", "i4"),  # a peg's cap
+    ("offset_ticks", "i4"),
+    ("display_lots", "i4"),
+    ("display_min_lots", "i4"),
+    ("hidden_lots", "i4"),  # an iceberg's reserve, beyond the order's leaves
+    ("min_lots", "i4"),
+    ("link", "i4"),  # order slot of the other of one-cancels-other
+    ("next", "i4"),  # in the list of trailing or pegged orders of its instrument, oldest first
+    ("prev", "i4"),
+    ("trigger", "i1"),
+    ("trigger_kind", "i1"),
+    ("peg", "i1"),
+    ("self_trade", "i1"),
+    ("time_in_force", "i1"),
+)
+
 LEVEL = _record(
     ("lots", "i8"),  # sum of leaves in the queue
     ("head", "i4"),
@@ -131,6 +186,7 @@ BOOK = _record(
     ("external_tail", "i4"),
     ("order_lots", "i8"),  # leaves of all live simulated orders
     ("crossed_levels", "i8"),  # recorded levels dropped because the recording crossed itself
+    ("top_seq", "i8", (2,)),  # priority_seq of the order that last improved the best bid, the best ask
 )
 
 POOLS = _record(  # one record: what is free and live in the order and external-level pools
@@ -176,11 +232,14 @@ POSITION = _record(  # one cache line
     ("mode", "i1"),
     ("stage", "i1"),
     ("dirty", "i1"),
+    ("reducing", "i1"),  # HAS_REDUCING: reduce-only orders rest; TRIM_QUEUED: they are looked at when the event ends
 )
 
-LEG = _record(  # what only a liquidation needs of a position
+LEG = _record(  # what only a liquidation, or reduce-only orders, need of a position
     ("bankruptcy_ticks", "i4"),
     ("liquidation_id", "i4"),
+    ("reduce_lots", "i4", (2,)),  # resting reduce-only bids and asks
+    ("waiting_next", "i4"),  # in the list of legs whose order waits for its market, oldest first
 )
 
 GUARD = _record(  # two per position: [2 p] fires when the mark falls to it, [2 p + 1] when it rises to it
@@ -216,6 +275,8 @@ INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
     ("constituent_count", "i4"),
     ("kind", "i2"),
     ("asset", "i2"),
+    ("self_trade", "i2"),  # the mode of orders that bring none
+    ("allocation", "i2"),  # 0 = first in, first out
 )
 
 MARKET = _record(
@@ -235,7 +296,9 @@ MARKET = _record(
     ("open_interest_lots", "i8"),
     ("net_lots", "i8"),  # sum of all positions: always 0
     ("mark_version", "i8"),
-    ("halted", "i4"),
+    ("state", "i2"),
+    ("fenced", "i1"),  # in an auction, or with price bands: takers do not reach as far as their limit
+    ("guarded", "i1"),  # orders are held to the terms of ORDER_GUARD
     ("mark_timer", "i2"),
     ("refill_timer", "i2"),
 )
@@ -253,6 +316,56 @@ IMPACT = _record(  # one an instrument: its terms from the config, then its stat
     ("decaying_mlots", "i8"),  # the same, decayed
     ("ticks", "i8"),  # impact's part of the market's shift
     ("timer", "i8"),
+)
+
+ORDER_GUARD = _record(  # one an instrument, from the config; 0 = off
+    ("collar_ppm", "i8"),
+    ("fat_finger_ppm", "i8"),
+    ("notional_min", "i8"),
+    ("notional_max", "i8"),
+    ("lots_min", "i8"),
+    ("price_step_ticks", "i8"),
+    ("lot_step", "i8"),
+    ("open_orders_max", "i8"),
+)
+
+AUCTION = _record(  # one an instrument: its terms from the config, then its state
+    ("midpoint", "i4"),
+    ("maker_fee", "i4"),
+    ("pressure_ppm", "i8"),
+    ("indicative_ns", "i8"),
+    ("dynamic_ppm", "i8"),
+    ("static_ppm", "i8"),
+    ("reference_period_ns", "i8"),
+    ("duration_ns", "i8"),  # of a volatility auction, as the next two
+    ("extension_ns", "i8"),
+    ("extensions_max", "i8"),
+    ("opening", "i8"),
+    ("static_ticks", "i8"),  # what the static band stands around; 0 = nothing yet
+    ("static_period", "i8"),  # and the period in which that was set
+    ("end_ns", "i8"),  # 0 = not before AUCTION_END
+    ("reference_ticks", "i8"),  # as AUCTION_START said; 0 = it said none
+    ("volatility", "i8"),  # 1 = a taker that met a band began it
+    ("extensions", "i8"),  # so far
+    ("price", "i8"),  # what was last published
+    ("lots", "i8"),
+    ("imbalance_lots", "i8"),
+    ("worst_market_ticks", "i8", (2,)),  # by side: the furthest limit of a market order that rests; 0 = none
+    ("waiting_head", "i4"),  # legs under liquidation whose order waits for the market
+    ("waiting_tail", "i4"),
+    ("timer", "i8"),
+)
+
+MARKET_MAKERS_MAX = 8
+ALLOCATION = _record(  # one an instrument: how a taker's lots are shared among the orders of a level
+    ("top_min_lots", "i8"),
+    ("top_max_lots", "i8"),  # 0 = no top order
+    ("fifo_ppm", "i8"),
+    ("pro_rata_min_lots", "i8"),
+    ("leveling", "i4"),
+    ("maker_count", "i4"),
+    ("maker_account", "i4", (MARKET_MAKERS_MAX,)),
+    ("maker_ppm", "i4", (MARKET_MAKERS_MAX,)),
 )
 
 CONSTITUENT = _record(("price_sub", "i8"), ("ts_ns", "i8"), ("weight_ppm", "i8"))
@@ -276,6 +389,54 @@ POLICY = _record(  # one record: what the profile decides
     ("assets", "i8"),
     ("instruments", "i8"),
     ("accounts", "i8"),
+    ("outcomes_per_order", "i8"),  # the most that one event emits for one live order
+    ("gated", "i8"),  # 1: order commands pass throttles or a gateway queue, or are counted
+    ("count_quotes", "i8"),
+)
+
+# --- gate ----------------------------------------------------------------------------------------------------------
+LIMIT = _record(  # one throttle: set from the config; SET_THROTTLE changes it
+    ("kind", "i8"),  # BUCKET or WINDOW
+    ("by_group", "i8"),
+    ("capacity", "i8"),  # tokens
+    ("refill", "i8"),  # tokens of a bucket that come back in an interval
+    ("interval_ns", "i8"),
+    ("weights", "i8", (codes.TERMS,)),  # tokens by event kind
+)
+
+METER = _record(  # one limit of one account or group, at key * limits + limit; groups come after the accounts
+    ("level", "i8"),  # bucket: tokens owed times the interval; window: tokens taken in the window of ts_ns
+    ("ts_ns", "i8"),
+)
+
+CONDUCT = _record(  # one account
+    ("first_ns", "i8"),  # when the present count of violations began
+    ("violations", "i8"),
+    ("banned_until_ns", "i8"),
+    ("ban_ns", "i8"),  # length of the last ban
+    ("quotes", "i8"),  # accepted NEW and AMEND
+    ("filled", "i8"),  # of them, with a fill
+)
+
+GATE = _record(  # one record: terms from the config, then the state of the gateway queue
+    ("limits", "i8"),
+    ("violations", "i8"),  # that make a ban; 0 = no bans
+    ("violation_ns", "i8"),
+    ("ban_ns", "i8"),
+    ("ban_max_ns", "i8"),
+    ("forget_ns", "i8"),
+    ("cancels_exempt", "i8"),
+    ("service_ns", "i8", (codes.TERMS,)),  # by event kind
+    ("depth", "i8"),  # 0 = no queue
+    ("reserved", "i8"),
+    ("exempt_cancels", "i8"),
+    ("exempt_closes", "i8"),
+    ("head", "i8"),  # place of the oldest command
+    ("count", "i8"),
+    ("due_ns", "i8"),  # when the oldest is applied
+    ("serving", "i8"),  # 1 while a command that waited is applied
+    ("waited_ns", "i8"),
+    ("first_outcome", "i8"),  # place in the outbox where the command at work began
 )
 
 # --- io ----------------------------------------------------------------------------------------------------------
@@ -299,6 +460,8 @@ CONTROL = _record(
     ("timer_seq", "i8"),
     ("liquidation_seq", "i8"),
     ("dirty_count", "i8"),
+    ("trim_count", "i8"),
+    ("order_work", "i8"),  # entries of `trims`: what the end of the event does to resting orders
     ("position_high", "i8"),
     ("sweep_instrument", "i8"),
     ("sweep_next", "i8"),
@@ -310,6 +473,13 @@ CONTROL = _record(
     ("next_event", "i8"),  # place in the input where run() stopped
     ("guard_checks", "i8"),
     ("rejected", "i8"),
+)
+
+SHARE = _record(  # one an order of the level at work, oldest first; `visit` alone is in the order of its step
+    ("visit", "i8"),  # low 31 bits: place of the order to fill
+    ("slot", "i4"),
+    ("lots", "i4"),  # what it may fill
+    ("share", "i8"),  # the most it gets in the step
 )
 
 RANK = _record(("score", "i8"), ("wallet", "i4"), ("position", "i4"))

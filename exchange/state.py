@@ -1,4 +1,4 @@
-"""The venue's whole state: five small groups of record arrays, allocated once from the configuration.
+"""The venue's whole state: six small groups of record arrays, allocated once from the configuration.
 
 Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL and 0 means none everywhere. A ladder
 over every legal price costs only the pages that are touched.
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from exchange import codes, config, schema
+from exchange.sessions import open_markets
 
 CACHE_LINE = 64
 HUGE_PAGE = 1 << 21
@@ -24,6 +25,7 @@ class Book(NamedTuple):
     recorded: np.ndarray  # uint64[...], the same trees over recorded levels, displaced ones included
     levels: np.ndarray  # LEVEL[ladder.level_base + ticks]
     orders: np.ndarray  # ORDER[slot]
+    terms: np.ndarray  # ORDER_TERMS[slot], of orders with the flag TERMED
     externals: np.ndarray  # EXTERNAL_LEVEL[slot]
     ids: np.ndarray  # int32[power of two], order slots by hash of the id, open addressing
     pools: np.ndarray  # POOLS[1]
@@ -34,6 +36,7 @@ class Ledger(NamedTuple):
     positions: np.ndarray  # POSITION[slot]
     legs: np.ndarray  # LEG[position]
     totals: np.ndarray  # TOTAL[asset]
+    groups: np.ndarray  # int32[account], whose accounts are one owner; 0 = none
 
 
 class Guards(NamedTuple):
@@ -49,6 +52,9 @@ class Prices(NamedTuple):
     tiers: np.ndarray  # TIER[...]
     constituents: np.ndarray  # CONSTITUENT[...]
     impacts: np.ndarray  # IMPACT[instrument]
+    allocations: np.ndarray  # ALLOCATION[instrument]
+    order_guards: np.ndarray  # ORDER_GUARD[instrument]
+    auctions: np.ndarray  # AUCTION[instrument]
     basis: np.ndarray  # int64[instrument * samples + k], ring of mid - index
     policy: np.ndarray  # POLICY[1]
 
@@ -58,8 +64,19 @@ class IO(NamedTuple):
     control: np.ndarray  # CONTROL[1]
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
+    trims: np.ndarray  # int32[...], positions with reduce-only orders that the event at work changed
+    held: np.ndarray  # TERMS[2 + places], kind 0 = none: of the next command, put aside, of each place of the gateway
+    gateway: np.ndarray  # EVENT[1 + places], the command being served, then the ring of those that wait
     ranks: np.ndarray  # RANK[...], the ADL ranking held
+    shares: np.ndarray  # SHARE[...], work space of a level that is shared
     scratch: np.ndarray  # int64[...], work space of one function call
+
+
+class Gate(NamedTuple):
+    gate: np.ndarray  # GATE[1]
+    limits: np.ndarray  # LIMIT[limit]
+    meters: np.ndarray  # METER[(account, or accounts + group) * limits + limit]
+    conduct: np.ndarray  # CONDUCT[account]
 
 
 class State(NamedTuple):
@@ -68,6 +85,7 @@ class State(NamedTuple):
     guards: Guards
     prices: Prices
     io: IO
+    gate: Gate
 
 
 def _ladders(ticks_max: np.ndarray) -> tuple[np.ndarray, int, int]:
@@ -140,30 +158,37 @@ def allocate(venue: config.Venue) -> State:
         zeros(words, np.uint64),
         zeros(levels, schema.LEVEL),
         pool(capacity.orders + 1, schema.ORDER),
+        pool(capacity.orders + 1, schema.ORDER_TERMS),
         pool(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
         pool(_hash_size(capacity.orders + 1), np.int32),
         zeros(1, schema.POOLS),
     )
-    guards = Guards(
-        ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), pool(2 * positions, schema.GUARD)
-    )
+    guards = Guards(ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), pool(2 * positions, schema.GUARD))
     prices = Prices(
         instruments.copy(),
         zeros(count, schema.MARKET),
         compiled.tiers,
         compiled.constituents.copy(),
         compiled.impacts.copy(),
+        compiled.allocations.copy(),
+        compiled.order_guards.copy(),
+        compiled.auctions.copy(),
         zeros(count * venue.mark.samples, np.int64),
         compiled.policy,
     )
     units = wallets + positions
-    # a heap slot for each unit and each recurring timer, and the scratch slot
+    places = _gateway_places(compiled.gate[0])
+    # a heap slot for each unit and each recurring timer, one for the gateway, and the scratch slot
     io = IO(
         pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),
-        pool(units + 3 * count + 2, schema.TIMER),
+        pool(units + 4 * count + 3, schema.TIMER),
         pool(units + 1, np.int32),
+        pool(positions, np.int32),
+        pool(2 + places, schema.TERMS),
+        pool(1 + places, schema.EVENT),
         pool(wallets + 1, schema.RANK),
+        pool(capacity.orders + 1, schema.SHARE),
         zeros(max(64, 2 * count), np.int64),
     )
     state = State(
@@ -173,14 +198,33 @@ def allocate(venue: config.Venue) -> State:
             pool(positions, schema.POSITION),
             pool(positions, schema.LEG),
             zeros(assets, schema.TOTAL),
+            pool(codes.FIRST_USER + capacity.accounts, np.int32),
         ),
         guards,
         prices,
         io,
+        _gate(compiled),
     )
     prices.markets["depth_ppm"] = 1_000_000
+    open_markets(prices.markets, compiled)
     _open_system_accounts(state, assets)
     return state
+
+
+def _gateway_places(gate: np.void) -> int:
+    return int(gate["depth"]) + int(gate["reserved"])
+
+
+def _gate(compiled: config.Compiled) -> Gate:
+    """Meters and conduct of every account where something is throttled or counted."""
+    policy = compiled.policy[0]
+    accounts, limits = int(policy["accounts"]), len(compiled.limits)
+    return Gate(
+        compiled.gate.copy(),
+        compiled.limits.copy(),
+        pool_zeros(2 * accounts * limits if compiled.gate[0]["limits"] else 1, schema.METER),
+        pool_zeros(accounts if policy["count_quotes"] else 1, schema.CONDUCT),
+    )
 
 
 def _open_system_accounts(state: State, assets: int) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 
 from exchange import audit, codes, config, schema, state
 from exchange.core.loop import run as run_kernel
-from exchange.core.views import sum_levels, unit_equity, unit_health
-from exchange.dump import dump
+from exchange.core.views import sum_levels, unit_equity, unit_health, walked_price
+from exchange.dump import dump, used_of
 from exchange.errors import InvariantError
 
 FOREVER_NS = 2**62
+IMPACT_LOTS_MAX = 2**31 - 1  # times a price it stays below 2**62
 EVENTS_PER_CALL = 4_096  # outcomes of that many events stay in the processor's cache until they are drained
 
 
@@ -87,7 +88,7 @@ class Exchange:
             part = events[: first + EVENTS_PER_CALL]
             ends = len(part) == len(events)
             stop_ns = horizon_ns if ends else min(int(events[len(part)]["ts_ns"]), until_ns)
-            code = int(run_kernel(self.state, part, first, until_ns, stop_ns))
+            code = int(run_kernel(self.state, part, part.view(schema.TERMS), first, until_ns, stop_ns))
             first = int(control["next_event"])
             self._drain()
             if code == codes.NEED_INPUT and not ends:
@@ -183,6 +184,12 @@ class Exchange:
         limit = (bid + ask) // 2 - reach if side == codes.BID else -(-(bid + ask) // 2) + reach
         return int(sum_levels(self.state.book, instrument, side, limit))
 
+    def impact_price(self, instrument: int, side: int, lots: int) -> int | None:
+        """Average price in ticks, rounded down, of the best `lots` of a side; None where it has fewer."""
+        if not 1 <= lots <= IMPACT_LOTS_MAX:
+            raise ValueError(f"lots must be 1..{IMPACT_LOTS_MAX}, got {lots}")
+        return int(walked_price(self.state.book, instrument, side, lots)) or None
+
     def wallet(self, account: int, asset: int = 0) -> Any:
         """schema.WALLET record of an account in an asset."""
         return self.state.ledger.wallets[account * len(self.venue.assets) + asset]
@@ -234,3 +241,26 @@ class Exchange:
     def fund_equity(self, asset: int = 0) -> int:
         """Equity of the insurance fund, its inherited positions at the mark, in quanta."""
         return self.equity(codes.INSURANCE, asset)
+
+    def throttle_used(self, limit: int, account: int) -> int:
+        """Tokens that count now against a limit for an account, or its group; part of one counts as one."""
+        gate, groups, accounts = self.state.gate, self.state.ledger.groups, int(self.compiled.policy[0]["accounts"])
+        grouped = gate.limits[limit]["by_group"] and 0 < groups[account] < accounts
+        key = accounts + int(groups[account]) if grouped else account
+        meter, terms = gate.meters[key * len(gate.limits) + limit], gate.limits[limit]
+        amount = used_of(terms, int(meter["level"]), int(meter["ts_ns"]), self.clock_ns)
+        return -(-amount // int(terms["interval_ns"])) if terms["kind"] == codes.BUCKET else amount
+
+    def quotes(self, account: int) -> tuple[int, int]:
+        """Orders and amendments of an account that were accepted, and those that had a fill; (0, 0) if not counted."""
+        conduct = self.state.gate.conduct
+        return (int(conduct[account]["quotes"]), int(conduct[account]["filled"])) if account < len(conduct) else (0, 0)
+
+    def quote_fill_ratio_ppm(self, account: int) -> int:
+        """Quotes filled in millionths of quotes submitted; 0 without any."""
+        submitted, filled = self.quotes(account)
+        return filled * 1_000_000 // max(1, submitted)
+
+    def gateway_length(self) -> int:
+        """Commands that wait in the gateway's queue."""
+        return int(self.state.gate.gate[0]["count"])

@@ -45,10 +45,11 @@ def compile_rest(wait: Callable[[], None]) -> None:
     loop.amend_order.compile((whole, event))
     loop.trade_print.compile((whole, event))
     wait()
-    loop.run(held, events[:0], 0, 0, 0)
+    loop.run(held, events[:0], events[:0].view(schema.TERMS), 0, 0, 0)
     views.unit_health(held.ledger, held.prices, 0)
     views.unit_equity(held.ledger, held.prices, 0)
     views.sum_levels(held.book, 0, 0, 1)
+    views.walked_price(held.book, 0, 0, 1)
 
 
 def warm_up(progress: Callable[[str], None] = lambda text: None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes, config, schema
+from tests.campaign_owners import Owners, add_rules
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -35,6 +36,7 @@ def make_venue(seed: int) -> config.Venue:
     def pick(*choices: Any) -> Any:
         return choices[int(rng.integers(len(choices)))]
 
+    sessions = make_sessions(seed)
     assets = pick(["USD"], ["USD", "COIN"])
     instruments = [{"symbol": f"P{k}", "settle": pick(*assets), "tick": "1", "lot": "1", "price_max": str(TICKS_MAX),
                     "price_min": pick("1", "1", "250"), **pick({}, INVERSE),
@@ -42,8 +44,8 @@ def make_venue(seed: int) -> config.Venue:
                     "open_interest_max": pick("250", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
-    return config.build_venue({
-        "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
+    return config.build_venue(add_rules({
+        **sessions, "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
         "fees": {"maker_ppm": pick(-150, 0, 200), "taker_ppm": pick(150, 500),
                  "liquidation_ppm": pick(0, 5_000, 15_000)},
         "index": {"rule": pick("composite", "median", "weighted"), "stale_ns": pick(100 * MS, 10 * SECOND),
@@ -61,13 +63,77 @@ def make_venue(seed: int) -> config.Venue:
                         "detection_delay_ns": pick(0, 0, 30 * MS, 400 * MS),
                         "order_delay_ns": pick(0, 20 * MS, 300 * MS)},
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
-                     "outcomes": 1 << 16},
-    })
+                     "outcomes": 1 << 17},
+        **gate_sections(seed),
+    }, seed))
+
+
+def make_sessions(seed: int) -> dict[str, Any]:
+    """Guards on orders and auctions, each absent in half of the seeds."""
+    rng = generator(seed, 24)
+
+    def pick(*choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    guards = {"collar_ppm": pick(0, 20_000, 100_000), "fat_finger_ppm": pick(0, 10_000, 50_000),
+              "notional_min": pick("", "2000"), "notional_max": pick("", "30000"), "order_min": pick("", "2"),
+              "price_step_ticks": pick(0, 0, 2), "lot_step": pick("", "", "2"), "open_orders": pick(0, 2, 6)}
+    auction = {"price": pick("reference", "midpoint"), "pressure_limit_ppm": pick(0, 1_000, 50_000),
+               "indicative_period_ns": pick(0, 100 * MS, SECOND), "opening": pick(False, False, True),
+               "dynamic_ppm": pick(0, 3_000, 20_000), "static_ppm": pick(0, 10_000, 50_000),
+               "reference_period_ns": pick(0, 5 * SECOND), "duration_ns": pick(50 * MS, 2 * SECOND),
+               "extension_ns": pick(50 * MS, SECOND), "extensions_max": pick(0, 1, 3)}
+    chosen = {"orders": guards if pick(0, 1) else {}, "auction": auction if pick(0, 1) else {}}
+    if pick(0, 1, 1) and chosen["auction"]:
+        chosen["auction"].update(dynamic_ppm=0, static_ppm=0)
+    return chosen
+
+
+def gate_sections(seed: int) -> dict[str, Any]:
+    """Throttles with bans in a quarter of the seeds, a gateway queue in a quarter, some with both."""
+    rng = generator(seed, 25)
+
+    def pick(*choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    def weights() -> dict[str, int]:
+        return {name: pick(1, 1, 2) for name in ("new", "amend", "cancel", "cancel_all")}
+
+    sections: dict[str, Any] = {}
+    if rng.random() < 0.28:
+        sections["throttles"] = [
+            {"kind": kind, "scope": pick("account", "group"), "counts": pick("orders", "cancels", "all", "all"),
+             "capacity": pick(2, 3, 8), "refill": pick(1, 3, 7) if kind == "bucket" else 0,
+             "interval_ns": pick(100 * MS, SECOND, SECOND, 7 * SECOND), "weights": weights()}
+            for kind in (pick("bucket", "window") for _ in range(pick(1, 2, 2, 3)))]
+        sections["penalty"] = {"violations": pick(0, 2, 3, 5), "interval_ns": pick(200 * MS, 5 * SECOND),
+                               "ban_ns": pick(50 * MS, SECOND), "ban_max_ns": pick(SECOND, 3 * SECOND),
+                               "forget_ns": pick(0, SECOND, 60 * SECOND), "cancels_exempt": pick(True, False)}
+    elif rng.random() < 0.1:
+        sections["penalty"] = {"count_quotes": True}
+    if rng.random() < 0.28:
+        sections["gateway"] = {"service_ns": pick(1, MS, 5 * MS, 40 * MS), "weights": weights(), "depth": pick(1, 3, 12),
+                               "reserved": pick(0, 1, 4), "exempt": pick([], ["cancels"], ["closes"], ["cancels", "closes"])}
+    return sections
 
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
     """`n` events, seq 1..n, times sorted but for the rare row that is out of order on purpose."""
     return Stream(venue, seed).take(n)
+
+
+class RestingKinds:
+    """What of §3.6 the stream of a seed has; drawn apart, so that the rest of the stream stays as it is."""
+
+    def __init__(self, seed: int):
+        self.rng = generator(seed, 23)
+        self.masses = self.rng.random() < 0.5
+
+    def mass_cancel(self, account: int) -> dict[str, int]:
+        """A CANCEL_ALL of one side or both, at times the venue's own."""
+        if not self.masses:
+            return {"account": account}
+        return {"account": 0 if self.rng.random() < 0.3 else account, "qty": int(self.rng.integers(0, 3))}
 
 
 class Stream:
@@ -76,6 +142,7 @@ class Stream:
     def __init__(self, venue: config.Venue, seed: int):
         self.venue = venue
         self.rng = generator(seed, 2)
+        self.owners = Owners(venue, seed)
         self.rows: list[tuple[int, ...]] = []
         self.clock = 1_000 * SECOND
         self.pace = int(self.pick(5, 50, 300)) * MS
@@ -86,14 +153,19 @@ class Stream:
         self.owner: dict[int, int] = {}
         self.resting: deque[int] = deque(maxlen=24)
         self.order_count = 0
+        self.resting_kinds = RestingKinds(seed)
         weights: dict[Callable[[], None], float] = {
             self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
             self.crowd: 3, self.print_trade: 6, self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3,
             self.deposit: 3, self.withdraw: 2, self.leverage: 2, self.mode: 2, self.transfer: 3, self.seed_position: 5,
             self.fees: 0.3, self.halt: 0.5, self.malformed: 6}
+        if venue.throttles or venue.gateway.service_ns:
+            weights |= {self.burst: 3, self.throttle: 0.5}
         self.makers = list(weights)
         swarm = np.array(list(weights.values())) * self.rng.choice([0.4, 1.0, 1.0, 2.5], len(weights))
         self.chances = swarm / swarm.sum()
+        self.sessions = generator(seed, 124)
+        self.session_rate = float(self.sessions.choice([0.0, 0.0, 0.01, 0.04]))
 
     def take(self, n: int) -> np.ndarray:
         """The first `n` events."""
@@ -123,6 +195,7 @@ class Stream:
 
     def put(self, kind: int, **fields: int) -> None:
         """Append a row; fields that are not named are 0."""
+        self.rows += self.owners.terms(kind, self.clock, fields)
         values = {"ts_ns": self.clock, "seq": len(self.rows) + 1, "kind": kind, **fields}
         self.rows.append(tuple(values.get(name, 0) for name in schema.EVENT.names))
 
@@ -130,7 +203,19 @@ class Stream:
         """One command (or one burst of recorded rows) at a time that often equals the one before."""
         if self.chance(0.4):
             self.clock += int(self.rng.exponential(self.pace))
+        self.rows += self.owners.groups(self.clock)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
+        if self.sessions.random() < self.session_rate:
+            self.session()
+
+    def session(self) -> None:
+        """A market changes its state; what begins an auction or a halt is often followed by its end."""
+        k, pick = int(self.sessions.integers(len(self.fair))), self.sessions.choice
+        price = round(self.fair[k]) + int(self.sessions.integers(-20, 20)) if self.sessions.random() < 0.2 else 0
+        kind = int(pick([codes.SET_STATE, codes.SET_STATE, codes.RESUME, codes.AUCTION_START, codes.AUCTION_START,
+                         codes.AUCTION_END, codes.AUCTION_END]))
+        qty = int(self.sessions.integers(0, 7)) % 6 if kind == codes.SET_STATE else int(pick([0, 0, 30 * MS, SECOND]))
+        self.put(kind, instrument=k, price=price, qty=qty)
 
     def begin(self) -> None:
         """Fund the accounts, set prices and books; a few commands come too early on purpose."""
@@ -141,6 +226,8 @@ class Stream:
                 self.put(codes.DEPOSIT, account=account, instrument=asset, qty=self.whole(500, 15_000) * UNIT)
         for asset in range(len(self.venue.assets)):
             self.put(codes.DEPOSIT, account=codes.INSURANCE, instrument=asset, qty=self.whole(1, 1_500) * UNIT)
+        for _ in range(USERS):
+            self.rows += self.owners.groups(self.clock, 0.8)
         for _ in range(3):
             self.new()
         self.seed_position()
@@ -194,7 +281,8 @@ class Stream:
         self.put(codes.CANCEL, **self.named())
 
     def cancel_all(self) -> None:
-        self.put(codes.CANCEL_ALL, account=self.user(), instrument=self.pick(-1, self.instrument()))
+        account, instrument = self.user(), self.pick(-1, self.instrument())
+        self.put(codes.CANCEL_ALL, instrument=instrument, **(self.resting_kinds.mass_cancel(account)))
 
     # --- recorded market -----------------------------------------------------------------------------------
 
@@ -312,6 +400,20 @@ class Stream:
         k = self.instrument()
         self.put(codes.OPEN_POSITION, account=self.user(), order_id=self.user(), instrument=k,
                  price=self.ticks_near(k, self.pick(2, 20)), qty=self.whole(1, self.pick(20, 80)))
+
+    def burst(self) -> None:
+        """Order commands of one account at one time, at times with cancels and closes among them."""
+        account, mixed = self.user(), self.chance(0.5)
+        for _ in range(self.whole(2, 14)):
+            first = len(self.rows)
+            self.pick(self.new, self.new, self.amend, self.cancel, self.cancel_all)() if mixed else self.new()
+            self.rows[first:] = [tuple(account if name == "account" else value
+                                       for name, value in zip(schema.EVENT.names, row, strict=True))
+                                 for row in self.rows[first:]]
+
+    def throttle(self) -> None:
+        self.put(codes.SET_THROTTLE, instrument=self.whole(0, len(self.venue.throttles)), price=self.pick(1, 2, 5, 9),
+                 qty=self.pick(1, 2, 6, 11))
 
     def fees(self) -> None:
         self.put(codes.SET_FEES, instrument=self.instrument(), price=self.whole(-150, 300), qty=self.whole(150, 600))

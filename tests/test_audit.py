@@ -9,7 +9,7 @@ import pytest
 from exchange import audit, codes
 from exchange.dump import dump
 from exchange.errors import InvariantError
-from tests.desk import FIRST, NEVER_NS, Desk
+from tests.desk import FIRST, NEVER_NS, UNIT, Desk
 
 A, B, C, D, E = range(FIRST, FIRST + 5)
 
@@ -105,6 +105,17 @@ def put(record, field, value):
     record[field] = value
 
 
+def reduce_only(broken, order_id):
+    """Let an order have been reduce-only from the start, all sums included."""
+    order, position = broken.order(order_id), broken.position(A)
+    order["flags"] |= codes.REDUCE_ONLY
+    name = "ask" if order["side"] == codes.ASK else "bid"
+    broken.ledger.legs[broken.desk.slot(A)]["reduce_lots"][order["side"]] = order["leaves_lots"]
+    position["reducing"] = 1
+    position[f"{name}_value"] -= UNIT * int(order["ticks"]) * int(order["leaves_lots"])
+    position[f"{name}_lots"] -= order["leaves_lots"]
+
+
 DOWN, UP = 0, 1
 BREAKS = {
     "running balance": ("MON-1", lambda x: add(x.ledger.totals[0], "balance", 1)),
@@ -157,6 +168,9 @@ BREAKS = {
     "running ask value": ("LIQ-1", lambda x: add(x.position(A), "ask_value", -1)),
     "running ask lots": ("LIQ-1", lambda x: add(x.position(A), "ask_lots", -1)),
     "running sums of no orders": ("LIQ-1", lambda x: put(x.position(C), "bid_lots", 1)),
+    "reduce-only lots": ("ORD-1", lambda x: put(x.ledger.legs[x.desk.slot(A)]["reduce_lots"], codes.ASK, 1)),
+    "reduce-only flag": ("ORD-1", lambda x: put(x.position(A), "reducing", 1)),
+    "reduce-only beyond the position": ("ORD-1", lambda x: reduce_only(x, 12)),
     "a breached wallet goes on": ("LIQ-3", lambda x: put(x.wallet(D), "stage", codes.STAGE_NONE)),
     "a mark passes by": ("LIQ-3", lambda x: put(x.markets[0], "mark_sub", 8_000)),
     "a liquidated unit is armed": ("LIQ-3", lambda x: put(x.guard(D, 1, DOWN), "mark_sub", 9_000)),

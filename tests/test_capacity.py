@@ -34,7 +34,7 @@ def order(order_id, account=A, side=codes.BID, price=900, qty=1, **fields):
 
 @pytest.fixture
 def desk():
-    made = Desk(capacity={"orders": 6, "external_levels": 3, "positions": 3, "outcomes": 4_114})
+    made = Desk(capacity={"orders": 6, "external_levels": 3, "positions": 3, "outcomes": 4_126})
     made.fund(A, B, C, money=10**9)
     made.mark(1_000)
     return made
@@ -110,7 +110,7 @@ def stops(exchange, events):
     """Run a stream with the bare kernel, draining by hand: (outcomes, OUTBOX_FULL stops)."""
     control, first, full, chunks = exchange.state.io.control[0], 0, 0, []
     while True:
-        code = run_kernel(exchange.state, events, first, FOREVER_NS, int(events["ts_ns"].max()) + 1)
+        code = run_kernel(exchange.state, events, events.view(schema.TERMS), first, FOREVER_NS, int(events["ts_ns"].max()) + 1)
         first = int(control["next_event"])
         chunks.append(exchange.state.io.outbox[:int(control["outbox_count"])].copy())
         control["outbox_count"] = 0
@@ -124,10 +124,10 @@ def stops(exchange, events):
 @pytest.mark.parametrize("seed", [3, 8])
 def test_a_full_outbox_stops_between_events_and_changes_no_outcome(seed):
     venue = make_venue(seed)
-    events = make_events(venue, seed, 2_000)
+    events = make_events(venue, seed, 2_500)
     table = config.to_table(venue)
-    capacity = {**table["capacity"], "orders": 500}
-    tight = config.build_venue({**table, "capacity": {**capacity, "outcomes": 3 * 500 + codes.OUTCOMES_PER_STEP}})
+    capacity = {**table["capacity"], "orders": 400}
+    tight = config.build_venue({**table, "capacity": {**capacity, "outcomes": codes.OUTCOMES_PER_ORDER * 400 + codes.OUTCOMES_PER_STEP}})
     roomy = config.build_venue({**table, "capacity": {**capacity, "outcomes": 1 << 18}})
     small, large = Exchange(tight), Exchange(roomy)
     few, stopped = stops(small, events)
@@ -139,7 +139,7 @@ def test_a_full_outbox_stops_between_events_and_changes_no_outcome(seed):
 
 
 def test_draining_in_the_middle_of_a_stream_gives_the_digest_of_one_that_never_filled():
-    tables = [venue_table(capacity={"orders": 16, "outcomes": size}) for size in (4_144, 1 << 16)]
+    tables = [venue_table(capacity={"orders": 16, "outcomes": size}) for size in (4_176, 1 << 16)]
     rows = [{"ts_ns": 1, "kind": codes.DEPOSIT, "account": A, "qty": 1}] * 9_000
     digests = set()
     for table in tables:

@@ -171,10 +171,10 @@ def test_a_capacity_out_of_range_is_refused(field, value):
 
 
 def test_an_outbox_that_one_event_could_overfill_is_refused_and_the_named_size_is_accepted():
-    error = refused(venue_table(capacity={"orders": 100, "outcomes": 4_395}))
+    error = refused(venue_table(capacity={"orders": 100, "outcomes": 4_595}))
     assert error.where == "$.venue.capacity.outcomes"
-    assert "3 * orders + 4096" in str(error)
-    config.build_venue(venue_table(capacity={"orders": 100, "outcomes": 4_396}))
+    assert "5 * orders + 4096" in str(error)
+    config.build_venue(venue_table(capacity={"orders": 100, "outcomes": 4_596}))
 
 
 @pytest.mark.parametrize("sections, where", [

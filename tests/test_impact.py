@@ -70,6 +70,17 @@ def test_a_round_trip_leaves_the_recorded_prices(made):
     assert best_at(desk, 60 * SECOND) == (990, 1_010)
 
 
+def test_the_timer_rests_once_neither_flow_nor_shift_is_left():
+    desk = desk_of(Exchange, {**MOVES, "decaying_ppm": 100_000})
+    take(desk, codes.BID, 50)
+    best_at(desk, 60 * SECOND)
+    processed = desk.exchange.events_processed
+    best_at(desk, 3_600 * SECOND)
+    assert desk.exchange.events_processed == processed
+    take(desk, codes.BID, 50)
+    assert best_at(desk, 3_602 * SECOND)[0] > 990  # and wakes with the next flow
+
+
 @pytest.mark.parametrize("pieces", [1, 4])
 def test_the_square_root_is_of_the_whole_flow_and_not_of_its_pieces(made, pieces):
     desk = desk_of(made, ROOT)

@@ -26,7 +26,7 @@ def make_rows(kind, count, **columns):
 def seeded_exchange():
     """Longs and shorts in pairs; one account in ten is a long whose money covers a fall of two per cent and no more."""
     capacity = {"accounts": ACCOUNTS, "positions": ACCOUNTS, "orders": 64, "external_levels": 64,
-                "outcomes": 3 * 64 + codes.OUTCOMES_PER_STEP}
+                "outcomes": codes.OUTCOMES_PER_ORDER * 64 + codes.OUTCOMES_PER_STEP}
     table = venue_table(1, {"open_interest_max": "1000000"}, capacity=capacity,
                         liquidation={"detection_delay_ns": MS_DELAY, "order_delay_ns": MS_DELAY})
     exchange = Exchange(config.build_venue(table))
@@ -111,7 +111,7 @@ def test_deleveraging_beyond_one_step_goes_on_in_the_next_timer():
     """One large position against 1,500 counterparties: two steps, each within the outbox's reserve."""
     small = 1_500
     capacity = {"accounts": small + 1, "positions": small + 1, "orders": 16, "external_levels": 16,
-                "outcomes": 3 * 16 + codes.OUTCOMES_PER_STEP}
+                "outcomes": codes.OUTCOMES_PER_ORDER * 16 + codes.OUTCOMES_PER_STEP}
     exchange = Exchange(config.build_venue(venue_table(1, {"position_max": "2000"}, capacity=capacity)))
     accounts = np.arange(FIRST, FIRST + small + 1)
     exchange.submit(np.concatenate([

@@ -69,7 +69,7 @@ class Desk:
 
     def market(self) -> dict[str, int]:
         names = ("recorded_index", "index", "recorded_mark", "mark", "last", "funding_rate", "next_funding", "shift",
-                 "index_shift", "depth", "basis_sum", "basis_count", "open_interest", "halted", "crossed_levels",
+                 "index_shift", "depth", "basis_sum", "basis_count", "open_interest", "state", "crossed_levels",
                  "flow", "permanent_flow", "decaying_flow", "impact")
         return dict(zip(names, self.venue.state()["markets"][0], strict=True))
 
@@ -242,18 +242,6 @@ def test_market_order_stops_at_the_band():
     desk.level(codes.ASK, 106, 4)
     result = desk.new(A, 1, codes.BID, 0, 6, flags=codes.MARKET)[-1]
     assert (result["code"], result["price"], result["lots"]) == (codes.EXPIRED, 105, 2)
-
-
-def test_resting_reduce_only_is_cut_then_removed():
-    desk = order_desk()
-    desk.seed(A, B, 100, 4)
-    desk.new(A, 1, codes.ASK, 101, 4, flags=codes.REDUCE_ONLY)
-    desk.new(A, 2, codes.ASK, 102, 4, flags=codes.REDUCE_ONLY)
-    desk.seed(B, A, 100, 1)
-    outcomes = desk.new(C, 3, codes.BID, 102, 9)
-    assert [fill["lots"] for fill in of_kind(outcomes, codes.FILL)] == [3, 3]
-    removed = of_kind(outcomes, codes.CANCELLED)
-    assert [(o["order_id"], o["code"], o["lots"]) for o in removed] == [(2, codes.CANCELLED_REDUCE_ONLY, 4)]
 
 
 def test_cut_of_a_reduce_only_order_is_not_a_fill():

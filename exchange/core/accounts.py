@@ -29,6 +29,7 @@ from exchange.codes import (
     POSITIONS_FULL,
     STAGE_NONE,
 )
+from exchange.core.admission import instrument_exists, open_user, reachable_lots, wallet_for, wallet_of
 from exchange.core.contract import mark_exposure, mark_value
 from exchange.core.guards import disarm, touch, touch_position
 from exchange.core.kernel import kernel, leaf
@@ -45,7 +46,6 @@ from exchange.core.margin import (
     wallet_margin,
 )
 from exchange.core.match import book_trade
-from exchange.core.orders import instrument_exists, open_user, reachable_lots, wallet_for, wallet_of
 from exchange.core.outbox import answer, emit
 
 MONEY_MOVE_MAX = 1 << 52

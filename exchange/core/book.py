@@ -42,6 +42,7 @@ def link_order(book, slot):
         best = book.books[instrument]["best_ticks"]
         if best[side] == 0 or (ticks > best[side] if side == BID else ticks < best[side]):
             best[side] = ticks
+            book.books[instrument]["top_seq"][side] = np.int64(book.pools[0]["priority_seq"]) + 1
     book.pools[0]["priority_seq"] += 1
     order["priority_seq"] = np.int64(book.pools[0]["priority_seq"])
     level["tail"] = slot

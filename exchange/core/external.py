@@ -6,7 +6,7 @@ A part with nothing left is freed, but for the level's last.
 
 import numpy as np
 
-from exchange.codes import BID, EXTERNAL, EXTERNALS_FULL, OK, ORDERS_FULL
+from exchange.codes import ASK, BID, EXTERNAL, EXTERNALS_FULL, OK, ORDERS_FULL
 from exchange.core.arith import MILLION
 from exchange.core.book import (
     cut_leaves,
@@ -85,6 +85,18 @@ def recorded_best(book, instrument, side):
     if side == BID:
         return find_down(book.recorded, ladder, np.int64(ladder["ticks_max"]))
     return find_up(book.recorded, ladder, np.int64(1))
+
+
+@kernel
+def drop_crossed(book, instrument, side):
+    """While the book is crossed and the recording too, its levels opposite to `side` give way. Mutates book."""
+    other, best = ASK if side == BID else BID, book.books[instrument]["best_ticks"]
+    bid, ask = recorded_best(book, instrument, BID), recorded_best(book, instrument, ASK)
+    while best[BID] >= best[ASK] > 0 and bid >= ask > 0:
+        ticks = ask if side == BID else bid
+        drop_external(book, np.int64(book.levels[level_of(book, instrument, other, ticks)]["external"]))
+        book.books[instrument]["crossed_levels"] += 1
+        bid, ask = recorded_best(book, instrument, BID), recorded_best(book, instrument, ASK)
 
 
 @leaf

@@ -18,8 +18,12 @@ VOLUMES_MAX = 1_000  # flow is held within so many reference volumes
 
 
 @leaf
-def set_impact_timer(io, instrument, ts_ns):
-    push_timer(io, ts_ns, PRIORITY_IMPACT, 0, instrument, instrument, IMPACT_TICK)
+def set_impact_timer(io, impact, instrument):
+    """Set the timer for the next whole period. Mutates the impact record, timers."""
+    period = np.int64(impact["period_ns"])
+    impact["timer"] = 1
+    due_ns = (np.int64(io.control[0]["clock_ns"]) // period + 1) * period
+    push_timer(io, due_ns, PRIORITY_IMPACT, 0, instrument, instrument, IMPACT_TICK)
 
 
 @leaf
@@ -30,9 +34,7 @@ def note_flow(prices, io, instrument, side, lots, forced):
         return
     impact["flow_lots"] += lots if side == BID else -lots
     if impact["timer"] == 0:
-        period = np.int64(impact["period_ns"])
-        impact["timer"] = 1
-        set_impact_timer(io, instrument, (np.int64(io.control[0]["clock_ns"]) // period + 1) * period)
+        set_impact_timer(io, impact, instrument)
 
 
 @leaf
@@ -48,13 +50,18 @@ def signed(size, like):
 
 @leaf
 def absorb_flow(impact):
-    """Decay the flow by one period, then add what was executed since the last tick. Mutates the impact record."""
+    """Decay the flow by one period, then add what was executed since the last tick. Mutates the impact record.
+
+    A part whose coefficient is zero keeps no flow.
+    """
     limit = VOLUMES_MAX * np.int64(impact["volume_lots"])
     fresh = PER_LOT * clamp(np.int64(impact["flow_lots"]), limit)
     before = np.int64(impact["decaying_mlots"])
     kept = signed(mul_div_floor(abs(before), np.int64(impact["keep_ppb"]), PPB), before)
-    impact["decaying_mlots"] = clamp(kept + fresh, PER_LOT * limit)
-    impact["permanent_mlots"] = clamp(np.int64(impact["permanent_mlots"]) + fresh, PER_LOT * limit)
+    if impact["decaying_ppm"] != 0:
+        impact["decaying_mlots"] = clamp(kept + fresh, PER_LOT * limit)
+    if impact["permanent_ppm"] != 0:
+        impact["permanent_mlots"] = clamp(np.int64(impact["permanent_mlots"]) + fresh, PER_LOT * limit)
     impact["flow_lots"] = 0
 
 

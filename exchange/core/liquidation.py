@@ -24,10 +24,16 @@ from exchange.codes import (
     STAGE_NONE,
     STAGE_REDUCE,
     STAGE_TAKEOVER,
+    STATE_AUCTION,
+    STATE_CONTINUOUS,
+    STP_NONE,
     TAKEOVER,
 )
 from exchange.core.adl import close_by_ranking
+from exchange.core.admission import reach_of
+from exchange.core.allocation import execute
 from exchange.core.arith import ceil_div, mul_div_floor
+from exchange.core.auction import interrupt
 from exchange.core.contract import mark_value, trade_value, worst_ticks
 from exchange.core.guards import clear_dirty, set_liquidation_timer, set_stage, touch, touch_position
 from exchange.core.kernel import kernel, leaf
@@ -46,8 +52,10 @@ from exchange.core.margin import (
     unit_pocket,
     unit_stage,
 )
-from exchange.core.match import book_trade, emit_cancelled, execute, execute_shadow, remove_order
+from exchange.core.match import book_trade, emit_cancelled, remove_order
 from exchange.core.outbox import emit
+from exchange.core.shadow import execute_shadow
+from exchange.core.states import stands_still, wait_for_market
 
 WEIGHT_BITS = 31
 
@@ -195,11 +203,11 @@ def reduce_leg(state, unit):
         end_liquidation(state, unit)
         return
     position = ledger.positions[p]
-    instrument, lots, ticks = (
-        np.int64(position["instrument"]),
-        np.int64(position["lots"]),
-        np.int64(ledger.legs[p]["bankruptcy_ticks"]),
-    )
+    instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
+    ticks = np.int64(ledger.legs[p]["bankruptcy_ticks"])
+    if prices.markets[instrument]["state"] != STATE_CONTINUOUS and stands_still(prices.markets[instrument]):
+        wait_for_market(ledger, prices, instrument, p)
+        return
     liquidation_id = liquidation_id_of(ledger, unit)
     emit(
         state.io,
@@ -219,9 +227,14 @@ def reduce_leg(state, unit):
     if prices.policy[0]["mode"] == MODE_SHADOW:
         left = execute_shadow(state, instrument, p, side, ticks, abs(lots), ticks, liquidation_id)
     else:
-        left = execute(state, instrument, p, side, ticks, abs(lots), 0, FORCED, ticks, liquidation_id)
+        reach = reach_of(state, instrument, side, ticks, 1)
+        left = execute(state, instrument, p, side, reach, abs(lots), 0, FORCED, ticks, liquidation_id, STP_NONE)[0]
+        if left > 0 and reach != ticks:
+            interrupt(state, instrument, side, ticks)
     if left == 0:
         next_leg_stage(state, unit, p)
+    elif prices.markets[instrument]["state"] == STATE_AUCTION:
+        wait_for_market(ledger, prices, instrument, p)
     else:
         go_on(state, unit, STAGE_TAKEOVER)
 

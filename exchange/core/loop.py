@@ -1,7 +1,7 @@
 """The event loop: read this file first.
 
     next = unfinished continuation, else the tape head, else timers by (ts, priority, account, order, seq)
-    decode -> admit -> match -> settle -> fees -> price -> fund -> re-margin -> liquidate -> close the step
+    decode -> throttle -> admit -> match -> settle -> fees -> price -> fund -> re-margin -> liquidate -> close the step
 
 Nothing reacts inside a reaction: what an event causes later is a timer. Outcomes do not depend on how the input is cut
 into calls.
@@ -12,6 +12,9 @@ import numpy as np
 from exchange.codes import (
     AMEND,
     ASK,
+    AUCTION_END,
+    AUCTION_START,
+    AUCTION_TICK,
     BAD_AMOUNT,
     BAD_CONSTITUENT,
     BAD_INSTRUMENT,
@@ -26,6 +29,7 @@ from exchange.codes import (
     EXTERNAL,
     FUNDING_RATE,
     FUNDING_SETTLE,
+    GATEWAY_TICK,
     HALT,
     IMPACT_TICK,
     INDEX,
@@ -41,14 +45,17 @@ from exchange.codes import (
     OPEN_POSITION,
     OUT_OF_ORDER,
     OUTBOX_FULL,
-    OUTCOMES_PER_ORDER,
     OUTCOMES_PER_STEP,
     REFILL_TICK,
     RESUME,
     SET_FEES,
+    SET_GROUP,
     SET_LEVERAGE,
     SET_MARGIN_MODE,
+    SET_STATE,
+    SET_THROTTLE,
     SHIFT,
+    TERMS,
     TRADE_PRINT,
     TRANSFER,
     UNSUPPORTED_KIND,
@@ -65,15 +72,22 @@ from exchange.core.accounts import (
     transfer_margin,
     withdraw_money,
 )
+from exchange.core.admission import instrument_exists
+from exchange.core.auction import auction_event, auction_tick, set_state
 from exchange.core.book import id_home, level_of
+from exchange.core.gateway import arrive, end_command, serve
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
-from exchange.core.orders import amend_order, cancel_all, cancel_order, instrument_exists, new_order
+from exchange.core.orders import amend_order, cancel_all, cancel_order, new_order
 from exchange.core.outbox import refuse
 from exchange.core.prices import clip_sub, mark_tick, set_mark, set_mark_timer, take_index
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
+from exchange.core.resting import finish_orders
+from exchange.core.self_trade import set_group
 from exchange.core.shift import impact_tick, shift_market
+from exchange.core.terms import drop_terms, hold_terms
+from exchange.core.throttle import set_throttle
 from exchange.core.timers import pop_timer
 
 FEE_PPM_MAX = 100_000
@@ -81,8 +95,10 @@ LOOK_AHEAD = 4  # events; what is found through something else is fetched nearer
 
 
 @entry
-def run(state, events, first, until_ns, horizon_ns):
+def run(state, events, terms, first, until_ns, horizon_ns):
     """Process events[first:] with ts < until_ns and the timers due, and with no event left timers before horizon_ns.
+
+    `terms` is `events` seen as TERMS records.
 
     Returns a stop code; `control.next_event` says where to go on.
     """
@@ -92,7 +108,8 @@ def run(state, events, first, until_ns, horizon_ns):
     code = NEED_INPUT
     while True:
         room = io.outbox.shape[0] - np.int64(control["outbox_count"])
-        if room < OUTCOMES_PER_ORDER * np.int64(state.book.pools[0]["order_live"]) + OUTCOMES_PER_STEP:
+        per_order = np.int64(state.prices.policy[0]["outcomes_per_order"])
+        if room < per_order * np.int64(state.book.pools[0]["order_live"]) + OUTCOMES_PER_STEP:
             code = OUTBOX_FULL
             break
         if control["sweep_next"] != 0:
@@ -101,16 +118,22 @@ def run(state, events, first, until_ns, horizon_ns):
             due_ns = horizon_ns
             if k < count:
                 due_ns = min(np.int64(events[k]["ts_ns"]), until_ns)
+            event, extra = io.gateway[0], io.held[0]  # what a timer that serves the gateway lets through
             if control["timer_count"] > 0 and io.timers[1]["ts_ns"] < due_ns:
-                fire_timer(state)
+                passed = fire_timer(state)
             elif k < count and events[k]["ts_ns"] < until_ns:
                 if k + 4 * LOOK_AHEAD < count:
                     look_ahead(state, events, k)
-                apply_event(state, events[k])
+                event, extra = events[k], terms[k]
+                passed = begin_event(state, event)
                 k += 1
             else:
                 code = DONE if k < count else NEED_INPUT
                 break
+            if passed:
+                apply_event(state, event, extra)
+        if control["order_work"] != 0:
+            finish_orders(state)
         if control["dirty_count"] != 0:
             close_step(state.ledger, state.guards, state.prices, io)
         if not balanced(state.ledger, state.prices):
@@ -171,14 +194,37 @@ def prefetch_position(state, p):
 
 
 @leaf
-def apply_event(state, event):
-    """Dispatch one tape event by kind, the frequent ones first."""
-    kind, control = np.int64(event["kind"]), state.io.control[0]
+def begin_event(state, event):
+    """Number a tape event and let time pass until it. False: it is done with, refused or queued."""
+    control, is_order = state.io.control[0], event["kind"] < TERMS
     control["event_seq"] += 1
-    if event["ts_ns"] < control["clock_ns"]:
+    passed = event["ts_ns"] >= control["clock_ns"]
+    if passed:
+        control["clock_ns"] = np.int64(event["ts_ns"])
+        if is_order and state.prices.policy[0]["gated"] != 0:
+            passed = arrive(state, event)
+    else:
         refuse(state.io, event, OUT_OF_ORDER)
-        return
-    control["clock_ns"] = np.int64(event["ts_ns"])
+    if not passed and is_order and state.io.held[0]["kind"] != 0:
+        drop_terms(state.io)
+    return passed
+
+
+@leaf
+def apply_event(state, event, terms):
+    """Apply an event that passed; `terms` is the same event seen as a TERMS record."""
+    kind = np.int64(event["kind"])
+    dispatch(state, event, terms, kind)
+    if kind < TERMS:
+        if state.io.held[0]["kind"] != 0:
+            drop_terms(state.io)
+        if state.prices.policy[0]["gated"] != 0:
+            end_command(state, event)
+
+
+@leaf
+def dispatch(state, event, terms, kind):
+    """One function a kind, the frequent kinds first."""
     if kind == LEVEL_SET:
         level_set(state, event)
     elif kind == NEW:
@@ -189,6 +235,8 @@ def apply_event(state, event):
         trade_print(state, event)
     elif kind == AMEND:
         amend_order(state, event)
+    elif kind == TERMS:
+        hold_terms(state.io, terms)
     else:
         apply_rare(state, event, kind)
 
@@ -224,15 +272,21 @@ def apply_rare(state, event, kind):
         withdraw_money(state, event)
     elif kind == SET_FEES:
         set_fees(state, event)
-    elif kind == HALT or kind == RESUME:
-        set_halt(state, event, kind)
+    elif kind == SET_GROUP:
+        set_group(state, event)
+    elif kind == SET_THROTTLE:
+        set_throttle(state, event)
+    elif kind == HALT or kind == RESUME or kind == SET_STATE:
+        set_state(state, event, kind)
+    elif kind == AUCTION_START or kind == AUCTION_END:
+        auction_event(state, event, kind == AUCTION_START)
     else:
         refuse(state.io, event, UNSUPPORTED_KIND)
 
 
 @kernel
 def fire_timer(state):
-    """Process the earliest timer as an event of its own."""
+    """Process the earliest timer as an event of its own. True: `gateway[0]` is a command to apply as this event."""
     io = state.io
     pop_timer(io)
     timer, control = io.timers[0], io.control[0]
@@ -250,6 +304,11 @@ def fire_timer(state):
         refill_tick(state, unit)
     elif kind == IMPACT_TICK:
         impact_tick(state, unit)
+    elif kind == AUCTION_TICK:
+        auction_tick(state, unit)
+    elif kind == GATEWAY_TICK:
+        serve(state)
+    return kind == GATEWAY_TICK
 
 
 @leaf
@@ -332,15 +391,4 @@ def set_fees(state, event):
     else:
         state.prices.instruments[instrument]["maker_ppm"] = np.int64(event["price"])
         state.prices.instruments[instrument]["taker_ppm"] = np.int64(event["qty"])
-        done(state, event, OK)
-
-
-@leaf
-def set_halt(state, event, kind):
-    """HALT and RESUME: while halted only cancels work."""
-    instrument = np.int64(event["instrument"])
-    if not instrument_exists(state.prices, instrument):
-        done(state, event, BAD_INSTRUMENT)
-    else:
-        state.prices.markets[instrument]["halted"] = 1 if kind == HALT else 0
         done(state, event, OK)

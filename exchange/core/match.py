@@ -7,6 +7,7 @@ from exchange.codes import (
     BID,
     CANCELLED,
     CANCELLED_REDUCE_ONLY,
+    CANCELLED_SELF_TRADE,
     EXTERNAL,
     EXTRAPOLATED,
     FEES,
@@ -16,12 +17,18 @@ from exchange.codes import (
     LINEAR,
     LIQUIDATION_FEE,
     MAKER,
+    OK,
+    PREVENTED,
     PRIORITY_REFILL,
     REDUCE_ONLY,
     REFILL_DECAY,
     REFILL_TICK,
     SELL,
-    SHADOW,
+    SHRUNK_REDUCE_ONLY,
+    STP_CANCEL_NEWEST,
+    STP_CANCEL_OLDEST,
+    STP_DECREMENT,
+    STP_NONE,
 )
 from exchange.core.arith import fee_of, ppm_up
 from exchange.core.book import (
@@ -42,6 +49,8 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position
 from exchange.core.outbox import emit
+from exchange.core.reduce import HAS_REDUCING, count_reducing, queue_trim
+from exchange.core.self_trade import same_owner
 from exchange.core.timers import push_timer
 
 
@@ -54,6 +63,8 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
         state.ledger, state.prices, instrument, p, lots, ticks, fee + fund_charge
     )
     market["net_lots"] += lots
+    if state.ledger.positions[p]["reducing"] == HAS_REDUCING:
+        queue_trim(state.ledger, state.io, p)
     if fee != 0:
         collect_fee(state.ledger, FEES * assets + asset, asset, fee)
     if fund_charge != 0:
@@ -64,8 +75,9 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
 
 @leaf
 def change_open_order(ledger, prices, order, before_lots, lots):
-    """Let an order count with `lots` instead of `before_lots` in its position's sums; reduce-only ones do not count."""
+    """Let an order count with `lots` instead of `before_lots` in its position's sums; reduce-only ones have others."""
     if order["flags"] & REDUCE_ONLY:
+        count_reducing(ledger, np.int64(order["position"]), np.int64(order["side"]), lots - before_lots)
         return
     position = ledger.positions[np.int64(order["position"])]
     instrument, ticks = np.int64(order["instrument"]), np.int64(order["ticks"])
@@ -97,6 +109,12 @@ def remove_order(state, slot):
 @leaf
 def emit_cancelled(state, slot, code, liquidation_id):
     """Announce that an order is removed other than by its own command."""
+    emit_cut(state, slot, code, np.int64(state.book.orders[slot]["leaves_lots"]), liquidation_id)
+
+
+@leaf
+def emit_cut(state, slot, code, lots, liquidation_id):
+    """Announce that an order loses `lots` without a trade."""
     order = state.book.orders[slot]
     flags = SELL if order["side"] == ASK else 0
     emit(
@@ -108,7 +126,7 @@ def emit_cancelled(state, slot, code, liquidation_id):
         0,
         np.int64(order["order_id"]),
         np.int64(order["ticks"]),
-        np.int64(order["leaves_lots"]),
+        lots,
         0,
         flags,
         liquidation_id,
@@ -119,6 +137,8 @@ def emit_cancelled(state, slot, code, liquidation_id):
 def take_from_order(state, slot, lots):
     """A fill takes `lots` out of a simulated resting order. A filled order is removed."""
     order = state.book.orders[slot]
+    if state.prices.policy[0]["count_quotes"] != 0 and order["leaves_lots"] == order["order_lots"]:
+        state.gate.conduct[np.int64(order["account"])]["filled"] += 1  # its first fill
     if lots == order["leaves_lots"]:
         remove_order(state, slot)
     else:
@@ -164,16 +184,25 @@ def firm_lots(state, slot):
 def trim_reduce_only(state, slot):
     """Bring a resting reduce-only order down to its position; returns False when that removed it."""
     firm, leaves = firm_lots(state, slot), np.int64(state.book.orders[slot]["leaves_lots"])
-    if firm == leaves:
-        return True
-    if firm == 0:
+    if firm != leaves:
+        shrink_order(state, slot, leaves - firm)
+    return firm > 0
+
+
+@kernel
+def shrink_order(state, slot, cut):
+    """Take `cut` lots off a reduce-only order because more would not reduce its position; all of them remove it."""
+    order = state.book.orders[slot]
+    leaves = np.int64(order["leaves_lots"])
+    if cut == leaves:
         emit_cancelled(state, slot, CANCELLED_REDUCE_ONLY, 0)
         remove_order(state, slot)
-        return False
-    cut_leaves(state.book, slot, leaves - firm)
-    state.book.orders[slot]["order_lots"] -= leaves - firm
-    state.book.books[np.int64(state.book.orders[slot]["instrument"])]["order_lots"] -= leaves - firm
-    return True
+        return
+    emit_cut(state, slot, SHRUNK_REDUCE_ONLY, cut, 0)
+    cut_leaves(state.book, slot, cut)
+    change_open_order(state.ledger, state.prices, order, leaves, leaves - cut)
+    order["order_lots"] -= cut
+    state.book.books[np.int64(order["instrument"])]["order_lots"] -= cut
 
 
 @leaf
@@ -222,107 +251,114 @@ def extrapolated_flag(state, slot):
     )
 
 
+@kernel
+def prevent(state, slot, lots, taker, self_trade):
+    """Keep a taker from trading with a resting order of its own owner, by the taker's mode.
+
+    Returns (lots that the taker goes on with, whether it ends here). Mutates book, the maker's sums, outbox.
+    """
+    order = state.book.orders[slot]
+    if self_trade == STP_DECREMENT:
+        leaves = np.int64(order["leaves_lots"])
+        cut = min(lots, leaves)
+        instrument, maker = np.int64(order["instrument"]), np.int64(order["account"])
+        order_id, ticks = np.int64(order["order_id"]), np.int64(order["ticks"])
+        code, flags = CANCELLED_SELF_TRADE if cut == leaves else OK, SELL if order["side"] == ASK else 0
+        emit(state.io, PREVENTED, code, instrument, maker, taker, order_id, ticks, cut, 0, flags, 0)
+        order["order_lots"] -= cut
+        take_from_order(state, slot, cut)
+        return lots - cut, cut == lots
+    if self_trade != STP_CANCEL_NEWEST:
+        emit_cancelled(state, slot, CANCELLED_SELF_TRADE, 0)
+        remove_order(state, slot)
+    return lots, self_trade != STP_CANCEL_OLDEST
+
+
 @leaf
-def execute(state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id):
-    """Match an order of position `p` while quantity is left and the opposite best is within the limit.
+def fill_both(state, instrument, p, side, slot, lots, order_id, account, flags, bankruptcy_ticks, liquidation_id):
+    """One fill of a taker with a resting order at its price: the maker first, then the taker."""
+    order = state.book.orders[slot]
+    ticks, maker, extrapolated = np.int64(order["ticks"]), np.int64(order["account"]), 0
+    if maker == EXTERNAL:
+        extrapolated = extrapolated_flag(state, slot)
+        book_trade(state, instrument, external_position(instrument), -lots if side == BID else lots, ticks, 0, 0)
+        take_from_external(state, slot, lots)
+    else:
+        fill_maker(state, instrument, slot, lots, account, flags, liquidation_id)
+    state.prices.markets[instrument]["last_ticks"] = ticks
+    flags |= extrapolated
+    fill_taker(state, instrument, p, side, ticks, lots, order_id, maker, flags, bankruptcy_ticks, liquidation_id)
+
+
+@leaf
+def execute_fifo(
+    state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id, self_trade
+):
+    """Match an order of position `p`, oldest maker first, while quantity is left and the best is within the limit.
 
     Parameters
     ----------
     limit_ticks : worst price; lots : quantity; flags : FORCED for a liquidation order, whose fees are capped by
-        its advantage over `bankruptcy_ticks`
+        its advantage over `bankruptcy_ticks`; self_trade : STP_*, STP_NONE for a forced order
 
     Returns
     -------
-    int64
-        Lots not filled. Mutates book, ledger, market, outbox.
+    (int64, int64, bool)
+        Lots not filled, the quantity less what prevention of self-trades took off it, and whether prevention ended
+        the order. Mutates book, ledger, market, outbox.
     """
-    book, market = state.book, state.prices.markets[instrument]
+    book = state.book
     other = ASK if side == BID else BID
     account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
-    asked = lots
-    while lots > 0:
+    kept, ended = lots, False
+    while lots > 0 and not ended:
         ticks = np.int64(book.books[instrument]["best_ticks"][other])
         if not crosses(side, limit_ticks, ticks):
             break
         slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
         maker = np.int64(book.orders[slot]["account"])
-        if maker == EXTERNAL:
-            fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
-            extrapolated = extrapolated_flag(state, slot)
-            book_trade(state, instrument, external_position(instrument), -fill if side == BID else fill, ticks, 0, 0)
-            take_from_external(state, slot, fill)
-        else:
+        if maker != EXTERNAL:
             if book.orders[slot]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, slot):
                 continue
-            extrapolated = 0
-            fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
-            fill_maker(state, instrument, slot, fill, account, flags, liquidation_id)
-        market["last_ticks"] = ticks
-        fill_taker(
-            state,
-            instrument,
-            p,
-            side,
-            ticks,
-            fill,
-            order_id,
-            maker,
-            flags | extrapolated,
-            bankruptcy_ticks,
-            liquidation_id,
-        )
+            if self_trade > STP_NONE and same_owner(state.ledger, state.prices, account, maker):
+                left, ended = prevent(state, slot, lots, account, self_trade)
+                kept -= lots - left
+                lots = left
+                continue
+        fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
+        fill_both(state, instrument, p, side, slot, fill, order_id, account, flags, bankruptcy_ticks, liquidation_id)
         lots -= fill
-    if lots != asked:
-        note_flow(state.prices, state.io, instrument, side, asked - lots, flags & FORCED)
-    return lots
+    if lots != kept:
+        note_flow(state.prices, state.io, instrument, side, kept - lots, flags & FORCED)
+    return lots, kept, ended
+
+
+@leaf
+def alone(ledger, order, side):
+    """Has the position of a reduce-only order nothing but reduce-only orders on this side?"""
+    position = ledger.positions[np.int64(order["position"])]
+    return position["bid_lots"] == 0 if side == BID else position["ask_lots"] == 0
 
 
 @kernel
-def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_ticks, liquidation_id):
-    """Fill a forced order against the recorded size it would meet, leaving the book as it is (no-feedback run).
+def fillable_lots(state, instrument, side, limit_ticks, lots, account, self_trade):
+    """Lots within the limit that are sure to fill, counted no further than `lots`. For fill-or-kill.
 
-    Returns lots not filled. Mutates ledger, market's open interest, outbox; neither book, displaced nor last.
+    A reduce-only order is sure unless another order of its position may fill first and take away what it reduces. An
+    order of the taker's own owner counts for nothing, and where it would stop or shorten the taker ends the count.
     """
-    book = state.book
-    other = ASK if side == BID else BID
-    ticks = np.int64(book.books[instrument]["best_ticks"][other])
-    while lots > 0 and crosses(side, limit_ticks, ticks):
-        slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
-        while slot != 0 and lots > 0:
-            if book.orders[slot]["account"] == EXTERNAL:
-                fill = min(lots, np.int64(book.orders[slot]["leaves_lots"]))
-                book_trade(
-                    state, instrument, external_position(instrument), -fill if side == BID else fill, ticks, 0, 0
-                )
-                fill_taker(
-                    state,
-                    instrument,
-                    p,
-                    side,
-                    ticks,
-                    fill,
-                    0,
-                    EXTERNAL,
-                    FORCED | SHADOW | extrapolated_flag(state, slot),
-                    bankruptcy_ticks,
-                    liquidation_id,
-                )
-                lots -= fill
-            slot = np.int64(book.orders[slot]["next"])
-        ticks = next_level(book, instrument, other, ticks)
-    return lots
-
-
-@kernel
-def fillable_lots(state, instrument, side, limit_ticks, lots):
-    """Lots within the limit that are not reduce-only, counted no further than `lots`. For fill-or-kill."""
-    book = state.book
+    book, shared = state.book, state.prices.instruments[instrument]["allocation"] != 0
     other = ASK if side == BID else BID
     ticks, found = np.int64(book.books[instrument]["best_ticks"][other]), np.int64(0)
     while found < lots and crosses(side, limit_ticks, ticks):
+        before = found
         slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
-        while slot != 0 and found < lots:
-            if book.orders[slot]["flags"] & REDUCE_ONLY == 0:
+        while slot != 0 and (found < lots or shared):
+            maker = np.int64(book.orders[slot]["account"])
+            if self_trade > STP_NONE and same_owner(state.ledger, state.prices, account, maker):
+                if self_trade != STP_CANCEL_OLDEST:
+                    return before if shared else found  # a shared level prevents before it fills
+            elif book.orders[slot]["flags"] & REDUCE_ONLY == 0 or alone(state.ledger, book.orders[slot], other):
                 found += np.int64(book.orders[slot]["leaves_lots"])
             slot = np.int64(book.orders[slot]["next"])
         ticks = next_level(book, instrument, other, ticks)

@@ -21,7 +21,9 @@ from exchange.codes import (
     REDUCE_ONLY,
     REFILL_KEEP_PPM,
     REFILL_NONE,
+    STATE_CONTINUOUS,
 )
+from exchange.core.admission import instrument_exists
 from exchange.core.arith import ppm_down
 from exchange.core.book import (
     first_simulated,
@@ -31,6 +33,7 @@ from exchange.core.book import (
 from exchange.core.external import (
     LOTS_MAX,
     add_external,
+    drop_crossed,
     drop_external,
     external_order,
     scaled_lots,
@@ -45,9 +48,9 @@ from exchange.core.match import (
     take_from_external,
     trim_reduce_only,
 )
-from exchange.core.orders import instrument_exists
 from exchange.core.outbox import refuse
 from exchange.core.queue_model import resize_external
+from exchange.core.states import stands_still
 
 
 @leaf
@@ -63,9 +66,13 @@ def fill_against_external(state, instrument, slot, lots, flags):
 def uncross(state, instrument, side):
     """Resolve a book that a recorded message crossed. DESIGN §3.3.
 
-    Simulated orders fill at their own price, then recorded levels of the side opposite to `side` give way.
+    Simulated orders fill at their own price, then recorded levels of the side opposite to `side` give way. Where the
+    market stands still nothing fills.
     """
     book = state.book
+    if stands_still(state.prices.markets[instrument]):
+        drop_crossed(book, instrument, side)
+        return
     best = book.books[instrument]["best_ticks"]
     while best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]:
         bid, ask = np.int64(best[BID]), np.int64(best[ASK])
@@ -179,6 +186,8 @@ def trade_print(state, event):
     market = prices.markets[instrument]
     ticks = np.int64(event["price"]) + np.int64(market["shift_ticks"])
     market["last_ticks"] = ticks
+    if market["state"] != STATE_CONTINUOUS and stands_still(market):
+        return
     budget = np.int64(event["qty"])
     best = book.books[instrument]["best_ticks"]
     at = np.int64(best[side])

@@ -3,6 +3,7 @@
 import numpy as np
 
 from exchange.codes import ASK, BAD_AMOUNT, BAD_INSTRUMENT, BAD_PRICE, BAD_SIDE, BID, OK, SHIFT_BOOK, SHIFT_INDEX
+from exchange.core.admission import instrument_exists
 from exchange.core.book import unlink_order
 from exchange.core.external import (
     drop_external,
@@ -15,7 +16,6 @@ from exchange.core.external import (
 )
 from exchange.core.impact import absorb_flow, impact_ticks, set_impact_timer
 from exchange.core.kernel import kernel
-from exchange.core.orders import instrument_exists
 from exchange.core.outbox import refuse
 from exchange.core.recorded import uncross
 
@@ -86,7 +86,8 @@ def move_externals(book, prices, instrument):
 def impact_tick(state, instrument):
     """IMPACT_TICK: the recorded quotes answer what simulated takers executed. Mutates book; sets the next timer.
 
-    Without a recorded bid or ask there is no mid to state the move in, and the shift stays as it is.
+    Without a recorded bid or ask there is no mid to state the move in, and the shift stays as it is. The timer rests
+    once no flow and no shift are left.
     """
     book, prices = state.book, state.prices
     impact, market = prices.impacts[instrument], prices.markets[instrument]
@@ -100,4 +101,6 @@ def impact_tick(state, instrument):
             market["shift_ticks"] += ticks - before
             move_externals(book, prices, instrument)
             uncross(state, instrument, BID if ticks > before else ASK)
-    set_impact_timer(state.io, instrument, np.int64(state.io.control[0]["clock_ns"]) + np.int64(impact["period_ns"]))
+    impact["timer"] = 0
+    if impact["decaying_mlots"] != 0 or impact["permanent_mlots"] != 0 or impact["ticks"] != 0:
+        set_impact_timer(state.io, impact, instrument)

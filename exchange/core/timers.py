@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exchange.core.kernel import leaf
+from exchange.core.kernel import kernel, leaf
 
 
 @leaf
@@ -64,3 +64,26 @@ def pop_timer(io):
         copy_timer(timers, at, child)
         at, child = child, 2 * child
     copy_timer(timers, at, count)
+
+
+@kernel
+def remove_timer(io, kind, unit):
+    """Take a timer that is set out of the heap, wherever in it. Mutates the heap."""
+    timers, at = io.timers, np.int64(1)
+    count, spare = np.int64(io.control[0]["timer_count"]), timers.shape[0] - 1
+    while timers[at]["kind"] != kind or timers[at]["unit"] != unit:
+        at += 1
+    io.control[0]["timer_count"] = count - 1
+    copy_timer(timers, spare, count)
+    while at > 1 and earlier(timers, spare, at >> 1):
+        copy_timer(timers, at, at >> 1)
+        at >>= 1
+    child = 2 * at
+    while child < count:
+        if child + 1 < count and earlier(timers, child + 1, child):
+            child += 1
+        if not earlier(timers, child, spare):
+            break
+        copy_timer(timers, at, child)
+        at, child = child, 2 * child
+    copy_timer(timers, at, spare)

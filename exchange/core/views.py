@@ -30,3 +30,15 @@ def sum_levels(book, instrument, side, limit_ticks):
         lots += np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"])
         ticks = next_level(book, instrument, side, ticks)
     return lots
+
+
+@entry
+def walked_price(book, instrument, side, lots):
+    """Average price, rounded down, of the best `lots` of a side; 0 where it has fewer."""
+    ticks, left, value = np.int64(book.books[instrument]["best_ticks"][side]), lots, np.int64(0)
+    while ticks != 0 and left > 0:
+        part = min(left, np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"]))
+        left -= part
+        value += part * ticks
+        ticks = next_level(book, instrument, side, ticks)
+    return value // lots if left == 0 and lots > 0 else np.int64(0)

@@ -1,7 +1,7 @@
 """Deposits, withdrawals, margin settings, seeding of positions, and the venue's own switches."""
 
 from exchange import codes
-from exchange.reference import ledger, margin
+from exchange.reference import auction, ledger, margin
 from exchange.reference.arithmetic import initial_margin
 from exchange.reference.orders import Reply, check_not_liquidating
 from exchange.reference.records import Event, Position
@@ -10,6 +10,8 @@ from exchange.reference.world import Refused, World, require
 AMOUNT_MAX = 2**52
 LEVERAGE_MIN_E2 = 100
 FEE_MAX_PPM = 100_000
+GROUP_MAX = 2**31 - 1
+DURATION_MAX_NS = 10**17
 
 
 def apply_deposit(world: World, event: Event) -> Reply:
@@ -129,15 +131,38 @@ def apply_set_fees(world: World, event: Event) -> Reply:
     return Reply()
 
 
-def apply_halt(world: World, event: Event) -> Reply:
-    """Stop new and amended orders of an instrument."""
+def apply_set_state(world: World, event: Event) -> Reply:
+    """SET_STATE, HALT and RESUME: any state but an auction's, which only its end ends."""
     world.contract_of(event.instrument)
-    world.markets[event.instrument].halted = 1
+    to = {codes.HALT: codes.STATE_HALTED, codes.RESUME: codes.STATE_CONTINUOUS}.get(event.kind, event.qty)
+    require(codes.STATE_CONTINUOUS <= to <= codes.STATE_REDUCE_ONLY, codes.BAD_STATE)
+    require(world.markets[event.instrument].state != codes.STATE_AUCTION, codes.IN_AUCTION)
+    auction.change_state(world, event.instrument, to)
     return Reply()
 
 
-def apply_resume(world: World, event: Event) -> Reply:
-    """Allow orders again."""
-    world.contract_of(event.instrument)
-    world.markets[event.instrument].halted = 0
+def apply_auction_start(world: World, event: Event) -> Reply:
+    """Start an auction for `qty` nanoseconds, or until its end is commanded."""
+    contract = world.contract_of(event.instrument)
+    require(0 <= event.qty <= DURATION_MAX_NS, codes.BAD_AMOUNT)
+    require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
+    require(world.markets[event.instrument].state != codes.STATE_AUCTION, codes.IN_AUCTION)
+    auction.begin(world, event.instrument, event.qty, event.price, 0)
+    return Reply()
+
+
+def apply_auction_end(world: World, event: Event) -> Reply:
+    """End an auction now, at a reference price if the event states one."""
+    contract = world.contract_of(event.instrument)
+    require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
+    require(world.markets[event.instrument].state == codes.STATE_AUCTION, codes.NO_AUCTION)
+    auction.end(world, event.instrument, event.price)
+    return Reply()
+
+
+def apply_set_group(world: World, event: Event) -> Reply:
+    """Make the account one owner with all others of a group; 0 = of none."""
+    require(codes.FIRST_USER <= event.account < world.policy.accounts, codes.BAD_ACCOUNT)
+    require(0 <= event.qty <= GROUP_MAX, codes.BAD_GROUP)
+    world.groups[event.account] = event.qty
     return Reply()

@@ -17,11 +17,15 @@ class Book:
     ----------
     externals : dict
         External levels by (side, ticks), oldest first, also those whose size is all displaced.
+    tops : list
+        By side the order that last set a new best price, None when it left.
     """
 
     def __init__(self) -> None:
         self._sides: tuple[SortedDict, SortedDict] = (SortedDict(), SortedDict())
         self.externals: dict[tuple[int, int], ExternalLevel] = {}
+        self._joined = 0
+        self.tops: list[Order | None] = [None, None]
 
     def best(self, side: int) -> int:
         """Best price of a side, 0 when it is empty."""
@@ -46,11 +50,18 @@ class Book:
             yield ticks, orders
 
     def join(self, order: Order) -> None:
-        """Put an order at the tail of its level."""
+        """Put an order at the tail of its level; one that improves the best price is the side's top order."""
+        self._joined += 1
+        order.joined = self._joined
+        best = self.best(order.side)
+        if not best or _key(order.side, order.ticks) < _key(order.side, best):
+            self.tops[order.side] = order
         self._sides[order.side].setdefault(_key(order.side, order.ticks), {})[order.serial] = order
 
     def leave(self, order: Order) -> None:
         """Take an order out of its level."""
+        if self.tops[order.side] is order:
+            self.tops[order.side] = None
         levels, key = self._sides[order.side], _key(order.side, order.ticks)
         del levels[key][order.serial]
         if not levels[key]:

@@ -18,18 +18,26 @@ def note_flow(world: World, instrument: int, side: int, lots: int, is_forced: bo
         return
     impact.flow_lots += lots if side == codes.BID else -lots
     if not impact.has_timer:
-        impact.has_timer = True
-        due = (world.clock_ns // impact.period_ns + 1) * impact.period_ns
-        world.set_timer(due, codes.PRIORITY_IMPACT, codes.IMPACT_TICK, instrument)
+        set_impact_timer(world, instrument)
+
+
+def set_impact_timer(world: World, instrument: int) -> None:
+    """A tick at the next whole period."""
+    impact = world.impacts[instrument]
+    impact.has_timer = True
+    due = (world.clock_ns // impact.period_ns + 1) * impact.period_ns
+    world.set_timer(due, codes.PRIORITY_IMPACT, codes.IMPACT_TICK, instrument)
 
 
 def absorb_flow(impact: Impact) -> None:
-    """One period's decay, then the fresh flow."""
+    """One period's decay, then the fresh flow; a part without coefficient keeps none."""
     limit = VOLUMES_MAX * impact.volume_lots
     fresh = PER_LOT * clamp(impact.flow_lots, -limit, limit)
     kept = _toward_zero(impact.decaying_mlots * impact.keep_ppb, PPB)
-    impact.decaying_mlots = clamp(kept + fresh, -PER_LOT * limit, PER_LOT * limit)
-    impact.permanent_mlots = clamp(impact.permanent_mlots + fresh, -PER_LOT * limit, PER_LOT * limit)
+    if impact.decaying_ppm:
+        impact.decaying_mlots = clamp(kept + fresh, -PER_LOT * limit, PER_LOT * limit)
+    if impact.permanent_ppm:
+        impact.permanent_mlots = clamp(impact.permanent_mlots + fresh, -PER_LOT * limit, PER_LOT * limit)
     impact.flow_lots = 0
 
 

@@ -3,6 +3,7 @@
 from exchange import codes
 from exchange.reference.arithmetic import clamp, close_share, initial_margin
 from exchange.reference.records import Position
+from exchange.reference.resting import note_reduced
 from exchange.reference.world import World
 
 
@@ -11,6 +12,7 @@ def trade(world: World, account: int, instrument: int, ticks: int, lots: int, fe
     contract = world.contracts[instrument]
     position = world.position(account, instrument)
     world.touch(position.wallet)
+    note_reduced(world, position)
     before = abs(position.lots)
     margin_before = position.isolated_margin
     value = contract.trade_value(ticks, lots)

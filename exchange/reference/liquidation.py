@@ -4,7 +4,8 @@ from exchange import codes
 from exchange.reference import ledger, margin
 from exchange.reference.adl import next_counterparty
 from exchange.reference.arithmetic import ceil_div
-from exchange.reference.matching import Taker, match, match_shadow
+from exchange.reference.auction import take
+from exchange.reference.matching import Taker, match_shadow
 from exchange.reference.records import Position, Unit
 from exchange.reference.world import World
 
@@ -128,6 +129,9 @@ def _reduce(world: World, unit: Unit, leg: Position) -> None:
     """Send the leg to the book as an IOC limited at its bankruptcy price."""
     account, lots = unit.wallet.account, abs(leg.lots)
     unit.leg_instrument = leg.instrument
+    if world.markets[leg.instrument].stands_still:
+        world.waiting[leg.instrument].append(unit)
+        return
     world.emit(
         codes.LIQUIDATION_ORDER,
         account=account,
@@ -142,8 +146,10 @@ def _reduce(world: World, unit: Unit, leg: Position) -> None:
     if world.policy.mode == codes.MODE_SHADOW:
         match_shadow(world, taker)
     else:
-        match(world, taker)
-    if taker.lots:
+        take(world, taker)
+    if world.markets[leg.instrument].stands_still and taker.lots:
+        world.waiting[leg.instrument].append(unit)
+    elif taker.lots:
         _next_step(world, unit, codes.STAGE_TAKEOVER)
     else:
         _next_leg(world, unit, leg)

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from exchange import codes
 from exchange.reference import ledger
+from exchange.reference.allocation import STEPS, Sharing
 from exchange.reference.arithmetic import fee, ppm_up
 from exchange.reference.book import is_within
 from exchange.reference.impact import note_flow
 from exchange.reference.records import ExternalLevel, Order
+from exchange.reference.selftrade import is_prevented, prevent
+from exchange.reference.throttle import count_maker
 from exchange.reference.world import World
 
 
@@ -23,24 +26,59 @@ class Taker:
     lots: int
     flags: int = 0
     liquidation_id: int = 0
+    self_trade: int = codes.STP_NONE
+    prevented_lots: int = 0
+    is_ended: bool = False
 
 
-def match(world: World, taker: Taker) -> None:
-    """Fill the taker from the best opposite level on, oldest first, until its limit; `taker.lots` is what is left."""
+def match(world: World, taker: Taker, limit: int) -> None:
+    """Fill the taker from the best opposite level on, oldest first, to `limit`; `taker.lots` is what is left."""
     book, asked = world.books[taker.instrument], taker.lots
     side = 1 - taker.side
-    while taker.lots:
+    while taker.lots and not taker.is_ended:
         best = book.best(side)
-        if not best or not is_within(side, best, taker.limit_ticks):
+        if not best or not is_within(side, best, limit):
             break
+        if world.contracts[taker.instrument].allocation is not None:
+            _match_level(world, taker, list(book.queue(side, best).values()))
+            continue
         maker = next(iter(book.queue(side, best).values()))
         if not check_reduce_only(world, maker):
             continue
+        if is_prevented(world, maker, taker):
+            prevent(world, maker, taker)
+            continue
         lots = min(taker.lots, maker.leaves_lots)
-        _fill(world, maker, taker, lots)
-        consume(world, maker, lots)
-        world.markets[taker.instrument].last_ticks = best
-    note_flow(world, taker.instrument, taker.side, asked - taker.lots, bool(taker.flags & codes.FORCED))
+        _trade(world, maker, taker, lots)
+    filled = asked - taker.lots - taker.prevented_lots
+    note_flow(world, taker.instrument, taker.side, filled, bool(taker.flags & codes.FORCED))
+
+
+def _match_level(world: World, taker: Taker, orders: list[Order]) -> None:
+    """Prevention for every order of a level, then the level's steps, each with its own fills."""
+    for maker in orders:
+        if not taker.is_ended and is_prevented(world, maker, taker) and check_reduce_only(world, maker):
+            prevent(world, maker, taker)
+    book = world.books[taker.instrument]
+    orders = [order for order in orders if book.is_queued(order)]
+    if taker.is_ended or not orders:
+        return
+    sharing = Sharing(world, orders)
+    for step in STEPS:
+        sharing.lots = taker.lots
+        budget, wishes = step(sharing)
+        for maker, most in wishes:
+            if min(budget, most, taker.lots) and book.is_queued(maker) and check_reduce_only(world, maker):
+                lots = min(budget, most, taker.lots, maker.leaves_lots)
+                budget -= lots
+                _trade(world, maker, taker, lots)
+
+
+def _trade(world: World, maker: Order, taker: Taker, lots: int) -> None:
+    """A fill in the book itself: the maker's order shrinks, and the price is the last."""
+    _fill(world, maker, taker, lots)
+    consume(world, maker, lots)
+    world.markets[taker.instrument].last_ticks = maker.ticks
 
 
 def match_shadow(world: World, taker: Taker) -> None:
@@ -58,12 +96,11 @@ def check_reduce_only(world: World, maker: Order) -> bool:
         return True
     position = world.position(maker.account, maker.instrument)
     if not is_opposite(position.lots, maker.side):
-        world.remove_order(maker)
-        world.emit_cancelled(maker, codes.CANCELLED_REDUCE_ONLY)
+        world.shrink_order(maker, maker.leaves_lots)
         return False
     excess = max(0, maker.leaves_lots - abs(position.lots))
-    maker.leaves_lots -= excess
-    maker.order_lots -= excess
+    if excess:
+        world.shrink_order(maker, excess)
     return True
 
 
@@ -90,6 +127,7 @@ def consume(world: World, maker: Order, lots: int) -> None:
         maker.external.displaced_lots += lots
         world.books[maker.instrument].cut_part(maker, lots)
         return
+    count_maker(world, maker.account, maker.leaves_lots == maker.order_lots)
     maker.leaves_lots -= lots
     if not maker.leaves_lots:
         world.remove_order(maker)
@@ -207,6 +245,9 @@ def apply_print(world: World, instrument: int, aggressor: int, ticks: int, lots:
 def uncross(world: World, instrument: int, event_side: int) -> None:
     """Resolve a book that recorded levels crossed: simulated orders fill, then stale recorded levels go."""
     book = world.books[instrument]
+    if world.markets[instrument].stands_still:
+        _drop_crossed(world, instrument, event_side)
+        return
     while book.best(codes.BID) and book.best(codes.ASK) and book.best(codes.BID) >= book.best(codes.ASK):
         queues = [list(book.queue(side, book.best(side)).values()) for side in (codes.BID, codes.ASK)]
         bid, ask = (next((order for order in queue if order.external is None), None) for queue in queues)
@@ -220,6 +261,16 @@ def uncross(world: World, instrument: int, event_side: int) -> None:
             world.markets[instrument].crossed_levels += 1
         else:
             return
+
+
+def _drop_crossed(world: World, instrument: int, event_side: int) -> None:
+    """Nothing may fill: while the book is crossed and the recording too, levels opposite to the event's side go."""
+    book = world.books[instrument]
+    while 0 < book.best(codes.ASK) <= book.best(codes.BID):
+        if not 0 < book.best_external(codes.ASK) <= book.best_external(codes.BID):
+            return
+        book.remove_external(book.externals[1 - event_side, book.best_external(1 - event_side)])
+        world.markets[instrument].crossed_levels += 1
 
 
 def _fill_crossed(world: World, maker: Order, level: ExternalLevel) -> None:

@@ -10,7 +10,8 @@ POWER_BITS, WEIGHT_BITS = 60, 30
 def resize(world: World, instrument: int, level: ExternalLevel, printed_lots: int = 0) -> None:
     """Bring the orders of a level to lots - displaced; recorded prints took `printed_lots` of the front."""
     book = world.books[instrument]
-    if world.policy.queue == codes.QUEUE_WHOLE_LEVEL:
+    alone = book.is_queued(level.parts[0]) and len(book.queue(level.side, level.ticks)) == 1
+    if world.policy.queue == codes.QUEUE_WHOLE_LEVEL or alone:
         book.refresh(level)
         return
     _merge_neighbours(world, instrument, level)

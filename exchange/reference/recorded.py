@@ -2,7 +2,7 @@
 
 from exchange import codes
 from exchange.reference.arithmetic import PPM
-from exchange.reference.impact import absorb_flow, shift_of
+from exchange.reference.impact import absorb_flow, set_impact_timer, shift_of
 from exchange.reference.matching import apply_print, start_refill, uncross
 from exchange.reference.queueing import resize
 from exchange.reference.records import Event, ExternalLevel
@@ -81,7 +81,8 @@ def apply_trade_print(world: World, event: Event) -> None:
     if event.flags & codes.EVIDENCE:
         return
     world.markets[event.instrument].last_ticks = ticks
-    apply_print(world, event.instrument, event.side, ticks, event.qty)
+    if not world.markets[event.instrument].stands_still:
+        apply_print(world, event.instrument, event.side, ticks, event.qty)
 
 
 def apply_book_clear(world: World, event: Event) -> None:
@@ -135,4 +136,6 @@ def fire_impact(world: World, instrument: int) -> None:
             market.shift_ticks += impact.ticks - before
             _move_levels(world, instrument)
             uncross(world, instrument, codes.BID if impact.ticks > before else codes.ASK)
-    world.set_timer(world.clock_ns + impact.period_ns, codes.PRIORITY_IMPACT, codes.IMPACT_TICK, instrument)
+    impact.has_timer = False
+    if impact.decaying_mlots or impact.permanent_mlots or impact.ticks:
+        set_impact_timer(world, instrument)

@@ -1,5 +1,6 @@
 """What the venue keeps: contracts, orders, external levels, wallets, positions, units, markets."""
 
+import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +24,32 @@ class Event(NamedTuple):
     flags: int
     side: int
     time_in_force: int
+
+
+class Terms(NamedTuple):
+    """What a TERMS row adds to the next command, fields as in the terms record."""
+
+    ts_ns: int
+    expiry_ns: int
+    link_id: int
+    order_id: int
+    trigger_ticks: int
+    display_lots: int
+    min_lots: int
+    display_min_lots: int
+    account: int
+    offset_ticks: int
+    kind: int
+    instrument: int
+    trigger: int
+    trigger_kind: int
+    peg: int
+    self_trade: int
+
+
+def terms_of(event: Event) -> Terms:
+    """A TERMS row, which came as an event, with its bytes read as what they are."""
+    return Terms(*struct.unpack("<qqqqiiiiiihhbbbb", struct.pack("<qqqqqqiihhhbb", *event)))
 
 
 class Tier(NamedTuple):
@@ -51,8 +78,10 @@ class Contract:
     liquidation_ppm: int
     market_band_ppm: int
     asset: int
+    self_trade: int
     tiers: list[Tier]
     weights_ppm: list[int]
+    allocation: "Allocation | None"
 
     def value(self, mark_sub: int, lots: int) -> int:
         """Money of signed lots at a price in sub-ticks, 0 for none: what profit is the change of."""
@@ -113,6 +142,20 @@ class Policy:
     assets: int
     instruments: int
     accounts: int
+    outcomes_per_order: int
+    gated: int
+    count_quotes: int
+
+
+class Allocation(NamedTuple):
+    """How a taker's lots are shared among the orders of a level; `makers` are (account, share in ppm)."""
+
+    top_min_lots: int
+    top_max_lots: int
+    fifo_ppm: int
+    pro_rata_min_lots: int
+    leveling: int
+    makers: list[tuple[int, int]]
 
 
 @dataclass(slots=True)
@@ -129,6 +172,7 @@ class Order:
     leaves_lots: int
     flags: int
     external: "ExternalLevel | None" = None
+    joined: int = 0  # place in time among the orders of its book
 
 
 @dataclass(slots=True)
@@ -166,6 +210,45 @@ class Impact:
     permanent_mlots: int = 0
     decaying_mlots: int = 0
     ticks: int = 0
+    has_timer: bool = False
+
+
+@dataclass(slots=True)
+class Guards:
+    """Guards on orders of one instrument, from the config; 0 = off."""
+
+    collar_ppm: int
+    fat_finger_ppm: int
+    notional_min: int
+    notional_max: int
+    lots_min: int
+    price_step_ticks: int
+    lot_step: int
+    open_orders_max: int
+
+
+@dataclass(slots=True)
+class Auction:
+    """Call auctions of one instrument: terms from the config, then state."""
+
+    midpoint: int
+    maker_fee: int
+    pressure_ppm: int
+    indicative_ns: int
+    dynamic_ppm: int
+    static_ppm: int
+    reference_period_ns: int
+    duration_ns: int
+    extension_ns: int
+    extensions_max: int
+    opening: int
+    static_ticks: int = 0
+    static_period: int = 0
+    end_ns: int = 0
+    reference_ticks: int = 0
+    volatility: int = 0
+    extensions: int = 0
+    published: tuple[int, int, int] = (0, 0, 0)
     has_timer: bool = False
 
 
@@ -256,9 +339,14 @@ class Market:
     shift_ticks: int = 0
     index_shift_sub: int = 0
     depth_ppm: int = 1_000_000
-    halted: int = 0
+    state: int = codes.STATE_CONTINUOUS
     crossed_levels: int = 0
     has_mark_timer: bool = False
     has_refill_timer: bool = False
     basis_samples: list[int] = field(default_factory=list)
     constituents: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether nothing matches."""
+        return self.state in (codes.STATE_HALTED, codes.STATE_AUCTION)

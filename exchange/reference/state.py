@@ -1,5 +1,6 @@
 """The whole state in a canonical plain form that another implementation can be compared with."""
 
+from dataclasses import astuple
 from typing import Any
 
 from exchange import codes
@@ -19,7 +20,20 @@ def snapshot(world: World) -> dict[str, Any]:
         "externals": _externals(world),
         "markets": {k: _market(world, k) for k in range(len(world.markets))},
         "timers": sorted((t.ts_ns, t.priority, t.account, t.order, t.kind) for t in world.timers),
+        "tops": {
+            (k, side): (order.order_id, order.account)
+            for k, book in enumerate(world.books)
+            for side, order in enumerate(book.tops)
+            if order is not None
+        },
+        "groups": {account: group for account, group in sorted(world.groups.items()) if group},
+        "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
+        "throttles": {
+            (k, key): used for k, limit in enumerate(world.limits) for key, used in limit.used(world.clock_ns).items()
+        },
+        "conduct": {account: values for account in world.conduct if any(values := astuple(world.conduct[account]))},
+        "gateway": [(*waiting.event, waiting.terms) for waiting in world.queue],
     }
 
 
@@ -81,6 +95,21 @@ def _externals(world: World) -> dict[tuple[int, int, int], tuple[int, ...]]:
     }
 
 
+def _auction(world: World, k: int) -> tuple[Any, ...]:
+    auction = world.auctions[k]
+    return (
+        auction.static_ticks,
+        auction.static_period,
+        auction.end_ns,
+        auction.reference_ticks,
+        auction.volatility,
+        auction.extensions,
+        *auction.published,
+        [(unit.wallet.account, unit.timer_order) for unit in world.waiting[k]],
+        sorted(o.order_id for o in world.orders.values() if o.instrument == k and o.flags & codes.MARKET),
+    )
+
+
 def _market(world: World, k: int) -> tuple[int, ...]:
     market, impact = world.markets[k], world.impacts[k]
     return (
@@ -97,7 +126,7 @@ def _market(world: World, k: int) -> tuple[int, ...]:
         sum(market.basis_samples),
         len(market.basis_samples),
         world.open_interest(k),
-        market.halted,
+        market.state,
         market.crossed_levels,
         impact.flow_lots,
         impact.permanent_mlots,

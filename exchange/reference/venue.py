@@ -5,9 +5,20 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from exchange import codes, config
-from exchange.reference import accounts, liquidation, margin, orders, prices, recorded
+from exchange.reference import (
+    accounts,
+    auction,
+    gateway,
+    liquidation,
+    margin,
+    orders,
+    prices,
+    recorded,
+    resting,
+    throttle,
+)
 from exchange.reference.orders import Reply
-from exchange.reference.records import Event
+from exchange.reference.records import Event, terms_of
 from exchange.reference.state import snapshot
 from exchange.reference.world import Refused, World, require
 
@@ -23,9 +34,15 @@ COMMANDS: dict[int, Callable[[World, Event], Reply]] = {
     codes.TRANSFER: accounts.apply_transfer,
     codes.OPEN_POSITION: accounts.apply_open_position,
     codes.SET_FEES: accounts.apply_set_fees,
-    codes.HALT: accounts.apply_halt,
-    codes.RESUME: accounts.apply_resume,
+    codes.HALT: accounts.apply_set_state,
+    codes.RESUME: accounts.apply_set_state,
+    codes.SET_STATE: accounts.apply_set_state,
+    codes.AUCTION_START: accounts.apply_auction_start,
+    codes.AUCTION_END: accounts.apply_auction_end,
+    codes.SET_GROUP: accounts.apply_set_group,
+    codes.SET_THROTTLE: gateway.apply_set_throttle,
 }
+ORDERS = (codes.NEW, codes.CANCEL, codes.AMEND, codes.CANCEL_ALL)
 RECORDED: dict[int, Callable[[World, Event], None]] = {
     codes.LEVEL_SET: recorded.apply_level_set,
     codes.TRADE_PRINT: recorded.apply_trade_print,
@@ -69,8 +86,13 @@ class ReferenceVenue:
                 recorded.fire_refill(world, timer.target)
             elif timer.kind == codes.IMPACT_TICK:
                 recorded.fire_impact(world, timer.target)
+            elif timer.kind == codes.AUCTION_TICK:
+                auction.fire_tick(world, timer.target)
+            elif timer.kind == codes.GATEWAY_TICK:
+                self._serve()
             else:
                 liquidation.fire(world, timer.target, timer.cause_seq)
+            resting.finish(world)
             margin.detect(world)
 
     def outcomes(self) -> list[tuple[int, ...]]:
@@ -88,16 +110,41 @@ class ReferenceVenue:
         try:
             require(event.ts_ns >= world.clock_ns, codes.OUT_OF_ORDER)
             world.clock_ns = event.ts_ns
-            if event.kind in RECORDED:
+            if event.kind == codes.TERMS:
+                world.held = terms_of(event)
+            elif event.kind in RECORDED:
                 RECORDED[event.kind](world, event)
             else:
                 require(event.kind in COMMANDS, codes.UNSUPPORTED_KIND)
-                self._reply(event, COMMANDS[event.kind](world, event))
+                if event.kind in ORDERS:
+                    throttle.check(world, event)
+                if event.kind not in ORDERS or not gateway.takes(world, event):
+                    self._command(event)
         except Refused as refusal:
-            self._reply(event, Reply(refusal.code))
+            self._reply(event, Reply(refusal.code), refusal.money)
+        if event.kind in ORDERS:
+            world.held = None
+        resting.finish(world)
         margin.detect(world)
 
-    def _reply(self, event: Event, reply: Reply) -> None:
+    def _command(self, event: Event, waited_ns: int = 0) -> None:
+        """Apply a command and answer it."""
+        first = len(self.world.outcomes)
+        try:
+            reply = COMMANDS[event.kind](self.world, event)
+        except Refused as refusal:
+            reply = Reply(refusal.code)
+        self._reply(event, reply, waited_ns)
+        throttle.count_quote(self.world, event, reply.code, first)
+
+    def _serve(self) -> None:
+        """A command leaves the gateway: it is applied with its own terms, those held for the tape put aside."""
+        world, (event, terms) = self.world, gateway.fire(self.world)
+        aside, world.held = world.held, terms
+        self._command(event, world.clock_ns - event.ts_ns)
+        world.held = aside
+
+    def _reply(self, event: Event, reply: Reply, money: int = 0) -> None:
         self.world.emit(
             codes.RESULT,
             account=event.account,
@@ -105,6 +152,7 @@ class ReferenceVenue:
             instrument=event.instrument if reply.instrument is None else reply.instrument,
             price=event.price if reply.price is None else reply.price,
             lots=event.qty if reply.lots is None else reply.lots,
+            money=money,
             code=reply.code,
             flags=event.kind,
             liquidation_id=event.liquidation_id,

@@ -1,21 +1,38 @@
 """The whole state of the reference venue, its outbox and its timers."""
 
 import heapq
+from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 from sortedcontainers import SortedDict
 
 from exchange import codes, config
 from exchange.reference.book import Book
-from exchange.reference.records import Contract, Impact, Market, Order, Policy, Position, Tier, Unit, Wallet
+from exchange.reference.limits import Conduct, Limit, Rules
+from exchange.reference.records import (
+    Allocation,
+    Auction,
+    Contract,
+    Guards,
+    Impact,
+    Market,
+    Order,
+    Policy,
+    Position,
+    Terms,
+    Tier,
+    Unit,
+    Wallet,
+)
 
 
 class Refused(Exception):
     """A command that fails a check; carries the result code."""
 
-    def __init__(self, code: int):
+    def __init__(self, code: int, money: int = 0):
         super().__init__(codes.RESULT_TEXT[code])
         self.code = code
+        self.money = money  # nanoseconds to wait, where waiting helps
 
 
 class Timer(NamedTuple):
@@ -49,15 +66,23 @@ class World:
         self.books = [Book() for _ in self.contracts]
         self.markets = [Market() for _ in self.contracts]
         self.impacts = [_impact(row) for row in compiled.impacts]
+        self.guards = [Guards(**_named(row, Guards)) for row in compiled.order_guards]
+        self.auctions = [Auction(**_named(row, Auction)) for row in compiled.auctions]
+        self.waiting: list[list[Unit]] = [[] for _ in self.contracts]  # for their market to match again
+        for market, auction in zip(self.markets, self.auctions, strict=True):
+            market.state = codes.STATE_AUCTION if auction.opening else codes.STATE_CONTINUOUS
         self.wallets: SortedDict = SortedDict()
         self.orders: dict[int, Order] = {}
+        self.groups: dict[int, int] = {}
         self.deposits = [0] * self.policy.assets
         self.withdrawals = [0] * self.policy.assets
         self.timers: list[Timer] = []
         self.touched_funds: set[int] = set()
+        self.reduced: list[Position] = []
         self.ranking: list[Position] = []
         self.ranking_key: tuple[int, int, int] | None = None
         self.outcomes: list[tuple[int, ...]] = []
+        self.held: Terms | None = None
         self.clock_ns = 0
         self.event_seq = 0
         self.outcome_seq = 0
@@ -65,6 +90,11 @@ class World:
         self.liquidation_seq = 0
         self.order_serial = 0
         self.user_positions = 0
+        self.groups: dict[int, int] = {}
+        self.limits = _limits(compiled)
+        self.rules = _rules(compiled.gate[0])
+        self.conduct: dict[int, Conduct] = {}
+        self.queue: list[Any] = []  # commands in the gateway, oldest first
 
     def contract_of(self, instrument: int) -> Contract:
         """Terms of an instrument that an event names."""
@@ -158,6 +188,11 @@ class World:
         timer = Timer(ts_ns, priority, account, order, self.timer_seq, kind, self.event_seq, target)
         heapq.heappush(self.timers, timer)
 
+    def drop_timers(self, kind: int, target: int) -> None:
+        """Take the timers of a kind and instrument off the heap."""
+        self.timers = [timer for timer in self.timers if (timer.kind, timer.target) != (kind, target)]
+        heapq.heapify(self.timers)
+
     def emit(
         self,
         kind: int,
@@ -196,19 +231,29 @@ class World:
             )
         )
 
-    def emit_cancelled(self, order: Order, code: int, liquidation_id: int = 0) -> None:
-        """Outcome of an order that leaves the book without the owner naming it."""
+    def emit_cancelled(self, order: Order, code: int, liquidation_id: int = 0, lots: int | None = None) -> None:
+        """Outcome of an order that leaves the book, or of lots of it that do, without the owner naming it."""
         self.emit(
             codes.CANCELLED,
             account=order.account,
             order_id=order.order_id,
             instrument=order.instrument,
             price=order.ticks,
-            lots=order.leaves_lots,
+            lots=order.leaves_lots if lots is None else lots,
             code=code,
             liquidation_id=liquidation_id,
             flags=codes.SELL if order.side == codes.ASK else 0,
         )
+
+    def shrink_order(self, order: Order, lots: int) -> None:
+        """Take lots off a reduce-only order that its position no longer has; an order without any goes."""
+        gone = lots == order.leaves_lots
+        self.emit_cancelled(order, codes.CANCELLED_REDUCE_ONLY if gone else codes.SHRUNK_REDUCE_ONLY, lots=lots)
+        if gone:
+            self.remove_order(order)
+        else:
+            order.leaves_lots -= lots
+            order.order_lots -= lots
 
 
 def _contract(compiled: config.Compiled, k: int) -> Contract:
@@ -231,10 +276,40 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
         "liquidation_ppm",
         "market_band_ppm",
         "asset",
+        "self_trade",
     )
-    return Contract(**{name: int(row[name]) for name in names}, tiers=tiers, weights_ppm=weights)
+    values = {name: int(row[name]) for name in names}
+    return Contract(**values, tiers=tiers, weights_ppm=weights, allocation=_allocation(compiled, k))
+
+
+def _allocation(compiled: config.Compiled, k: int) -> Allocation | None:
+    """None = first in, first out."""
+    if not compiled.instruments[k]["allocation"]:
+        return None
+    row = compiled.allocations[k]
+    terms = ("top_min_lots", "top_max_lots", "fifo_ppm", "pro_rata_min_lots", "leveling")
+    makers = zip(row["maker_account"].tolist(), row["maker_ppm"].tolist(), strict=True)
+    return Allocation(*(int(row[name]) for name in terms), makers=list(makers)[: int(row["maker_count"])])
+
+
+def _named(row: Any, terms: type) -> dict[str, int]:
+    """Fields of a compiled record that a dataclass asks for."""
+    asked = [field.name for field in fields(terms) if field.default is MISSING]
+    return {name: int(row[name]) for name in asked}
 
 
 def _impact(row: Any) -> Impact:
     terms = ("volume_lots", "permanent_ppm", "decaying_ppm", "keep_ppb", "period_ns", "square_root", "forced_only")
     return Impact(**{name: int(row[name]) for name in terms})
+
+
+def _limits(compiled: config.Compiled) -> list[Limit]:
+    names = ("kind", "by_group", "capacity", "refill", "interval_ns")
+    rows = compiled.limits[: int(compiled.gate[0]["limits"])]
+    return [Limit(**{name: int(row[name]) for name in names}, weights=row["weights"].tolist()) for row in rows]
+
+
+def _rules(row: Any) -> Rules:
+    names = ("violations", "violation_ns", "ban_ns", "ban_max_ns", "forget_ns", "cancels_exempt", "depth", "reserved")
+    terms = {name: int(row[name]) for name in (*names, "exempt_cancels", "exempt_closes")}
+    return Rules(**terms, service_ns=row["service_ns"].tolist())

@@ -37,7 +37,7 @@ WORLDS = st.fixed_dictionaries({
     "liquidation": st.sampled_from([{}, {"mode": "shadow"},
                                     {"detection_delay_ns": 30 * MS, "order_delay_ns": 20 * MS}]),
     "fees": st.sampled_from([{"maker_ppm": -100, "taker_ppm": 500, "liquidation_ppm": 5_000}, {"maker_ppm": 200}]),
-    "capacity": st.sampled_from([{}, {"orders": 3, "external_levels": 2, "positions": 4, "outcomes": 4_105}]),
+    "capacity": st.sampled_from([{}, {"orders": 3, "external_levels": 2, "positions": 4, "outcomes": 4_111}]),
 })
 
 

@@ -130,7 +130,7 @@ def drained_by_hand(exchange: Exchange, events: np.ndarray) -> tuple[list, int]:
     """Outcomes of the bare kernel and how often it stopped for room."""
     control, first, full, outcomes = exchange.state.io.control[0], 0, 0, []
     while True:
-        code = run(exchange.state, events, first, FOREVER_NS, int(events["ts_ns"].max()) + 1)
+        code = run(exchange.state, events, events.view(schema.TERMS), first, FOREVER_NS, int(events["ts_ns"].max()) + 1)
         first, count = int(control["next_event"]), int(control["outbox_count"])
         outcomes += exchange.state.io.outbox[:count].tolist()
         control["outbox_count"] = 0

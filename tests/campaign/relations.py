@@ -104,8 +104,9 @@ def scale_lots(seed: int, count: int) -> Case:
 
 def resting_orders_never_reached(seed: int, count: int) -> Case:
     """A bid at the lowest price and an ask at the highest, of an account with no other business. Impact is left out: a
-    strong one takes the recorded quotes to the end of the ladder."""
-    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0}, impact={"model": "none"})
+    strong one takes the recorded quotes to the end of the ladder; in a gateway queue the two orders delay others."""
+    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0}, impact={"model": "none"},
+                  gateway={"service_ns": 0})
     for instrument in table["instruments"]:
         instrument["open_interest_max"], instrument["price_min"] = "100000", "1"
     events = stream(table, seed, count)

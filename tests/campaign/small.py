@@ -43,7 +43,7 @@ WORLDS = {
 def prepare(world: str) -> tuple[Exchange, ReferenceVenue, int]:
     """Both venues of a small world after its opening rows (two poor accounts, orders, a position), and the clock."""
     instrument = {"price_max": "127", "mark_per_tick": 1, "tiers": TIERS, "position_max": "6", "order_max": "9"}
-    capacity = {"accounts": 3, "positions": 4, "orders": 8, "external_levels": 2, "outcomes": 4_120}
+    capacity = {"accounts": 3, "positions": 4, "orders": 8, "external_levels": 2, "outcomes": 4_136}
     venue = config.build_venue(venue_table(instrument=instrument, capacity=capacity,
                                            fees={"maker_ppm": -100, "taker_ppm": 700, "liquidation_ppm": 5_000}))
     rows: list[dict[str, int]] = [
@@ -112,7 +112,7 @@ class Walk:
         end = self.clock + depth + 1
         ours, first, code = [], 0, codes.OUTBOX_FULL
         while code == codes.OUTBOX_FULL:
-            code = run(self.exchange.state, events, first, FOREVER_NS, end)
+            code = run(self.exchange.state, events, events.view(schema.TERMS), first, FOREVER_NS, end)
             first = int(self.control["next_event"])
             ours += self.exchange.state.io.outbox[:int(self.control["outbox_count"])].tolist()
             self.control["outbox_count"] = 0

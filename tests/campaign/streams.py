@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes, config
+from exchange.allocation import outcomes_per_order
 from exchange.dump import dump
 from exchange.errors import InvariantError
 from exchange.venue import Exchange
@@ -26,12 +27,13 @@ ALWAYS = ("new", "prices", "ladder")  # without these nothing else means anythin
 def swarm_table(seed: int) -> dict[str, Any]:
     """The seed's venue, often with small pools."""
     rng = generator(seed, 3)
-    table = config.to_table(make_venue(seed))
+    venue = make_venue(seed)
+    table = config.to_table(venue)
     if rng.random() < 0.35:
         orders = int(rng.integers(2, 60))
         table["capacity"] = {"accounts": int(rng.integers(8, 24)), "positions": int(rng.integers(4, 40)),
                              "orders": orders, "external_levels": int(rng.integers(2, 40)),
-                             "outcomes": codes.OUTCOMES_PER_ORDER * orders + codes.OUTCOMES_PER_STEP}
+                             "outcomes": outcomes_per_order(venue) * orders + codes.OUTCOMES_PER_STEP}
     return table
 
 

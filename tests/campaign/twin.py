@@ -21,7 +21,9 @@ def reach_of(outcomes: list[tuple[int, ...]]) -> Counter:
         if row[KIND] == codes.RESULT:
             answer = "refused" if row[CODE] >= codes.FIRST_REJECTION else "accepted"
             reached[f"{codes.EVENT_NAME.get(row[FLAGS], 'unknown kind')} {answer}"] += 1
-        if row[CODE] or row[KIND] == codes.RESULT:
+        if row[KIND] == codes.STATE_CHANGE:
+            reached[f"state {row[CODE]}"] += 1
+        elif row[CODE] or row[KIND] == codes.RESULT:
             reached[f"result {codes.RESULT_NAME[row[CODE]]}"] += 1
     return reached
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import numpy as np
 import probes
 import scaling
 from registry import Unsupported
@@ -17,6 +16,7 @@ from exchange.venue import Exchange
 HOLDER, OTHER, THIRD, BANK = 8, 9, 10, 11  # users: the case's own account, its counterparties, a rich bystander
 SIDES = {"buy": codes.BID, "bid": codes.BID, "long": codes.BID, "sell": codes.ASK, "ask": codes.ASK, "short": codes.ASK}
 TIMES = {"GTC": codes.GTC, "IOC": codes.IOC, "FOK": codes.FOK}
+IN_LOTS = (codes.AUCTION, codes.INDICATIVE)  # their money is an imbalance
 IN_SUB_TICKS = (codes.MARK_PRICE, codes.FUNDING, codes.LIQUIDATION_START)
 
 
@@ -38,6 +38,7 @@ class Contract:
     band: Any = Decimal("0.05")
     constituents: int = 0
     mark_per_tick: int = 1
+    allocation: dict[str, Any] | None = None
 
     def sized(self) -> "Contract":
         """With tick, lot and ladder taken from the prices and sizes where the case does not state them."""
@@ -74,6 +75,7 @@ class Contract:
             "mark_per_tick": self.mark_per_tick,
             "market_band_ppm": scaling.ppm(self.band),
             "constituents": sources,
+            "allocation": self.allocation or {},
         }
 
 
@@ -126,11 +128,8 @@ class Desk:
     # --- events ---------------------------------------------------------------------------------------------
 
     def send(self, kind: int, **fields: int) -> list[Row]:
-        """One event; returns its outcomes."""
-        event = np.zeros(1, schema.EVENT)
-        for name, value in {"seq": next(self._seq), "kind": kind, **fields}.items():
-            event[0][name] = value
-        self.exchange.submit(event)
+        """One event, with its TERMS where `fields` name some; returns its outcomes."""
+        self.exchange.submit(schema.events({"seq": next(self._seq), "kind": kind, **fields}))
         self.exchange.run()
         return self._rows()
 
@@ -154,7 +153,7 @@ class Desk:
             int(outcome["instrument"]),
             scaling.amount(outcome["price"], step),
             scaling.amount(outcome["lots"], contract.lot),
-            scaling.amount(outcome["money"], self.quantum),
+            scaling.amount(outcome["money"], contract.lot if outcome["kind"] in IN_LOTS else self.quantum),
             int(outcome["flags"]),
         )
 
@@ -223,7 +222,15 @@ class Desk:
             self.send(codes.TRANSFER, account=account, qty=part)
 
     def order(
-        self, account: int, order_id: int, side: str, price: Any, size: Any, time: str = "GTC", flags: int = 0
+        self,
+        account: int,
+        order_id: int,
+        side: str,
+        price: Any,
+        size: Any,
+        time: str = "GTC",
+        flags: int = 0,
+        **terms: int,
     ) -> list[Row]:
         """A limit order, or a market order when `price` is None."""
         kind = (
@@ -239,6 +246,7 @@ class Desk:
             qty=self.lots(size),
             time_in_force=TIMES[time],
             **kind,
+            **terms,
         )
 
     def amend(self, account: int, order_id: int, price: Any, size: Any) -> list[Row]:
@@ -282,6 +290,11 @@ class Desk:
     def liquidation_price(self, account: int, instrument: int = 0) -> Decimal | None:
         mark_sub = self.exchange.liquidation_price(account, instrument)
         return None if mark_sub is None else scaling.amount(mark_sub, scaling.sub_tick(self.contracts[instrument]))
+
+    def impact_price(self, side: str, size: Any) -> Decimal:
+        """What the orders of a side bring on average for a size, as the venue rounds it."""
+        contract = self.contracts[0]
+        return scaling.amount(self.exchange.impact_price(0, SIDES[side], self.lots(size)), contract.tick)
 
     def levels(self, side: str, count: int) -> list[list[Decimal]]:
         """The best levels of a side as price and size."""

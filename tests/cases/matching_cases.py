@@ -209,21 +209,32 @@ def fillable_price(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     )
 
 
+STP_MODES = {
+    "NONE": codes.STP_NONE,
+    "EXPIRE_TAKER": codes.STP_CANCEL_NEWEST,
+    "EXPIRE_MAKER": codes.STP_CANCEL_OLDEST,
+    "EXPIRE_BOTH": codes.STP_CANCEL_BOTH,
+    "DECREMENT": codes.STP_DECREMENT,
+}
+
+
 @adapter("self_trade_prevention", "makers_buy_price_qty taker_sell taker_stp_mode same_account")
 def self_match(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """Without prevention the orders of one account trade; only that mode exists here."""
+    """The taker brings the mode; what it was shortened by and what it ended with are both prevented."""
     given, taker = case.inputs, case.inputs["taker_sell"]
-    if given["taker_stp_mode"] != "NONE" or taker["type"] != "LIMIT":
-        raise Unsupported("self-matches trade: no prevention modes")
+    if taker["type"] != "LIMIT":
+        raise Unsupported("another order type than a limit order")
     makers = given["makers_buy_price_qty"]
     desk = book_desk([taker["price"], *(row[0] for row in makers)], [taker["qty"], *(row[1] for row in makers)])
     for order_id, (price, size) in enumerate(makers, 1):
         desk.order(HOLDER, order_id, "buy", price, size)
-    account = HOLDER if given["same_account"] else OTHER
-    rows = desk.order(account, FIRST_FREE_ID, "sell", taker["price"], taker["qty"])
+    account, mode = HOLDER if given["same_account"] else OTHER, STP_MODES[given["taker_stp_mode"]]
+    rows = desk.order(account, FIRST_FREE_ID, "sell", taker["price"], taker["qty"], self_trade=mode)
+    shortened = [row.size for row in of_kind(rows, "PREVENTED")]
+    ended = [row.size for row in rows if row.code == "EXPIRED_SELF_TRADE"]
     return {
         "makers": [order_status(rows, order_id, row[1]) for order_id, row in enumerate(makers, 1)],
-        "taker": order_status(rows, FIRST_FREE_ID, taker["qty"]),
+        "taker": {**order_status(rows, FIRST_FREE_ID, taker["qty"]), "prevented_qty": sum([*shortened, *ended])},
     }
 
 
@@ -232,4 +243,67 @@ def order_status(rows: list[Row], order_id: int, size: Any) -> dict[str, Any]:
     mine = [row for row in rows if row.order_id == order_id]
     filled = sum(row.size for row in of_kind(mine, "FILL"))
     status = "FILLED" if filled == size else "PARTIALLY_FILLED" if filled else "NEW"
-    return {"prevented_qty": sum(row.size for row in of_kind(mine, "CANCELLED")), "status": status}
+    if any(row.code in ("EXPIRED_SELF_TRADE", "CANCELLED_SELF_TRADE") for row in mine):
+        status = "EXPIRED_IN_MATCH"
+    removed = (*of_kind(mine, "CANCELLED"), *of_kind(mine, "PREVENTED"))
+    return {"prevented_qty": sum(row.size for row in removed), "status": status}
+
+
+@adapter("self_trade_prevention", "steps")
+def self_match_steps(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Steps are sentences: "acct1 buys 1 @100 (cancel maker)"."""
+    modes = {None: codes.STP_NONE, "maker": codes.STP_CANCEL_OLDEST, "taker": codes.STP_CANCEL_NEWEST}
+    pattern = r"acct1 (buy|sell)s ([\d.]+) @([\d.]+)(?: \(cancel (maker|taker)\))?"
+    steps = [re.fullmatch(pattern, step) for step in case.inputs["steps"]]
+    if not all(steps):
+        raise Unsupported("a step in other words than buy and sell of one account")
+    desk = book_desk([Decimal(step[3]) for step in steps], [Decimal(step[2]) for step in steps])
+    after = {}
+    for order_id, step in enumerate(steps, 1):
+        mode = modes[step[4]]
+        rows = desk.order(HOLDER, order_id, step[1], Decimal(step[3]), Decimal(step[2]), self_trade=mode)
+        cancelled = {"maker": of_kind(rows, "CANCELLED"), "taker": rows[-1].code == "EXPIRED_SELF_TRADE"}
+        sides = {row: "cancelled" if gone else "live" for row, gone in cancelled.items()}
+        after[f"after_step_{order_id}"] = {"trades": len(maker_fills(rows)), **sides, "bids": desk.levels("buy", 1)}
+    return after
+
+
+ALGORITHMS = {
+    "FIFO with LMM": "fifo_lmm",
+    "FIFO with LMM and TOP": "fifo_top_lmm",
+    "Pro-Rata": "pro_rata",
+    "Allocation": "allocation",
+    "Threshold Pro-Rata": "threshold_pro_rata",
+    "Configurable": "configurable",
+}
+
+
+@adapter(
+    "pro_rata_matching",
+    "algorithm resting_time_order aggressor",
+    "top_min top_max pro_rata_min leveling split_fifo_pct lmm_pct",
+)
+def shared_level(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Each resting order has an account of its own, from the third user on."""
+    given, price = case.inputs, 100
+    sizes, accounts = given["resting_time_order"], itertools.count(THIRD)
+    owners = [next(accounts) for _ in sizes]
+    shares = [(account, scaling.percent_ppm(percent)) for account, percent in zip(owners, given.get("lmm_pct", ()))]
+    stated = {
+        "top_min_lots": given.get("top_min"),
+        "top_max_lots": given.get("top_max"),
+        "pro_rata_min_lots": given.get("pro_rata_min"),
+        "leveling": given.get("leveling"),
+        "fifo_ppm": scaling.percent_ppm(given["split_fifo_pct"]) if "split_fifo_pct" in given else None,
+        "market_makers": [{"account": account, "share_ppm": share} for account, share in shares if share],
+    }
+    rules = {"algorithm": ALGORITHMS[given["algorithm"]], **stated}
+    contract = Contract((price,), (*sizes, given["aggressor"]), allocation=rules)
+    capacity = {"accounts": 16, "positions": 64, "orders": 64, "external_levels": 1, "outcomes": 8_192}
+    desk = Desk([contract], capacity=capacity)
+    desk.enrich(HOLDER, *owners)
+    desk.mark(price)
+    for place, size in enumerate(sizes):
+        desk.order(owners[place], place or FIRST_FREE_ID, "sell", price, size)
+    rows = desk.order(HOLDER, len(sizes), "buy", price, given["aggressor"])
+    return {"fills_order_index_qty": [[owners.index(row.account), row.size] for row in maker_fills(rows)]}

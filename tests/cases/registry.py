@@ -23,11 +23,9 @@ ADAPTERS: list[Adapter] = []
 REASONS = {
     "adl_ranking": "another score formula than return times effective leverage, or quintiles",
     "auction_price": "no Dutch auction of a liquidated account",
-    "auction_uncrossing": "no call auction",
     "fee_tier": "no fee tiers by volume or stake",
     "fok_budget": "no fill-or-kill on a total notional",
     "funding_rate": "funding rates are recorded, not computed",
-    "impact_price": "no impact price",
     "initial_margin_open_interest": "initial margin does not depend on open interest",
     "insurance_fund_flow": "the fund does not confiscate and trade out of the book",
     "liquidation_cascade": "no stop orders, and no network that trades positions out",
@@ -37,11 +35,8 @@ REASONS = {
     "portfolio_margin_addon": "no portfolio margin",
     "portfolio_margin_scenario": "no portfolio margin",
     "premium_index": "no premium index: funding rates are recorded",
-    "pro_rata_matching": "matching is by price and time only, without icebergs",
-    "rate_limit": "no rate limits",
+    "pro_rata_matching": "icebergs are not shared pro rata",
     "rounding": "the value of a trade is rounded once, not for each contract of it",
-    "self_trade_in_auction": "no call auction",
-    "self_trade_prevention": "self-matches trade: no prevention modes",
     "twap": "no time-weighted prices",
 }
 

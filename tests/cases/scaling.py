@@ -39,6 +39,10 @@ def ppm(fraction):
     return whole(fraction, MILLIONTH)
 
 
+def percent_ppm(percent):
+    return whole(percent, Decimal("1e-4"))
+
+
 def ppb(fraction):
     return whole(fraction, BILLIONTH)
 

@@ -2,11 +2,13 @@
 
 import os
 
-import liquidation_cases  # noqa: F401  registers adapters, as the modules below do
+import auction_cases  # noqa: F401  registers adapters, as the modules below do
+import liquidation_cases  # noqa: F401
 import margin_cases  # noqa: F401
 import matching_cases  # noqa: F401
 import price_cases  # noqa: F401
 import pytest
+import throttle_cases  # noqa: F401
 from comparison import differences
 from registry import Unsupported, run_case
 from scaling import Inexact

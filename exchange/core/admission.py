@@ -1,0 +1,192 @@
+"""The checks that admit an order. They change nothing. DESIGN §3.1, §3.2; LIQ-2, SEQ-4."""
+
+import numpy as np
+
+from exchange.codes import (
+    ASK,
+    BAD_ACCOUNT,
+    BAD_FLAGS,
+    BAD_LOTS,
+    BAD_ORDER_ID,
+    BAD_PRICE,
+    BAD_SIDE,
+    BAD_TIME_IN_FORCE,
+    BID,
+    DUPLICATE_ORDER_ID,
+    FIRST_USER,
+    FOK,
+    FOK_UNFILLABLE,
+    GTC,
+    INSUFFICIENT_MARGIN,
+    IOC,
+    LEVERAGE_TIER,
+    MARKET,
+    NO_MARK,
+    OK,
+    OPEN_INTEREST_CAP,
+    POSITION_LIMIT,
+    POST_ONLY,
+    POST_ONLY_WOULD_TAKE,
+    REDUCE_ONLY,
+    STATE_AUCTION,
+    STATE_CONTINUOUS,
+)
+from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
+from exchange.core.book import crosses, find_id
+from exchange.core.contract import mark_exposure, mark_value, trade_notional, trade_value
+from exchange.core.kernel import leaf
+from exchange.core.margin import account_of, exposure_of, tier_limit, wallet_equity, wallet_margin
+from exchange.core.match import fillable_lots
+from exchange.core.states import check_state, fence
+
+
+@leaf
+def instrument_exists(prices, instrument):
+    return 0 <= instrument < np.int64(prices.policy[0]["instruments"])
+
+
+@leaf
+def wallet_of(prices, account, asset):
+    return account * np.int64(prices.policy[0]["assets"]) + asset
+
+
+@leaf
+def wallet_for(prices, account, instrument):
+    """Wallet slot of an account in an instrument's settlement asset."""
+    return wallet_of(prices, account, np.int64(prices.instruments[instrument]["asset"]))
+
+
+@leaf
+def open_user(ledger, prices, account, instrument):
+    """Is `account` a user that was funded in the instrument's asset?"""
+    if account < FIRST_USER or account >= prices.policy[0]["accounts"]:
+        return False
+    return ledger.wallets[wallet_for(prices, account, instrument)]["open"] != 0
+
+
+@leaf
+def market_limit(prices, instrument, side):
+    """Worst price of a market order: the band around the mark, inside the ladder."""
+    record = prices.instruments[instrument]
+    mark, band = np.int64(prices.markets[instrument]["mark_sub"]), np.int64(record["market_band_ppm"])
+    per_tick = np.int64(record["mark_per_tick"])
+    if side == BID:
+        ticks = mul_div_floor(mark, MILLION + band, MILLION) // per_tick
+    else:
+        ticks = ceil_div(mul_div_floor(mark, MILLION - band, MILLION), per_tick)
+    return max(np.int64(record["ticks_min"]), min(ticks, np.int64(record["ticks_max"])))
+
+
+@leaf
+def rests(prices, instrument, flags, tif):
+    """Does what an order does not fill at once rest? A market order's does in an auction alone."""
+    return tif == GTC and (not flags & MARKET or prices.markets[instrument]["state"] == STATE_AUCTION)
+
+
+@leaf
+def reach_of(state, instrument, side, limit_ticks, enters):
+    """How far a taker of this limit gets: all the way, but for auctions and price bands."""
+    if state.prices.markets[instrument]["fenced"] == 0:
+        return limit_ticks
+    return fence(state.prices, state.io, instrument, side, limit_ticks, enters)
+
+
+@leaf
+def check_fields(state, event, instrument):
+    """Checks of a NEW that need no position. Returns a code; mutates nothing."""
+    ledger, prices = state.ledger, state.prices
+    flags, tif, side = np.int64(event["flags"]), np.int64(event["time_in_force"]), np.int64(event["side"])
+    record = prices.instruments[instrument]
+    if not open_user(ledger, prices, np.int64(event["account"]), instrument):
+        return BAD_ACCOUNT
+    if event["order_id"] <= 0:
+        return BAD_ORDER_ID
+    if side != BID and side != ASK:
+        return BAD_SIDE
+    if tif != GTC and tif != IOC and tif != FOK:
+        return BAD_TIME_IN_FORCE
+    if flags & ~(POST_ONLY | REDUCE_ONLY | MARKET):
+        return BAD_FLAGS
+    if flags & POST_ONLY and (flags & MARKET or tif != GTC):
+        return BAD_FLAGS
+    if event["qty"] < 1 or event["qty"] > record["order_max_lots"]:
+        return BAD_LOTS
+    if not flags & MARKET and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
+        return BAD_PRICE
+    if prices.markets[instrument]["state"] != STATE_CONTINUOUS:
+        code = check_state(np.int64(prices.markets[instrument]["state"]), flags, tif)
+        if code != OK:
+            return code
+    if prices.markets[instrument]["mark_sub"] == 0:
+        return NO_MARK
+    if find_id(state.book.ids, state.book.orders, np.int64(event["order_id"])) != 0:
+        return DUPLICATE_ORDER_ID
+    return OK
+
+
+@leaf
+def reducible_lots(ledger, p, side):
+    """Lots that an order of `side` could take off position `p`; 0 = it would not reduce."""
+    held = np.int64(ledger.positions[p]["lots"])
+    return max(np.int64(0), -held if side == BID else held)
+
+
+@leaf
+def unspoken_lots(ledger, p, side):
+    """What of them no reduce-only order that rests already speaks for."""
+    return max(np.int64(0), reducible_lots(ledger, p, side) - np.int64(ledger.legs[p]["reduce_lots"][side]))
+
+
+@leaf
+def reachable_lots(ledger, p, side):
+    """Lots position `p` could hold on one side if its open orders there fill; an opposite position does not offset."""
+    position = ledger.positions[p]
+    if side == BID:
+        return max(np.int64(0), np.int64(position["lots"])) + np.int64(position["bid_lots"])
+    return max(np.int64(0), -np.int64(position["lots"])) + np.int64(position["ask_lots"])
+
+
+@leaf
+def check_admission(state, instrument, p, side, limit_ticks, lots):
+    """Position limit, open interest cap, leverage tier and initial margin of one more open order. Mutates nothing."""
+    ledger, prices = state.ledger, state.prices
+    position, record, market = ledger.positions[p], prices.instruments[instrument], prices.markets[instrument]
+    wallet = np.int64(position["wallet"])
+    if reachable_lots(ledger, p, side) + lots > record["position_max_lots"]:
+        return POSITION_LIMIT
+    committed = np.int64(market["open_interest_lots"]) + np.int64(state.book.books[instrument]["order_lots"])
+    if committed + lots > record["open_interest_max_lots"]:
+        return OPEN_INTEREST_CAP
+    held = mark_exposure(prices, instrument, np.int64(position["lots"]))
+    order_value = trade_notional(prices, instrument, limit_ticks, lots)
+    bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])
+    before = exposure_of(held, bids, asks)
+    after = exposure_of(held, bids + order_value, asks) if side == BID else exposure_of(held, bids, asks + order_value)
+    if after <= before:
+        return OK
+    limit = tier_limit(prices, instrument, np.int64(position["leverage_e2"]))
+    if limit >= 0 and after > limit:
+        return LEVERAGE_TIER
+    change = lots if side == BID else -lots
+    open_loss = trade_value(prices, instrument, limit_ticks, change) - mark_value(prices, instrument, change)
+    fee_reserve = ppm_up(order_value, max(np.int64(record["taker_ppm"]), np.int64(0)))
+    available = wallet_equity(ledger, prices, wallet) - max(np.int64(0), open_loss) - fee_reserve
+    if available < wallet_margin(ledger, prices, wallet, p, side, order_value):
+        return INSUFFICIENT_MARGIN
+    return OK
+
+
+@leaf
+def check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
+    """Post-only, fill-or-kill and admission, in that order. Mutates nothing."""
+    best = np.int64(state.book.books[instrument]["best_ticks"][ASK if side == BID else BID])
+    if flags & POST_ONLY and crosses(side, limit_ticks, best):
+        return POST_ONLY_WOULD_TAKE
+    if tif == FOK:
+        reach = reach_of(state, instrument, side, limit_ticks, 0)
+        account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
+        if fillable_lots(state, instrument, side, reach, lots, account, self_trade) < lots:
+            return FOK_UNFILLABLE
+    if flags & REDUCE_ONLY:
+        return OK
+    return check_admission(state, instrument, p, side, limit_ticks, lots)

@@ -1,0 +1,410 @@
+"""Call auctions and changes of a market's state: collect, find one price, trade at it, go on. DESIGN §3.7.
+
+Orders rest crossed while an auction lasts. Its end pairs them at one price; who waited for the market goes on then.
+"""
+
+import numpy as np
+
+from exchange.codes import (
+    ASK,
+    AUCTION,
+    AUCTION_TICK,
+    BAD_AMOUNT,
+    BAD_INSTRUMENT,
+    BAD_PRICE,
+    BAD_STATE,
+    BID,
+    EXPIRED,
+    EXTERNAL,
+    FILL,
+    HALT,
+    IN_AUCTION,
+    INDICATIVE,
+    MAKER,
+    MARKET,
+    NO_AUCTION,
+    OK,
+    REDUCE_ONLY,
+    RESUME,
+    SELL,
+    STATE_AUCTION,
+    STATE_CHANGE,
+    STATE_CONTINUOUS,
+    STATE_HALTED,
+    STATE_REDUCE_ONLY,
+)
+from exchange.core.accounts import done
+from exchange.core.admission import instrument_exists
+from exchange.core.arith import MILLION, ceil_div, fee_of
+from exchange.core.book import crosses, level_of, next_level
+from exchange.core.contract import trade_notional
+from exchange.core.external import drop_crossed
+from exchange.core.guards import set_liquidation_timer
+from exchange.core.kernel import kernel, leaf
+from exchange.core.ladder import find_up
+from exchange.core.margin import external_position, unit_of
+from exchange.core.match import (
+    book_trade,
+    emit_cancelled,
+    extrapolated_flag,
+    remove_order,
+    take_from_external,
+    take_from_order,
+    trim_reduce_only,
+)
+from exchange.core.outbox import emit
+from exchange.core.recorded import uncross
+from exchange.core.states import bands, keep_static, set_auction_timer, stands_still
+from exchange.core.timers import remove_timer
+
+DURATION_MAX_NS = 10**17
+
+
+# --- the price ---------------------------------------------------------------------------------------------------
+
+
+@kernel
+def lots_between(book, instrument, side, low, high):
+    """Lots of a side at prices `low`..`high`."""
+    ladder, lots = book.ladders[2 * instrument + side], np.int64(0)
+    ticks = find_up(book.words, ladder, low) if low <= high else np.int64(0)
+    while ticks != 0 and ticks <= high:
+        lots += np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"])
+        ticks = find_up(book.words, ladder, ticks + 1) if ticks < ladder["ticks_max"] else np.int64(0)
+    return lots
+
+
+@leaf
+def has_limit(book, instrument, side, ticks):
+    """Does a limit order stand at a price? A market order's limit is nobody's price."""
+    slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
+    while slot != 0 and book.orders[slot]["flags"] & MARKET:
+        slot = np.int64(book.orders[slot]["next"])
+    return slot != 0
+
+
+@kernel
+def next_candidate(book, instrument, reference, ticks, high):
+    """The next price above `ticks` with an order of either side, or the reference; `high` + 1 = none."""
+    found = high + 1
+    for side in range(2):
+        ladder = book.ladders[2 * instrument + side]
+        at = find_up(book.words, ladder, ticks + 1) if ticks < ladder["ticks_max"] else np.int64(0)
+        if at != 0:
+            found = min(found, at)
+    return min(found, reference) if reference > ticks else found
+
+
+@kernel
+def auction_price(book, prices, instrument, reference):
+    """(price, volume, bid less ask) at which an auction would end now; zeros when nothing crosses.
+
+    Pairing the levels of both sides gives the volume and the prices `low`..`high` that reach it; among those the
+    surplus only falls as the price rises, so one walk upwards finds the best candidates.
+    """
+    bid, ask = np.int64(book.books[instrument]["best_ticks"][BID]), np.int64(book.books[instrument]["best_ticks"][ASK])
+    low, high, volume = np.int64(0), np.int64(0), np.int64(0)
+    bids, asks = np.int64(0), np.int64(0)  # lots at `high` or better, at `low` or better
+    while bid != 0 and ask != 0 and bid >= ask:
+        if high != bid:
+            high, bids = bid, bids + np.int64(book.levels[level_of(book, instrument, BID, bid)]["lots"])
+        if low != ask:
+            low, asks = ask, asks + np.int64(book.levels[level_of(book, instrument, ASK, ask)]["lots"])
+        volume = min(bids, asks)
+        if bids == volume:
+            bid = next_level(book, instrument, BID, bid)
+        if asks == volume:
+            ask = next_level(book, instrument, ASK, ask)
+    if volume == 0:
+        return np.int64(0), np.int64(0), np.int64(0)
+    auction = prices.auctions[instrument]
+    if auction["midpoint"]:
+        price = (low + high) // 2
+        bids += lots_between(book, instrument, BID, price, high - 1)
+        return price, volume, bids - asks - lots_between(book, instrument, ASK, low + 1, price)
+    bids += lots_between(book, instrument, BID, low, high - 1)
+    ticks, nearest, nearest_surplus = low, np.int64(0), np.int64(0)
+    first, last, first_surplus, last_surplus = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    while ticks <= high:
+        surplus = bids - asks
+        limit = has_limit(book, instrument, BID, ticks) or has_limit(book, instrument, ASK, ticks)
+        if limit or ticks == reference:
+            if first == 0 or abs(surplus) < abs(first_surplus):
+                first, first_surplus, nearest, nearest_surplus = ticks, surplus, ticks, surplus
+            if abs(surplus) == abs(first_surplus):
+                last, last_surplus = ticks, surplus
+                if abs(ticks - reference) <= abs(nearest - reference):
+                    nearest, nearest_surplus = ticks, surplus
+        after = next_candidate(book, instrument, reference, ticks, high)
+        bids -= lots_between(book, instrument, BID, ticks, ticks)
+        if after <= high:
+            asks += lots_between(book, instrument, ASK, after, after)
+        ticks = after
+    if first == 0:  # market orders alone
+        price = max(low, min(reference, high))
+        bids += lots_between(book, instrument, BID, price, high)
+        return price, volume, bids - asks + lots_between(book, instrument, ASK, price + 1, high)
+    pressure = np.int64(auction["pressure_ppm"])
+    price = nearest
+    if last_surplus > 0:
+        price = last if reference == 0 else min(last, ceil_div(reference * (MILLION + pressure), MILLION))
+    elif first_surplus < 0:
+        price = max(first, reference * (MILLION - pressure) // MILLION)
+    return max(first, min(price, last)), volume, nearest_surplus
+
+
+@leaf
+def reference_price(prices, instrument, stated_ticks):
+    """What an event states, else what the auction began with, else the last price, else the mark's tick; 0 = none."""
+    market = prices.markets[instrument]
+    ticks = stated_ticks if stated_ticks != 0 else np.int64(prices.auctions[instrument]["reference_ticks"])
+    ticks = ticks if ticks != 0 else np.int64(market["last_ticks"])
+    return (
+        ticks
+        if ticks != 0
+        else np.int64(market["mark_sub"]) // np.int64(prices.instruments[instrument]["mark_per_tick"])
+    )
+
+
+# --- the trades --------------------------------------------------------------------------------------------------
+
+
+@kernel
+def settle_side(state, slot, price, lots, counterparty, flags):
+    """Book and announce one side of an auction trade; a filled order is removed."""
+    order, prices = state.book.orders[slot], state.prices
+    instrument, account, bid = np.int64(order["instrument"]), np.int64(order["account"]), order["side"] == BID
+    signed = lots if bid else -lots
+    if account == EXTERNAL:
+        book_trade(state, instrument, external_position(instrument), signed, price, 0, 0)
+        take_from_external(state, slot, lots)
+        return
+    record = prices.instruments[instrument]
+    rate = np.int64(record["maker_ppm"] if prices.auctions[instrument]["maker_fee"] else record["taker_ppm"])
+    fee = fee_of(trade_notional(prices, instrument, price, lots), rate)
+    book_trade(state, instrument, np.int64(order["position"]), signed, price, fee, 0)
+    flags |= 0 if bid else SELL
+    emit(state.io, FILL, 0, instrument, account, counterparty, np.int64(order["order_id"]), price, lots, fee, flags, 0)
+    take_from_order(state, slot, lots)
+
+
+@kernel
+def pair_orders(state, instrument, price):
+    """Trade bids against asks at one price, each side by price, then time. Returns the lots traded.
+
+    Each turn finishes an order at least: that is what room in the outbox is kept for.
+    """
+    book, total = state.book, np.int64(0)
+    best = book.books[instrument]["best_ticks"]
+    while best[BID] >= price and 0 < best[ASK] <= price:
+        bid = np.int64(book.levels[level_of(book, instrument, BID, np.int64(best[BID]))]["head"])
+        ask = np.int64(book.levels[level_of(book, instrument, ASK, np.int64(best[ASK]))]["head"])
+        if book.orders[bid]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, bid):
+            continue
+        if book.orders[ask]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, ask):
+            continue
+        buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
+        # the place for self-trade prevention: the newer of the two would be the taker whose mode decides
+        lots = min(np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"]))
+        older = seller == EXTERNAL or (
+            buyer != EXTERNAL and book.orders[bid]["priority_seq"] < book.orders[ask]["priority_seq"]
+        )
+        if buyer == EXTERNAL or seller == EXTERNAL:
+            flags = extrapolated_flag(state, bid if buyer == EXTERNAL else ask)
+        else:
+            flags = 0
+        if older:
+            settle_side(state, bid, price, lots, seller, flags | MAKER)
+            settle_side(state, ask, price, lots, buyer, flags)
+        else:
+            settle_side(state, ask, price, lots, buyer, flags | MAKER)
+            settle_side(state, bid, price, lots, seller, flags)
+        total += lots
+    return total
+
+
+@kernel
+def expire_market_orders(state, instrument):
+    """What is left of market orders expires, bids first, best price first. Mutates book, sums, lists."""
+    book = state.book
+    worst = state.prices.auctions[instrument]["worst_market_ticks"]
+    for side in range(2):
+        ticks = np.int64(book.books[instrument]["best_ticks"][side]) if worst[side] != 0 else np.int64(0)
+        while ticks != 0 and (ticks >= worst[side] if side == BID else ticks <= worst[side]):
+            after = next_level(book, instrument, side, ticks)
+            slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
+            while slot != 0:
+                behind = np.int64(book.orders[slot]["next"])
+                if book.orders[slot]["flags"] & MARKET:
+                    emit_cancelled(state, slot, EXPIRED, 0)
+                    remove_order(state, slot)
+                slot = behind
+            ticks = after
+        worst[side] = 0
+
+
+@kernel
+def note_market_order(prices, instrument, side, ticks):
+    """A market order rests in an auction: remember how far the end must look for what is left of such orders."""
+    worst = prices.auctions[instrument]["worst_market_ticks"]
+    if worst[side] == 0 or (ticks < worst[side] if side == BID else ticks > worst[side]):
+        worst[side] = ticks
+
+
+@leaf
+def clear_auction(state, instrument, stated_ticks):
+    """Trade all that crosses at one price; orders cut or removed in their turn may leave a rest for another round."""
+    book, market = state.book, state.prices.markets[instrument]
+    best = book.books[instrument]["best_ticks"]
+    reference = reference_price(state.prices, instrument, stated_ticks)
+    drop_crossed(book, instrument, BID)
+    again = True
+    while again:
+        price, volume, imbalance = auction_price(book, state.prices, instrument, reference)
+        lots = np.int64(0)
+        if volume != 0:
+            lots = pair_orders(state, instrument, price)
+        if lots != 0:
+            market["last_ticks"] = price
+            keep_static(state.prices, np.int64(state.io.control[0]["clock_ns"]), instrument, price)
+        emit(state.io, AUCTION, 0, instrument, 0, 0, 0, price, lots, imbalance, 0, 0)
+        again = best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]
+
+
+# --- beginning and end -------------------------------------------------------------------------------------------
+
+
+@kernel
+def change_state(state, instrument, to):
+    """Put a market into a state and say so; where it matches again, what waited for that goes on. Mutates all."""
+    market, auction = state.prices.markets[instrument], state.prices.auctions[instrument]
+    if market["state"] == to:
+        return
+    stood = stands_still(market)
+    market["state"] = to
+    market["fenced"] = 1 if to == STATE_AUCTION or auction["dynamic_ppm"] != 0 or auction["static_ppm"] != 0 else 0
+    emit(state.io, STATE_CHANGE, to, instrument, 0, 0, 0, 0, 0, 0, 0, 0)
+    if stood and not stands_still(market):
+        uncross(state, instrument, BID)
+        p = np.int64(auction["waiting_head"])
+        while p != 0:
+            set_liquidation_timer(state.ledger, state.prices, state.io, unit_of(state.ledger, p), np.int64(0))
+            after = np.int64(state.ledger.legs[p]["waiting_next"])
+            state.ledger.legs[p]["waiting_next"] = 0
+            p = after
+        auction["waiting_head"] = 0
+        auction["waiting_tail"] = 0
+
+
+@kernel
+def begin_auction(state, instrument, duration_ns, reference_ticks, volatility):
+    """Start an auction of `duration_ns` (0 = until AUCTION_END). Mutates market, heap."""
+    auction = state.prices.auctions[instrument]
+    auction["end_ns"] = np.int64(state.io.control[0]["clock_ns"]) + duration_ns if duration_ns != 0 else np.int64(0)
+    auction["reference_ticks"] = reference_ticks
+    auction["volatility"] = volatility
+    auction["extensions"] = 0
+    set_auction_timer(state.prices, state.io, instrument)
+    change_state(state, instrument, STATE_AUCTION)
+
+
+@kernel
+def end_auction(state, instrument, stated_ticks):
+    """Uncross, expire market orders, back to continuous trading."""
+    auction = state.prices.auctions[instrument]
+    clear_auction(state, instrument, stated_ticks)
+    expire_market_orders(state, instrument)
+    if auction["timer"] != 0:
+        remove_timer(state.io, AUCTION_TICK, instrument)
+        auction["timer"] = 0
+    auction["end_ns"] = 0
+    auction["reference_ticks"] = 0
+    auction["volatility"] = 0
+    auction["extensions"] = 0
+    auction["price"] = 0
+    auction["lots"] = 0
+    auction["imbalance_lots"] = 0
+    change_state(state, instrument, STATE_CONTINUOUS)
+
+
+@kernel
+def interrupt(state, instrument, side, limit_ticks):
+    """A taker met the end of its bands: an auction begins if the opposite best lies beyond, within its own limit."""
+    best = np.int64(state.book.books[instrument]["best_ticks"][ASK if side == BID else BID])
+    if state.prices.markets[instrument]["state"] != STATE_AUCTION and crosses(side, limit_ticks, best):
+        begin_auction(state, instrument, np.int64(state.prices.auctions[instrument]["duration_ns"]), np.int64(0), 1)
+
+
+@kernel
+def auction_tick(state, instrument):
+    """AUCTION_TICK: the end, unless the price is outside the bands and it may be put off; else a publication."""
+    auction, clock_ns = state.prices.auctions[instrument], np.int64(state.io.control[0]["clock_ns"])
+    auction["timer"] = 0
+    reference = reference_price(state.prices, instrument, np.int64(0))
+    price, lots, imbalance = auction_price(state.book, state.prices, instrument, reference)
+    if auction["end_ns"] != 0 and clock_ns >= auction["end_ns"]:
+        low, high = bands(state.prices, clock_ns, instrument)
+        outside = price != 0 and (price < low or price > high)
+        if not (outside and auction["volatility"] and auction["extensions"] < auction["extensions_max"]):
+            end_auction(state, instrument, np.int64(0))
+            return
+        auction["extensions"] += 1
+        auction["end_ns"] = clock_ns + np.int64(auction["extension_ns"])
+    if price != auction["price"] or lots != auction["lots"] or imbalance != auction["imbalance_lots"]:
+        auction["price"] = price
+        auction["lots"] = lots
+        auction["imbalance_lots"] = imbalance
+        emit(state.io, INDICATIVE, 0, instrument, 0, 0, 0, price, lots, imbalance, 0, 0)
+    set_auction_timer(state.prices, state.io, instrument)
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+@leaf
+def check_reference(prices, event):
+    """May an event state this reference price? 0 = it states none."""
+    record = prices.instruments[np.int64(event["instrument"])]
+    return event["price"] == 0 or record["ticks_min"] <= event["price"] <= record["ticks_max"]
+
+
+@kernel
+def set_state(state, event, kind):
+    """SET_STATE, HALT and RESUME: put a market into a state other than an auction."""
+    instrument, to = np.int64(event["instrument"]), np.int64(event["qty"])
+    if kind == HALT:
+        to = np.int64(STATE_HALTED)
+    elif kind == RESUME:
+        to = np.int64(STATE_CONTINUOUS)
+    code = OK
+    if not instrument_exists(state.prices, instrument):
+        code = BAD_INSTRUMENT
+    elif to < STATE_CONTINUOUS or to > STATE_REDUCE_ONLY:
+        code = BAD_STATE
+    elif state.prices.markets[instrument]["state"] == STATE_AUCTION:
+        code = IN_AUCTION
+    else:
+        change_state(state, instrument, to)
+    done(state, event, code)
+
+
+@kernel
+def auction_event(state, event, starts):
+    """AUCTION_START and AUCTION_END."""
+    instrument, price = np.int64(event["instrument"]), np.int64(event["price"])
+    code = OK
+    if not instrument_exists(state.prices, instrument):
+        code = BAD_INSTRUMENT
+    elif starts and (event["qty"] < 0 or event["qty"] > DURATION_MAX_NS):
+        code = BAD_AMOUNT
+    elif not check_reference(state.prices, event):
+        code = BAD_PRICE
+    elif starts and state.prices.markets[instrument]["state"] == STATE_AUCTION:
+        code = IN_AUCTION
+    elif starts:
+        begin_auction(state, instrument, np.int64(event["qty"]), price, 0)
+    elif state.prices.markets[instrument]["state"] != STATE_AUCTION:
+        code = NO_AUCTION
+    else:
+        end_auction(state, instrument, price)
+    done(state, event, code)
