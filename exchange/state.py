@@ -142,6 +142,19 @@ def _hash_size(orders: int) -> int:
     return 1 << (2 * orders - 1).bit_length()
 
 
+def _prices(compiled: config.Compiled, samples: int) -> Prices:
+    count = len(compiled.instruments)
+    return Prices(
+        compiled.instruments.copy(),
+        aligned_zeros(count, schema.MARKET),
+        compiled.tiers,
+        compiled.constituents.copy(),
+        *(terms.copy() for terms in (compiled.impacts, compiled.allocations, compiled.order_guards, compiled.auctions)),
+        aligned_zeros(count * samples, np.int64),
+        compiled.policy,
+    )
+
+
 def allocate(venue: config.Venue) -> State:
     """An empty venue. Memory is committed as it is touched."""
     compiled, capacity = config.compile_venue(venue), venue.capacity
@@ -164,15 +177,7 @@ def allocate(venue: config.Venue) -> State:
         zeros(1, schema.POOLS),
     )
     guards = Guards(ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), pool(2 * positions, schema.GUARD))
-    prices = Prices(
-        instruments.copy(),
-        zeros(count, schema.MARKET),
-        compiled.tiers,
-        compiled.constituents.copy(),
-        *(terms.copy() for terms in (compiled.impacts, compiled.allocations, compiled.order_guards, compiled.auctions)),
-        zeros(count * venue.mark.samples, np.int64),
-        compiled.policy,
-    )
+    prices = _prices(compiled, venue.mark.samples)
     units = wallets + positions
     places = _gateway_places(compiled.gate[0])
     # a heap slot for each unit and each recurring timer, one for the gateway, and the scratch slot

@@ -160,6 +160,9 @@ BREAKS = {
     "price of an order": ("BK-2", lambda x: add(x.order(12), "ticks", 1)),
     "live order lots": ("BK-2", lambda x: add(x.book.books[0], "order_lots", 1)),
     "priority": ("BK-3", lambda x: put(x.order(12), "priority_seq", 0)),
+    "top order behind another": (
+        "BK-7", lambda x: put(x.book.books[0]["top_seq"], codes.BID, x.order(12)["priority_seq"])),
+    "group of a system account": ("GRP-1", lambda x: put(x.ledger.groups, codes.FEES, 1)),
     "leaves above the order": ("BK-4", lambda x: put(x.order(12), "order_lots", 4)),
     "leaves of nothing": ("BK-4", lambda x: put(x.order(12), "leaves_lots", 0)),
     "id of no order": ("BK-5", lambda x: x.move_id(12, 200)),
@@ -253,6 +256,9 @@ def test_every_rule_that_the_audit_states_is_broken_here():
     ("totals", lambda x: add(x.ledger.totals[0], "withdrawals", 1)),
     ("throttles", lambda x: add(x.state.gate.meters[A], "level", 1)),
     ("conduct", lambda x: add(x.state.gate.conduct[A], "quotes", 1)),
+    ("groups", lambda x: put(x.ledger.groups, A, 1)),
+    ("tops", lambda x: put(x.book.books[0]["top_seq"], codes.BID, 0)),
+    ("quantities", lambda x: add(x.order(12), "order_lots", 1)),
 ])
 def test_the_state_digest_sees_every_part_of_the_state(busy, part, damage):
     broken = Broken(busy)
