@@ -165,8 +165,8 @@ def shift_time(seed: int, count: int) -> Case:
 
 
 def mirror(seed: int, count: int) -> Case:
-    """Prices turned upside down and sides exchanged. Fees, margin, uncrossing, guards and auctions do not mirror: accounts
-    are rich, rows of those kinds, LAST flags and impact (parts of the price) are left out."""
+    """Prices turned upside down and sides exchanged. Fees, margin, uncrossing, guards and auctions do not mirror:
+    accounts are rich, rows of those kinds, LAST flags and impact (parts of the price) are left out."""
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite"},
                   depth={"refill": "none"}, impact={"model": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0})
     for instrument in table["instruments"]:
