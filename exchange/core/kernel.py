@@ -173,6 +173,12 @@ def leaf(function):
     return _compile(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
+def inlined(function):
+    """Write a function into its callers before their types are inferred. A leaf is also compiled by itself, which costs
+    as much as its caller: for large functions with one caller."""
+    return njit(inline="always")(function)
+
+
 def _llvm_count(name):
     @intrinsic
     def count(typingctx, x):

@@ -77,7 +77,7 @@ from exchange.core.auction import auction_event, auction_tick, set_state
 from exchange.core.book import id_home, level_of
 from exchange.core.gateway import arrive, end_command, serve
 from exchange.core.guards import close_step
-from exchange.core.kernel import entry, kernel, leaf, prefetch
+from exchange.core.kernel import entry, inlined, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
 from exchange.core.orders import amend_order, cancel_all, cancel_order, new_order
 from exchange.core.outbox import refuse
@@ -156,7 +156,7 @@ def balanced(ledger, prices):
     return True
 
 
-@leaf
+@inlined
 def look_ahead(state, events, k):
     """Fetch what orders a little later will touch: with many accounts each would wait for memory. Changes only time."""
     wallets, ids, orders = state.ledger.wallets, state.book.ids, state.book.orders
@@ -193,7 +193,7 @@ def prefetch_position(state, p):
     prefetch(state.guards.guards, 2 * p)
 
 
-@leaf
+@inlined
 def begin_event(state, event):
     """Number a tape event and let time pass until it. False: it is done with, refused or queued."""
     control, is_order = state.io.control[0], event["kind"] < TERMS
@@ -210,7 +210,7 @@ def begin_event(state, event):
     return passed
 
 
-@leaf
+@inlined
 def apply_event(state, event, terms):
     """Apply an event that passed; `terms` is the same event seen as a TERMS record."""
     kind = np.int64(event["kind"])
@@ -222,7 +222,7 @@ def apply_event(state, event, terms):
             end_command(state, event)
 
 
-@leaf
+@inlined
 def dispatch(state, event, terms, kind):
     """One function a kind, the frequent kinds first."""
     if kind == LEVEL_SET:

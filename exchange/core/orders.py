@@ -45,7 +45,7 @@ from exchange.core.admission import (
 from exchange.core.allocation import execute
 from exchange.core.auction import interrupt, note_market_order
 from exchange.core.book import cut_leaves, enlist, find_id, insert_id, link_order, order_room, take_order_slot
-from exchange.core.kernel import kernel, leaf
+from exchange.core.kernel import inlined, kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
 from exchange.core.match import change_open_order, emit_cancelled, remove_order
 from exchange.core.order_guards import check_guards, check_lot_step
@@ -101,7 +101,7 @@ def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif
     answer(state.io, event, instrument, code, limit_ticks, left)
 
 
-@leaf
+@inlined
 def place_order(state, event, termed):
     """Check a NEW, match it, rest or expire what is left, answer. `termed`: with the TERMS row that is held."""
     ledger, prices = state.ledger, state.prices
@@ -147,7 +147,7 @@ def place_order(state, event, termed):
     enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade)
 
 
-@leaf
+@inlined
 def new_order(state, event):
     """NEW. A refusal changes nothing but counters and a fresh position slot."""
     if held_for(state.io, event):
@@ -284,7 +284,7 @@ def amend_order(state, event):
         re_enter(state, event, slot, instrument, side, ticks, total - cum)
 
 
-@leaf
+@inlined
 def re_enter(state, event, slot, instrument, side, ticks, lots):
     """Amend with loss of priority: check as if the order were gone, then take it out and enter it again."""
     order = state.book.orders[slot]
