@@ -102,6 +102,7 @@ POSITIONS_FULL = 48
 EXTERNALS_FULL = 49
 OUT_OF_ORDER = 50
 BAD_CONSTITUENT = 51
+BAD_TERMS = 52
 BAD_GROUP, BAD_SELF_TRADE = 64, 65
 
 BAD_STATE = 68
@@ -201,6 +202,7 @@ RESULT_TEXT = {
     EXTERNALS_FULL: "the pool of external levels is full",
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
+    BAD_TERMS: "of a TERMS row only self_trade is known",
     BAD_GROUP: "a group is a whole number from 0 (none) to 2**31 - 1",
     BAD_SELF_TRADE: "no such mode of self-trade prevention",
     BAD_STATE: "no such market state, or not one that can be set",
@@ -326,6 +328,7 @@ RESULT_NAME = _names(
     "EXTERNALS_FULL",
     "OUT_OF_ORDER",
     "BAD_CONSTITUENT",
+    "BAD_TERMS",
     "CANCELLED_SELF_TRADE",
     "EXPIRED_SELF_TRADE",
     "BAD_GROUP",

@@ -15,6 +15,7 @@ from exchange.codes import (
     BAD_STATE,
     BID,
     CANCELLED_BY_LIQUIDATION,
+    CANCELLED_SELF_TRADE,
     EXPIRED,
     EXTERNAL,
     FILL,
@@ -34,6 +35,10 @@ from exchange.codes import (
     STATE_CONTINUOUS,
     STATE_HALTED,
     STATE_REDUCE_ONLY,
+    STP_CANCEL_NEWEST,
+    STP_CANCEL_OLDEST,
+    STP_DECREMENT,
+    STP_NONE,
 )
 from exchange.core.accounts import done
 from exchange.core.admission import instrument_exists
@@ -51,6 +56,7 @@ from exchange.core.match import (
     emit_cancelled,
     extrapolated_flag,
     fill_taker,
+    prevent,
     remove_order,
     take_from_external,
     take_from_order,
@@ -58,6 +64,7 @@ from exchange.core.match import (
 )
 from exchange.core.outbox import emit
 from exchange.core.recorded import uncross
+from exchange.core.self_trade import same_owner
 from exchange.core.states import bands, keep_static, set_auction_timer, stands_still
 from exchange.core.timers import remove_timer
 
@@ -94,6 +101,30 @@ def settle_side(state, slot, price, lots, counterparty, flags):
 
 
 @kernel
+def prevent_pair(state, instrument, older, newer, lots):
+    """Keep two orders of one owner from trading; the mode is that of the newer one, which would be the taker.
+
+    Returns whether they must not trade. Mutates book, sums, outbox.
+    """
+    orders, mode = state.book.orders, np.int64(state.prices.instruments[instrument]["self_trade"])
+    first, second = np.int64(orders[older]["account"]), np.int64(orders[newer]["account"])
+    forced = (orders[older]["flags"] | orders[newer]["flags"]) & FORCED
+    if mode <= STP_NONE or forced or not same_owner(state.ledger, state.prices, first, second):
+        return False
+    if mode == STP_DECREMENT:
+        prevent(state, older, lots, second, mode)
+        prevent(state, newer, lots, first, mode)
+        return True
+    if mode != STP_CANCEL_NEWEST:
+        emit_cancelled(state, older, CANCELLED_SELF_TRADE, 0)
+        remove_order(state, older)
+    if mode != STP_CANCEL_OLDEST:
+        emit_cancelled(state, newer, CANCELLED_SELF_TRADE, 0)
+        remove_order(state, newer)
+    return True
+
+
+@kernel
 def pair_orders(state, instrument, price):
     """Trade bids against asks at one price, each side by price, then time. Returns the lots traded.
 
@@ -109,11 +140,12 @@ def pair_orders(state, instrument, price):
         if book.orders[ask]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, ask):
             continue
         buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
-        # the place for self-trade prevention: the newer of the two would be the taker whose mode decides
         lots = min(np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"]))
         older = seller == EXTERNAL or (
             buyer != EXTERNAL and book.orders[bid]["priority_seq"] < book.orders[ask]["priority_seq"]
         )
+        if prevent_pair(state, instrument, bid if older else ask, ask if older else bid, lots):
+            continue
         if buyer == EXTERNAL or seller == EXTERNAL:
             flags = extrapolated_flag(state, bid if buyer == EXTERNAL else ask)
         else:

@@ -22,6 +22,8 @@ def mode_of(world: World, event: Event, instrument: int) -> int:
     if held is None or (held.account, held.order_id) != (event.account, event.order_id):
         return world.contracts[instrument].self_trade
     require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
+    others = (held.expiry_ns, held.link_id, held.trigger, held.trigger_ticks, held.display_lots, held.min_lots)
+    require(not any((*others, held.offset_ticks, held.peg)), codes.BAD_TERMS)
     return held.self_trade or world.contracts[instrument].self_trade
 
 
