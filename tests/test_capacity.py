@@ -127,8 +127,8 @@ def test_a_full_outbox_stops_between_events_and_changes_no_outcome(seed):
     venue = make_venue(seed)
     events = make_events(venue, seed, 2_500)
     table = config.to_table(venue)
-    capacity = {**table["capacity"], "orders": 400}
-    least = outcomes_per_order(venue) * 400 + codes.OUTCOMES_PER_STEP
+    capacity = {**table["capacity"], "orders": 100}
+    least = outcomes_per_order(venue) * 100 + codes.OUTCOMES_PER_STEP
     tight = config.build_venue({**table, "capacity": {**capacity, "outcomes": least}})
     roomy = config.build_venue({**table, "capacity": {**capacity, "outcomes": 1 << 18}})
     small, large = Exchange(tight), Exchange(roomy)
