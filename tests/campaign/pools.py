@@ -96,7 +96,7 @@ def accounts(size: int) -> Twin:
     """The account after the last is no account."""
     twin = opened(accounts=size)
     for kind in (codes.DEPOSIT, codes.WITHDRAW, codes.CANCEL_ALL, codes.SET_LEVERAGE):
-        refused(twin, codes.BAD_ACCOUNT, kind=kind, account=FIRST + size, qty=1_000)
+        refused(twin, codes.BAD_ACCOUNT, kind=kind, account=FIRST + size, qty=0 if kind == codes.CANCEL_ALL else 1_000)
     refused(twin, codes.BAD_ACCOUNT, **bid(1, FIRST + size))
     assert twin.send(**bid(1, FIRST + size - 1)) == codes.RESTING
     return twin
