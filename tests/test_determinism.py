@@ -85,11 +85,12 @@ class ForgetsTheQueue(Exchange):
 
 
 class Shares(Exchange):
-    """A copy has its prices in common with what it was made from."""
+    """A copy has its prices in common with what it was made from, but for what names slots of the ledger."""
 
     def copy(self):
         twin = super().copy()
-        twin.state = twin.state._replace(prices=self.state.prices)
+        prices = self.state.prices._replace(auctions=twin.state.prices.auctions)
+        twin.state = twin.state._replace(prices=prices)
         return twin
 
 
