@@ -1,4 +1,4 @@
-"""The venue's whole state: five small groups of record arrays, allocated once from the configuration.
+"""The venue's whole state: six small groups of record arrays, allocated once from the configuration.
 
 Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL and 0 means none everywhere. A ladder
 over every legal price costs only the pages that are touched.
@@ -30,6 +30,13 @@ class Book(NamedTuple):
     pools: np.ndarray  # POOLS[1]
 
 
+class Triggers(NamedTuple):
+    watches: np.ndarray  # WATCH[instrument]
+    ladders: np.ndarray  # LADDER[6 * instrument + 2 * (source - 1) + direction], 0 = falling, 1 = rising
+    words: np.ndarray  # uint64[...]
+    queues: np.ndarray  # TRIGGER_QUEUE[ladder.level_base + ticks], linked by next and prev of parked orders
+
+
 class Ledger(NamedTuple):
     wallets: np.ndarray  # WALLET[account * assets + asset]
     positions: np.ndarray  # POSITION[slot]
@@ -59,7 +66,9 @@ class IO(NamedTuple):
     control: np.ndarray  # CONTROL[1]
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
-    held: np.ndarray  # TERMS[1], for the next command; kind 0 = none
+    order_timers: np.ndarray  # int32[2 * order + (0 EXPIRE, 1 TRIGGER)], place in the heap; 0 = none
+    held: np.ndarray  # TERMS[3]: for the next command (kind 0 = none), one put aside, one always zero
+    entering: np.ndarray  # EVENT[1]: a triggered order as the command that it is like
     ranks: np.ndarray  # RANK[...], the ADL ranking held
     scratch: np.ndarray  # int64[...], work space of one function call
 
@@ -70,14 +79,15 @@ class State(NamedTuple):
     guards: Guards
     prices: Prices
     io: IO
+    triggers: Triggers
 
 
-def _ladders(ticks_max: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Lay out two ladders an instrument; returns the records, the number of levels and of words."""
-    ladders = np.zeros(2 * len(ticks_max), schema.LADDER)
+def _ladders(ticks_max: np.ndarray, each: int = 2) -> tuple[np.ndarray, int, int]:
+    """Lay out `each` ladders an instrument; returns the records, the number of levels and of words."""
+    ladders = np.zeros(each * len(ticks_max), schema.LADDER)
     levels = words = 0
     for k in range(len(ladders)):
-        size = int(ticks_max[k // 2]) + 1
+        size = int(ticks_max[k // each]) + 1
         ladder = ladders[k]
         ladder["level_base"], ladder["ticks_max"] = levels, size - 1
         levels += size
@@ -160,13 +170,15 @@ def allocate(venue: config.Venue) -> State:
         compiled.policy,
     )
     units = wallets + positions
-    # a heap slot for each unit and each recurring timer, and the scratch slot
+    # a heap slot for each unit, each recurring timer and each timer of an order, and the scratch slot
     io = IO(
         pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),
-        pool(units + 3 * count + 2, schema.TIMER),
+        pool(units + 3 * count + 2 * capacity.orders + 2, schema.TIMER),
         pool(units + 1, np.int32),
-        zeros(1, schema.TERMS),
+        pool(2 * capacity.orders + 2, np.int32),
+        zeros(3, schema.TERMS),
+        zeros(1, schema.EVENT),
         pool(wallets + 1, schema.RANK),
         zeros(max(64, 2 * count), np.int64),
     )
@@ -181,10 +193,22 @@ def allocate(venue: config.Venue) -> State:
         guards,
         prices,
         io,
+        _triggers(instruments["ticks_max"]),
     )
     prices.markets["depth_ppm"] = 1_000_000
     _open_system_accounts(state, assets)
     return state
+
+
+def _triggers(ticks_max: np.ndarray) -> Triggers:
+    """Six ladders an instrument: three sources, falling and rising."""
+    ladders, levels, words = _ladders(ticks_max, 6)
+    return Triggers(
+        aligned_zeros(len(ticks_max), schema.WATCH),
+        ladders,
+        aligned_zeros(words, np.uint64),
+        aligned_zeros(levels, schema.TRIGGER_QUEUE),
+    )
 
 
 def _open_system_accounts(state: State, assets: int) -> None:

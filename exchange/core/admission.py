@@ -12,6 +12,7 @@ from exchange.codes import (
     BAD_SIDE,
     BAD_TIME_IN_FORCE,
     BID,
+    BUDGET,
     DUPLICATE_ORDER_ID,
     FIRST_USER,
     FOK,
@@ -36,6 +37,7 @@ from exchange.core.contract import mark_exposure, mark_value, trade_notional, tr
 from exchange.core.kernel import leaf
 from exchange.core.margin import exposure_of, tier_limit, wallet_equity, wallet_margin
 from exchange.core.match import fillable_lots
+from exchange.core.terms import check_form, check_terms
 
 
 @leaf
@@ -76,8 +78,8 @@ def market_limit(prices, instrument, side):
 
 
 @leaf
-def check_fields(state, event, instrument):
-    """Checks of a NEW that need no position. Returns a code; mutates nothing."""
+def check_fields(state, event, instrument, termed):
+    """Checks of a NEW that need no position; `termed`: one that may be more than a plain order. Returns a code; mutates nothing."""
     ledger, prices = state.ledger, state.prices
     flags, tif, side = np.int64(event["flags"]), np.int64(event["time_in_force"]), np.int64(event["side"])
     record = prices.instruments[instrument]
@@ -87,15 +89,21 @@ def check_fields(state, event, instrument):
         return BAD_ORDER_ID
     if side != BID and side != ASK:
         return BAD_SIDE
-    if tif != GTC and tif != IOC and tif != FOK:
+    if termed:
+        code = check_form(tif, flags)
+        if code != OK:
+            return code
+    elif tif != GTC and tif != IOC and tif != FOK:
         return BAD_TIME_IN_FORCE
-    if flags & ~(POST_ONLY | REDUCE_ONLY | MARKET):
+    elif flags & ~(POST_ONLY | REDUCE_ONLY | MARKET):
         return BAD_FLAGS
-    if flags & POST_ONLY and (flags & MARKET or tif != GTC):
+    elif flags & POST_ONLY and (flags & MARKET or tif != GTC):
         return BAD_FLAGS
     if event["qty"] < 1 or event["qty"] > record["order_max_lots"]:
         return BAD_LOTS
-    if not flags & MARKET and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
+    if termed and flags & BUDGET and event["price"] < 1:
+        return BAD_PRICE
+    if not flags & (MARKET | BUDGET) and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
         return BAD_PRICE
     if prices.markets[instrument]["halted"]:
         return HALTED
@@ -103,7 +111,7 @@ def check_fields(state, event, instrument):
         return NO_MARK
     if find_id(state.book.ids, state.book.orders, np.int64(event["order_id"])) != 0:
         return DUPLICATE_ORDER_ID
-    return OK
+    return check_terms(state, event, instrument) if termed else OK
 
 
 @leaf

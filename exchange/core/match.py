@@ -6,6 +6,7 @@ from exchange.codes import (
     ASK,
     BID,
     CANCELLED,
+    CANCELLED_BY_LINK,
     CANCELLED_REDUCE_ONLY,
     EXTERNAL,
     EXTRAPOLATED,
@@ -16,12 +17,14 @@ from exchange.codes import (
     LINEAR,
     LIQUIDATION_FEE,
     MAKER,
+    PARKED,
     PRIORITY_REFILL,
     REDUCE_ONLY,
     REFILL_DECAY,
     REFILL_TICK,
     SELL,
     SHADOW,
+    TERMED,
 )
 from exchange.core.arith import fee_of, ppm_up
 from exchange.core.book import (
@@ -42,6 +45,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position
 from exchange.core.outbox import emit
+from exchange.core.terms import release_terms
 from exchange.core.timers import push_timer
 
 
@@ -81,12 +85,70 @@ def change_open_order(ledger, prices, order, before_lots, lots):
 
 @leaf
 def remove_order(state, slot):
-    """Take a simulated order out of the book, its lists and its account's sums, and free it."""
+    """Take a simulated order out of the book, its lists and its account's sums, and free it; its partner goes too."""
+    if state.book.orders[slot]["flags"] & TERMED:
+        remove_termed(state, slot)
+    else:
+        take_out(state, slot)
+        forget_order(state, slot)
+
+
+@kernel
+def remove_termed(state, slot):
+    """`remove_order` of an order with terms."""
+    remove_partner(state, slot)
+    discard(state, slot)
+
+
+@leaf
+def discard(state, slot):
+    """Remove an order with terms that has no partner."""
+    if not state.book.orders[slot]["flags"] & PARKED:
+        take_out(state, slot)
+    release_terms(state, slot)
+    forget_order(state, slot)
+
+
+@kernel
+def remove_partner(state, slot):
+    """One cancels other: remove the order that `slot` is linked to, if any. Mutates both."""
+    partner = np.int64(state.book.terms[slot]["link"])
+    if partner != 0:
+        cut_link(state.book, slot)
+        emit_cancelled(state, partner, CANCELLED_BY_LINK, 0)
+        discard(state, partner)
+
+
+@leaf
+def cut_link(book, slot):
+    """Undo the link of two orders. Mutates the terms of both."""
+    book.terms[np.int64(book.terms[slot]["link"])]["link"] = 0
+    book.terms[slot]["link"] = 0
+
+
+@leaf
+def passing(book, slot, after):
+    """What follows `slot` in a list once it is removed: not `after` where that is its partner, which goes with it.
+
+    `after` follows it now; returns whether it has to be passed over.
+    """
+    return after != 0 and book.orders[slot]["flags"] & TERMED != 0 and book.terms[slot]["link"] == after
+
+
+@leaf
+def take_out(state, slot):
+    """Take an order out of its queue and out of the sums. Mutates book, ledger."""
     book, order = state.book, state.book.orders[slot]
     leaves = np.int64(order["leaves_lots"])
     unlink_order(book, slot)
     change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     book.books[np.int64(order["instrument"])]["order_lots"] -= leaves
+
+
+@leaf
+def forget_order(state, slot):
+    """Free an order that is in no queue any more: its id, its place in the wallet's list, its slot. Mutates book."""
+    book, order = state.book, state.book.orders[slot]
     remove_id(book.ids, book.orders, slot)
     delist(
         book.orders, state.ledger.wallets, np.int64(state.ledger.positions[np.int64(order["position"])]["wallet"]), slot
@@ -126,6 +188,8 @@ def take_from_order(state, slot, lots):
         cut_leaves(state.book, slot, lots)
         change_open_order(state.ledger, state.prices, order, leaves, leaves - lots)
         state.book.books[np.int64(order["instrument"])]["order_lots"] -= lots
+        if order["flags"] & TERMED:
+            remove_partner(state, slot)
 
 
 @leaf
@@ -313,6 +377,29 @@ def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_tic
     return lots
 
 
+@leaf
+def counts(book, slot):
+    """Would a taker that walks the queues surely fill this order, as far as it is firm?
+
+    Not a reduce-only one, nor the second of a linked pair: the first one's fill removes it.
+    """
+    if book.orders[slot]["flags"] & (REDUCE_ONLY | TERMED) == 0:
+        return True
+    return book.orders[slot]["flags"] & REDUCE_ONLY == 0 and not stands_behind(book, slot)
+
+
+@kernel
+def stands_behind(book, slot):
+    """Is this order's partner on the same side and ahead of it?"""
+    partner = np.int64(book.terms[slot]["link"])
+    mine, other = book.orders[slot], book.orders[partner]
+    if partner == 0 or other["flags"] & PARKED or other["side"] != mine["side"]:
+        return False
+    if other["ticks"] == mine["ticks"]:
+        return other["priority_seq"] < mine["priority_seq"]
+    return (other["ticks"] > mine["ticks"]) == (mine["side"] == BID)
+
+
 @kernel
 def fillable_lots(state, instrument, side, limit_ticks, lots):
     """Lots within the limit that are not reduce-only, counted no further than `lots`. For fill-or-kill."""
@@ -322,7 +409,7 @@ def fillable_lots(state, instrument, side, limit_ticks, lots):
     while found < lots and crosses(side, limit_ticks, ticks):
         slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
         while slot != 0 and found < lots:
-            if book.orders[slot]["flags"] & REDUCE_ONLY == 0:
+            if counts(book, slot):
                 found += np.int64(book.orders[slot]["leaves_lots"])
             slot = np.int64(book.orders[slot]["next"])
         ticks = next_level(book, instrument, other, ticks)

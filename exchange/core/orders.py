@@ -8,23 +8,33 @@ from exchange.codes import (
     BAD_LOTS,
     BAD_ORDER_ID,
     BAD_PRICE,
+    BID,
+    BUDGET,
+    CANCELLED_BY_LINK,
     CANCELLED_BY_USER,
     EXPIRED,
     FILLED,
     FIRST_USER,
     GTC,
+    GTD,
     HALTED,
     IN_LIQUIDATION,
     MARKET,
     NOT_OWNER,
     OK,
     ORDERS_FULL,
+    PARKED,
+    PARKED_ORDER,
     PARTLY_FILLED_RESTING,
     POSITIONS_FULL,
     POST_ONLY,
     REDUCE_ONLY,
     REDUCE_ONLY_INCREASES,
     RESTING,
+    TO_LIMIT,
+    TRIGGER,
+    TRIGGER_NONE,
+    TRIGGERED,
     UNKNOWN_ORDER,
 )
 from exchange.core.admission import (
@@ -37,16 +47,18 @@ from exchange.core.admission import (
     wallet_of,
 )
 from exchange.core.book import cut_leaves, enlist, find_id, insert_id, link_order, order_room, take_order_slot
+from exchange.core.demands import check_demands
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
-from exchange.core.match import change_open_order, emit_cancelled, execute, remove_order
-from exchange.core.outbox import answer, refuse
-from exchange.core.terms import held_for
+from exchange.core.match import change_open_order, emit_cancelled, execute, passing, remove_order
+from exchange.core.outbox import answer, emit, refuse
+from exchange.core.terms import EMPTY, attach_terms, held_for, is_special, linked_slot, trigger_for
+from exchange.core.waiting import start_waiting
 
 
 @leaf
-def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots, leaves, flags):
-    """Put what is left of an order into the book; the free slot was checked. Mutates book, sums, lists."""
+def make_order(state, instrument, p, account, order_id, side, ticks, order_lots, leaves, flags):
+    """A new live order in no queue yet; the free slot was checked. Returns the slot. Mutates book, lists."""
     book = state.book
     slot = take_order_slot(book.pools, book.orders)
     order = book.orders[slot]
@@ -57,13 +69,25 @@ def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots,
     order["order_lots"] = order_lots
     order["leaves_lots"] = leaves
     order["instrument"] = instrument
-    order["flags"] = flags & (REDUCE_ONLY | POST_ONLY)
+    order["flags"] = flags & (REDUCE_ONLY | POST_ONLY | MARKET | PARKED)
     order["side"] = side
-    link_order(book, slot)
     insert_id(book.ids, order_id, slot)
     enlist(book.orders, state.ledger.wallets, np.int64(state.ledger.positions[p]["wallet"]), slot)
+    return slot
+
+
+@leaf
+def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots, leaves, flags):
+    """Put what is left of an order into the book; the free slot was checked. Mutates book, sums, lists."""
+    book = state.book
+    slot = make_order(
+        state, instrument, p, account, order_id, side, ticks, order_lots, leaves, flags & (REDUCE_ONLY | POST_ONLY)
+    )
+    order = book.orders[slot]
+    link_order(book, slot)
     change_open_order(state.ledger, state.prices, order, np.int64(0), leaves)
     book.books[instrument]["order_lots"] += leaves
+    return slot
 
 
 @leaf
@@ -81,48 +105,138 @@ def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif
     answer(state.io, event, instrument, code, limit_ticks, left)
 
 
+@kernel
+def enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, tif):
+    """`enter_order` of an order with the terms that are held."""
+    account, order_id, held = np.int64(event["account"]), np.int64(event["order_id"]), state.io.held[0]
+    left = execute(state, instrument, p, side, limit_ticks, lots, order_id, 0, 0, 0)
+    partner = linked_slot(state, account, instrument)
+    if left < lots and held["link_id"] != 0 and partner != 0:
+        emit_cancelled(state, partner, CANCELLED_BY_LINK, 0)
+        remove_order(state, partner)
+    code = FILLED
+    if left > 0:
+        if may_rest(tif, flags):
+            if tif == TO_LIMIT:
+                limit_ticks = resting_ticks(state.prices, instrument, side, limit_ticks)
+            slot = rest_order(state, instrument, p, account, order_id, side, limit_ticks, lots, left, flags)
+            if held["kind"] != 0:
+                attach_terms(state, slot, tif)
+            code = RESTING if left == lots else PARTLY_FILLED_RESTING
+        else:
+            code = EXPIRED
+    conclude(state, event, 1, instrument, code, limit_ticks, left)
+
+
+@leaf
+def may_rest(tif, flags):
+    """Does what is left of an order with this time in force rest?"""
+    return tif == TO_LIMIT or ((tif == GTC or tif == GTD) and not flags & MARKET)
+
+
+@leaf
+def resting_ticks(prices, instrument, side, limit_ticks):
+    """Where what is left of a market-to-limit order rests: at the last price, else at the mark, within its limit."""
+    market, per_tick = prices.markets[instrument], np.int64(prices.instruments[instrument]["mark_per_tick"])
+    ticks = np.int64(market["last_ticks"])
+    if ticks == 0:
+        ticks = np.int64(market["mark_sub"]) // per_tick
+    return min(ticks, limit_ticks) if side == BID else max(ticks, limit_ticks)
+
+
+@leaf
+def conclude(state, event, termed, instrument, code, price, lots):
+    """Answer a command, or announce what became of an order whose trigger was reached."""
+    if termed and event["kind"] == TRIGGER:
+        announce_triggered(state.io, event, instrument, code, price, lots)
+    else:
+        answer(state.io, event, instrument, code, price, lots)
+
+
+@kernel
+def announce_triggered(io, event, instrument, code, price, lots):
+    """TRIGGERED: like the RESULT of a NEW. Mutates the outbox."""
+    account, order_id, flags = np.int64(event["account"]), np.int64(event["order_id"]), np.int64(event["kind"])
+    emit(io, TRIGGERED, code, instrument, account, 0, order_id, price, lots, 0, flags, 0)
+
+
+@leaf
+def turn_down(state, event, termed, code):
+    """Refuse a command, or announce that a triggered order is refused."""
+    if termed:
+        instrument, price, lots = np.int64(event["instrument"]), np.int64(event["price"]), np.int64(event["qty"])
+        conclude(state, event, termed, instrument, code, price, lots)
+    else:
+        refuse(state.io, event, code)
+
+
+@kernel
+def park_order(state, event, p):
+    """Let an order wait for the trigger of the held row, if that is not reached yet. Returns a code."""
+    instrument, side, flags = np.int64(event["instrument"]), np.int64(event["side"]), np.int64(event["flags"])
+    ticks, code = trigger_for(state, instrument, side)
+    if code == OK:
+        lots, price = np.int64(event["qty"]), np.int64(0) if flags & MARKET else np.int64(event["price"])
+        account, order_id = np.int64(event["account"]), np.int64(event["order_id"])
+        slot = make_order(state, instrument, p, account, order_id, side, price, lots, lots, flags | PARKED)
+        attach_terms(state, slot, np.int64(event["time_in_force"]))
+        start_waiting(state, slot, ticks)
+        answer(state.io, event, instrument, PARKED_ORDER, price, lots)
+    return code
+
+
 @leaf
 def place_order(state, event, termed):
     """Check a NEW, match it, rest or expire what is left, answer. `termed`: with the TERMS row that is held."""
     ledger, prices = state.ledger, state.prices
     instrument = np.int64(event["instrument"])
     if not instrument_exists(prices, instrument):
-        refuse(state.io, event, BAD_INSTRUMENT)
+        turn_down(state, event, termed, BAD_INSTRUMENT)
         return
-    code = check_fields(state, event, instrument)
+    code = check_fields(state, event, instrument, termed)
     if code != OK:
-        refuse(state.io, event, code)
+        turn_down(state, event, termed, code)
         return
     wallet = wallet_for(prices, np.int64(event["account"]), instrument)
     p = find_position(ledger, wallet, instrument)
     if in_liquidation(ledger, unit_of(ledger, p) if p != 0 else wallet):
-        refuse(state.io, event, IN_LIQUIDATION)
+        turn_down(state, event, termed, IN_LIQUIDATION)
         return
     if p == 0:
         p = make_position(ledger, prices, state.io.control, wallet, instrument)
     side, flags, lots = np.int64(event["side"]), np.int64(event["flags"]), np.int64(event["qty"])
     tif = np.int64(event["time_in_force"])
-    limit_ticks = market_limit(prices, instrument, side) if flags & MARKET else np.int64(event["price"])
+    limit_ticks = market_limit(prices, instrument, side) if flags & (MARKET | BUDGET) else np.int64(event["price"])
+    parks = termed and state.io.held[0]["trigger"] != TRIGGER_NONE
+    rests = may_rest(tif, flags) if termed else tif == GTC and not flags & MARKET
     code = OK
     if p == 0:
         code = POSITIONS_FULL
-    elif tif == GTC and not flags & MARKET and not order_room(state.book.pools, state.book.orders):
+    elif (parks or rests) and not order_room(state.book.pools, state.book.orders):
         code = ORDERS_FULL
+    elif parks:
+        code = park_order(state, event, p)
+        if code == OK:
+            return
     elif flags & REDUCE_ONLY:
         lots = min(lots, reducible_lots(ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
         code = check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif)
+    if termed and code == OK:
+        code = check_demands(state, event, instrument, limit_ticks, lots)
     if code != OK:
-        refuse(state.io, event, code)
-        return
-    enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif)
+        turn_down(state, event, termed, code)
+    elif termed:
+        enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, tif)
+    else:
+        enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif)
 
 
 @leaf
 def new_order(state, event):
     """NEW. A refusal changes nothing but counters and a fresh position slot."""
-    if held_for(state.io, event):
+    if is_special(state.io, event):
         place_termed(state, event)
     else:
         place_order(state, event, 0)
@@ -130,7 +244,9 @@ def new_order(state, event):
 
 @kernel
 def place_termed(state, event):
-    """A NEW with terms, compiled apart so that plain orders carry none of it."""
+    """A NEW that is more than a plain order, compiled apart so that those carry none of it. Mutates `held`."""
+    if not held_for(state.io, event):
+        state.io.held[0] = state.io.held[EMPTY]
     place_order(state, event, 1)
 
 
@@ -185,6 +301,8 @@ def cancel_all(state, event):
         slot = np.int64(wallets[wallet]["first_order"])
         while slot != 0:
             after = np.int64(state.book.orders[slot]["account_next"])
+            if passing(state.book, slot, after):
+                after = np.int64(state.book.orders[after]["account_next"])
             if instrument == -1 or state.book.orders[slot]["instrument"] == instrument:
                 emit_cancelled(state, slot, CANCELLED_BY_USER, 0)
                 remove_order(state, slot)

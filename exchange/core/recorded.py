@@ -42,6 +42,7 @@ from exchange.core.match import (
     book_trade,
     extrapolated_flag,
     fill_maker,
+    passing,
     start_refill,
     take_from_external,
     trim_reduce_only,
@@ -196,6 +197,8 @@ def print_level(state, instrument, side, ticks, own_price, budget):
     while slot != 0 and budget > 0:
         order = book.orders[slot]
         after = np.int64(order["next"])
+        if passing(book, slot, after):
+            after = np.int64(book.orders[after]["next"])
         if order["account"] == EXTERNAL:
             external = book.externals[np.int64(order["position"])]
             gone = min(printed, np.int64(order["leaves_lots"]))  # earlier prints took the front of the queue
