@@ -34,9 +34,9 @@ from exchange.codes import (
 from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
 from exchange.core.book import crosses, find_id
 from exchange.core.contract import mark_exposure, mark_value, trade_notional, trade_value
+from exchange.core.demands import fillable_lots
 from exchange.core.kernel import leaf
 from exchange.core.margin import exposure_of, tier_limit, wallet_equity, wallet_margin
-from exchange.core.match import fillable_lots
 from exchange.core.terms import check_form, check_terms
 
 
@@ -79,7 +79,10 @@ def market_limit(prices, instrument, side):
 
 @leaf
 def check_fields(state, event, instrument, termed):
-    """Checks of a NEW that need no position; `termed`: one that may be more than a plain order. Returns a code; mutates nothing."""
+    """Checks of a NEW that need no position. Returns a code; mutates nothing.
+
+    `termed`: of one that may be more than a plain order.
+    """
     ledger, prices = state.ledger, state.prices
     flags, tif, side = np.int64(event["flags"]), np.int64(event["time_in_force"]), np.int64(event["side"])
     record = prices.instruments[instrument]

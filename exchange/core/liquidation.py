@@ -46,7 +46,7 @@ from exchange.core.margin import (
     unit_pocket,
     unit_stage,
 )
-from exchange.core.match import book_trade, emit_cancelled, execute, execute_shadow, passing, remove_order
+from exchange.core.match import after_account, book_trade, emit_cancelled, execute, execute_shadow, remove_order
 from exchange.core.outbox import emit
 
 WEIGHT_BITS = 31
@@ -111,9 +111,7 @@ def cancel_orders(state, unit, liquidation_id):
     wallet = np.int64(state.ledger.positions[-unit]["wallet"]) if unit < 0 else unit
     slot = np.int64(state.ledger.wallets[wallet]["first_order"])
     while slot != 0:
-        after = np.int64(state.book.orders[slot]["account_next"])
-        if passing(state.book, slot, after):
-            after = np.int64(state.book.orders[after]["account_next"])
+        after = after_account(state.book, slot)
         if unit_of(state.ledger, np.int64(state.book.orders[slot]["position"])) == unit:
             emit_cancelled(state, slot, CANCELLED_BY_LIQUIDATION, liquidation_id)
             remove_order(state, slot)

@@ -23,6 +23,7 @@ from exchange.codes import (
     CANCEL_ALL,
     DEPOSIT,
     DONE,
+    EXPIRE,
     EXTERNAL,
     FUNDING_RATE,
     FUNDING_SETTLE,
@@ -52,6 +53,7 @@ from exchange.codes import (
     TERMS,
     TRADE_PRINT,
     TRANSFER,
+    TRIGGER,
     UNSUPPORTED_KIND,
     WITHDRAW,
 )
@@ -67,6 +69,7 @@ from exchange.core.accounts import (
     withdraw_money,
 )
 from exchange.core.admission import instrument_exists
+from exchange.core.amend import amend_termed
 from exchange.core.book import id_home, level_of
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, kernel, leaf, prefetch
@@ -78,6 +81,7 @@ from exchange.core.recorded import book_clear, level_set, refill_tick, trade_pri
 from exchange.core.shift import impact_tick, shift_market
 from exchange.core.terms import drop_terms, hold_terms
 from exchange.core.timers import pop_timer
+from exchange.core.triggers import expire_order, fire_trigger, watch_triggers
 
 FEE_PPM_MAX = 100_000
 LOOK_AHEAD = 4  # events; what is found through something else is fetched nearer than that
@@ -116,6 +120,8 @@ def run(state, events, terms, first, until_ns, horizon_ns):
             else:
                 code = DONE if k < count else NEED_INPUT
                 break
+        if control["waiting"] != 0:
+            watch_triggers(state)
         if control["dirty_count"] != 0:
             close_step(state.ledger, state.guards, state.prices, io)
         if not balanced(state.ledger, state.prices):
@@ -201,7 +207,8 @@ def dispatch(state, event, terms, kind):
     elif kind == TRADE_PRINT:
         trade_print(state, event)
     elif kind == AMEND:
-        amend_order(state, event)
+        if not amend_order(state, event):
+            amend_termed(state, event)
     elif kind == TERMS:
         hold_terms(state.io, terms)
     else:
@@ -265,6 +272,10 @@ def fire_timer(state):
         refill_tick(state, unit)
     elif kind == IMPACT_TICK:
         impact_tick(state, unit)
+    elif kind == EXPIRE:
+        expire_order(state, unit)
+    elif kind == TRIGGER:
+        fire_trigger(state, unit)
 
 
 @leaf

@@ -127,12 +127,21 @@ def cut_link(book, slot):
 
 
 @leaf
-def passing(book, slot, after):
-    """What follows `slot` in a list once it is removed: not `after` where that is its partner, which goes with it.
+def after_account(book, slot):
+    """The order after `slot` in its wallet's list that is still there once `slot` is removed with its partner."""
+    after = np.int64(book.orders[slot]["account_next"])
+    if after != 0 and book.orders[slot]["flags"] & TERMED and book.terms[slot]["link"] == after:
+        return np.int64(book.orders[after]["account_next"])
+    return after
 
-    `after` follows it now; returns whether it has to be passed over.
-    """
-    return after != 0 and book.orders[slot]["flags"] & TERMED != 0 and book.terms[slot]["link"] == after
+
+@leaf
+def after_queue(book, slot):
+    """The same in its level's queue."""
+    after = np.int64(book.orders[slot]["next"])
+    if after != 0 and book.orders[slot]["flags"] & TERMED and book.terms[slot]["link"] == after:
+        return np.int64(book.orders[after]["next"])
+    return after
 
 
 @leaf
@@ -375,42 +384,3 @@ def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_tic
             slot = np.int64(book.orders[slot]["next"])
         ticks = next_level(book, instrument, other, ticks)
     return lots
-
-
-@leaf
-def counts(book, slot):
-    """Would a taker that walks the queues surely fill this order, as far as it is firm?
-
-    Not a reduce-only one, nor the second of a linked pair: the first one's fill removes it.
-    """
-    if book.orders[slot]["flags"] & (REDUCE_ONLY | TERMED) == 0:
-        return True
-    return book.orders[slot]["flags"] & REDUCE_ONLY == 0 and not stands_behind(book, slot)
-
-
-@kernel
-def stands_behind(book, slot):
-    """Is this order's partner on the same side and ahead of it?"""
-    partner = np.int64(book.terms[slot]["link"])
-    mine, other = book.orders[slot], book.orders[partner]
-    if partner == 0 or other["flags"] & PARKED or other["side"] != mine["side"]:
-        return False
-    if other["ticks"] == mine["ticks"]:
-        return other["priority_seq"] < mine["priority_seq"]
-    return (other["ticks"] > mine["ticks"]) == (mine["side"] == BID)
-
-
-@kernel
-def fillable_lots(state, instrument, side, limit_ticks, lots):
-    """Lots within the limit that are not reduce-only, counted no further than `lots`. For fill-or-kill."""
-    book = state.book
-    other = ASK if side == BID else BID
-    ticks, found = np.int64(book.books[instrument]["best_ticks"][other]), np.int64(0)
-    while found < lots and crosses(side, limit_ticks, ticks):
-        slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
-        while slot != 0 and found < lots:
-            if counts(book, slot):
-                found += np.int64(book.orders[slot]["leaves_lots"])
-            slot = np.int64(book.orders[slot]["next"])
-        ticks = next_level(book, instrument, other, ticks)
-    return found

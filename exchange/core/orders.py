@@ -8,7 +8,6 @@ from exchange.codes import (
     BAD_LOTS,
     BAD_ORDER_ID,
     BAD_PRICE,
-    BID,
     BUDGET,
     CANCELLED_BY_LINK,
     CANCELLED_BY_USER,
@@ -16,7 +15,6 @@ from exchange.codes import (
     FILLED,
     FIRST_USER,
     GTC,
-    GTD,
     HALTED,
     IN_LIQUIDATION,
     MARKET,
@@ -31,10 +29,9 @@ from exchange.codes import (
     REDUCE_ONLY,
     REDUCE_ONLY_INCREASES,
     RESTING,
+    TERMED,
     TO_LIMIT,
-    TRIGGER,
     TRIGGER_NONE,
-    TRIGGERED,
     UNKNOWN_ORDER,
 )
 from exchange.core.admission import (
@@ -50,9 +47,20 @@ from exchange.core.book import cut_leaves, enlist, find_id, insert_id, link_orde
 from exchange.core.demands import check_demands
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
-from exchange.core.match import change_open_order, emit_cancelled, execute, passing, remove_order
-from exchange.core.outbox import answer, emit, refuse
-from exchange.core.terms import EMPTY, attach_terms, held_for, is_special, linked_slot, trigger_for
+from exchange.core.match import after_account, change_open_order, emit_cancelled, execute, remove_order
+from exchange.core.outbox import answer, refuse
+from exchange.core.terms import (
+    EMPTY,
+    attach_terms,
+    conclude,
+    held_for,
+    is_special,
+    linked_slot,
+    may_rest,
+    resting_ticks,
+    trigger_for,
+    turn_down,
+)
 from exchange.core.waiting import start_waiting
 
 
@@ -126,48 +134,6 @@ def enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, ti
         else:
             code = EXPIRED
     conclude(state, event, 1, instrument, code, limit_ticks, left)
-
-
-@leaf
-def may_rest(tif, flags):
-    """Does what is left of an order with this time in force rest?"""
-    return tif == TO_LIMIT or ((tif == GTC or tif == GTD) and not flags & MARKET)
-
-
-@leaf
-def resting_ticks(prices, instrument, side, limit_ticks):
-    """Where what is left of a market-to-limit order rests: at the last price, else at the mark, within its limit."""
-    market, per_tick = prices.markets[instrument], np.int64(prices.instruments[instrument]["mark_per_tick"])
-    ticks = np.int64(market["last_ticks"])
-    if ticks == 0:
-        ticks = np.int64(market["mark_sub"]) // per_tick
-    return min(ticks, limit_ticks) if side == BID else max(ticks, limit_ticks)
-
-
-@leaf
-def conclude(state, event, termed, instrument, code, price, lots):
-    """Answer a command, or announce what became of an order whose trigger was reached."""
-    if termed and event["kind"] == TRIGGER:
-        announce_triggered(state.io, event, instrument, code, price, lots)
-    else:
-        answer(state.io, event, instrument, code, price, lots)
-
-
-@kernel
-def announce_triggered(io, event, instrument, code, price, lots):
-    """TRIGGERED: like the RESULT of a NEW. Mutates the outbox."""
-    account, order_id, flags = np.int64(event["account"]), np.int64(event["order_id"]), np.int64(event["kind"])
-    emit(io, TRIGGERED, code, instrument, account, 0, order_id, price, lots, 0, flags, 0)
-
-
-@leaf
-def turn_down(state, event, termed, code):
-    """Refuse a command, or announce that a triggered order is refused."""
-    if termed:
-        instrument, price, lots = np.int64(event["instrument"]), np.int64(event["price"]), np.int64(event["qty"])
-        conclude(state, event, termed, instrument, code, price, lots)
-    else:
-        refuse(state.io, event, code)
 
 
 @kernel
@@ -300,9 +266,7 @@ def cancel_all(state, event):
         opened = opened or wallets[wallet]["open"] != 0
         slot = np.int64(wallets[wallet]["first_order"])
         while slot != 0:
-            after = np.int64(state.book.orders[slot]["account_next"])
-            if passing(state.book, slot, after):
-                after = np.int64(state.book.orders[after]["account_next"])
+            after = after_account(state.book, slot)
             if instrument == -1 or state.book.orders[slot]["instrument"] == instrument:
                 emit_cancelled(state, slot, CANCELLED_BY_USER, 0)
                 remove_order(state, slot)
@@ -333,13 +297,18 @@ def check_amend(state, event, slot):
 
 @kernel
 def amend_order(state, event):
-    """AMEND: quantity down keeps priority; anything else re-enters the order, checked like a new one."""
+    """AMEND: quantity down keeps priority; anything else re-enters the order, checked like a new one.
+
+    Returns False, with nothing done, where terms are involved.
+    """
     slot, code = owned_order(state, event)
+    if state.book.orders[slot]["flags"] & TERMED or held_for(state.io, event):
+        return False
     if code == OK:
         code = check_amend(state, event, slot)
     if code != OK:
         refuse(state.io, event, code)
-        return
+        return True
     order = state.book.orders[slot]
     total, ticks = np.int64(event["qty"]), np.int64(event["price"])
     leaves, side, instrument = np.int64(order["leaves_lots"]), np.int64(order["side"]), np.int64(order["instrument"])
@@ -349,22 +318,31 @@ def amend_order(state, event):
         answer_order(state, event, slot, CANCELLED_BY_USER)
         remove_order(state, slot)
     elif ticks == order["ticks"] and total <= order["order_lots"]:
-        cut = np.int64(order["order_lots"]) - total
-        if cut > 0:
-            cut_leaves(state.book, slot, cut)
-            change_open_order(state.ledger, state.prices, order, leaves, leaves - cut)
-            state.book.books[instrument]["order_lots"] -= cut
-            order["order_lots"] = total
+        shrink(state, slot, total)
         answer_order(state, event, slot, RESTING)
     else:
         re_enter(state, event, slot, instrument, side, ticks, total - cum)
+    return True
 
 
 @leaf
-def re_enter(state, event, slot, instrument, side, ticks, lots):
-    """Amend with loss of priority: check as if the order were gone, then take it out and enter it again."""
+def shrink(state, slot, total):
+    """Lower an order to `total` lots where it stands, priority kept. Mutates book, ledger."""
+    order = state.book.orders[slot]
+    leaves, cut = np.int64(order["leaves_lots"]), np.int64(order["order_lots"]) - total
+    if cut > 0:
+        cut_leaves(state.book, slot, cut)
+        change_open_order(state.ledger, state.prices, order, leaves, leaves - cut)
+        state.book.books[np.int64(order["instrument"])]["order_lots"] -= cut
+        order["order_lots"] = total
+
+
+@leaf
+def check_reentry(state, slot, ticks, lots):
+    """(lots, code) of an order that would enter again with `lots` at `ticks`: checked as if it were gone."""
     order = state.book.orders[slot]
     p, flags, leaves = np.int64(order["position"]), np.int64(order["flags"]), np.int64(order["leaves_lots"])
+    instrument, side = np.int64(order["instrument"]), np.int64(order["side"])
     code = OK
     change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     state.book.books[instrument]["order_lots"] -= leaves
@@ -375,6 +353,15 @@ def re_enter(state, event, slot, instrument, side, ticks, lots):
         code = check_matchable(state, instrument, p, side, ticks, lots, flags, GTC)
     change_open_order(state.ledger, state.prices, order, np.int64(0), leaves)
     state.book.books[instrument]["order_lots"] += leaves
+    return lots, code
+
+
+@leaf
+def re_enter(state, event, slot, instrument, side, ticks, lots):
+    """Amend with loss of priority: take the order out and enter it again."""
+    order = state.book.orders[slot]
+    p, flags = np.int64(order["position"]), np.int64(order["flags"])
+    lots, code = check_reentry(state, slot, ticks, lots)
     if code != OK:
         refuse(state.io, event, code)
         return

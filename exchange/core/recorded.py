@@ -39,10 +39,10 @@ from exchange.core.external import (
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import external_position
 from exchange.core.match import (
+    after_queue,
     book_trade,
     extrapolated_flag,
     fill_maker,
-    passing,
     start_refill,
     take_from_external,
     trim_reduce_only,
@@ -196,9 +196,7 @@ def print_level(state, instrument, side, ticks, own_price, budget):
     slot, printed = np.int64(level["head"]), np.int64(book.externals[np.int64(level["external"])]["printed_lots"])
     while slot != 0 and budget > 0:
         order = book.orders[slot]
-        after = np.int64(order["next"])
-        if passing(book, slot, after):
-            after = np.int64(book.orders[after]["next"])
+        after = after_queue(book, slot)
         if order["account"] == EXTERNAL:
             external = book.externals[np.int64(order["position"])]
             gone = min(printed, np.int64(order["leaves_lots"]))  # earlier prints took the front of the queue

@@ -10,6 +10,7 @@ from exchange.codes import (
     BAD_TERMS,
     BAD_TIME_IN_FORCE,
     BAD_TRIGGER,
+    BID,
     BUDGET,
     EXPIRE,
     FOK,
@@ -26,13 +27,17 @@ from exchange.codes import (
     STOP,
     TAKE_PROFIT,
     TERMED,
+    TERMS,
     TO_LIMIT,
+    TRIGGER,
     TRIGGER_LAST,
     TRIGGER_NONE,
+    TRIGGERED,
     WOULD_TRIGGER,
 )
 from exchange.core.book import find_id
 from exchange.core.kernel import kernel, leaf
+from exchange.core.outbox import answer, emit, refuse
 from exchange.core.timers import drop_timer, push_order_timer
 from exchange.core.waiting import ladder_number, last_reached, reaches, source_sub, stop_waiting, trailing_ticks
 
@@ -109,6 +114,48 @@ def check_terms(state, event, instrument):
 
 
 @leaf
+def may_rest(tif, flags):
+    """Does what is left of an order with this time in force rest?"""
+    return tif == TO_LIMIT or ((tif == GTC or tif == GTD) and not flags & MARKET)
+
+
+@leaf
+def resting_ticks(prices, instrument, side, limit_ticks):
+    """Where what is left of a market-to-limit order rests: at the last price, else at the mark, within its limit."""
+    market, per_tick = prices.markets[instrument], np.int64(prices.instruments[instrument]["mark_per_tick"])
+    ticks = np.int64(market["last_ticks"])
+    if ticks == 0:
+        ticks = np.int64(market["mark_sub"]) // per_tick
+    return min(ticks, limit_ticks) if side == BID else max(ticks, limit_ticks)
+
+
+@leaf
+def conclude(state, event, termed, instrument, code, price, lots):
+    """Answer a command, or announce what became of an order whose trigger was reached."""
+    if termed and event["kind"] == TRIGGER:
+        announce_triggered(state.io, event, instrument, code, price, lots)
+    else:
+        answer(state.io, event, instrument, code, price, lots)
+
+
+@kernel
+def announce_triggered(io, event, instrument, code, price, lots):
+    """TRIGGERED: like the RESULT of a NEW. Mutates the outbox."""
+    account, order_id, flags = np.int64(event["account"]), np.int64(event["order_id"]), np.int64(event["kind"])
+    emit(io, TRIGGERED, code, instrument, account, 0, order_id, price, lots, 0, flags, 0)
+
+
+@leaf
+def turn_down(state, event, termed, code):
+    """Refuse a command, or announce that a triggered order is refused."""
+    if termed:
+        instrument, price, lots = np.int64(event["instrument"]), np.int64(event["price"]), np.int64(event["qty"])
+        conclude(state, event, termed, instrument, code, price, lots)
+    else:
+        refuse(state.io, event, code)
+
+
+@leaf
 def linked_slot(state, account, instrument):
     """The live order without a partner that the held row links to; 0 = none such."""
     book = state.book
@@ -165,3 +212,23 @@ def release_terms(state, slot):
     drop_timer(state.io, 2 * slot)
     drop_timer(state.io, 2 * slot + 1)
     state.book.terms[slot] = state.book.terms[0]
+
+
+@kernel
+def stash_terms(state, slot):
+    """Hold the terms of an order that enters again, with what the held row changes of them (zero = keep).
+
+    Its trigger is behind it. Mutates `held`.
+    """
+    io, order, terms = state.io, state.book.orders[slot], state.book.terms[slot]
+    held = io.held[0]
+    expiry_ns = np.int64(held["expiry_ns"]) if order["flags"] & PARKED == 0 else np.int64(0)
+    io.held[0] = io.held[EMPTY]
+    held["kind"] = TERMS
+    held["account"] = np.int64(order["account"])
+    held["order_id"] = np.int64(order["order_id"])
+    held["expiry_ns"] = expiry_ns if expiry_ns != 0 else np.int64(terms["expiry_ns"])
+    held["self_trade"] = terms["self_trade"]
+    held["min_lots"] = np.int64(terms["min_lots"])
+    if terms["link"] != 0 and order["flags"] & PARKED == 0:
+        held["link_id"] = np.int64(state.book.orders[np.int64(terms["link"])]["order_id"])
