@@ -6,6 +6,7 @@ import numpy as np
 
 from exchange import codes
 from exchange.audit import externals, live_ticks, queue
+from exchange.audit_triggers import LADDERS, trigger_queues
 from exchange.state import Book, State
 
 POSITION_FIELDS = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots")
@@ -15,6 +16,8 @@ PRICE_FIELDS = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_su
 FUNDING_FIELDS = ("funding_rate_ppb", "next_funding_ns", "shift_ticks", "index_shift_sub", "depth_ppm")
 MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "halted")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
+TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", "trigger", "trigger_kind")
+TERMS_FIELDS += ("trigger_ticks", "offset_ticks", "min_lots")
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
 
@@ -26,6 +29,8 @@ def dump(state: State) -> dict[str, Any]:
         "wallets": _wallets(state),
         "positions": _positions(state),
         "books": _books(book),
+        "parked": _parked(state),
+        "terms": _terms(book),
         "externals": _externals(book),
         "markets": {
             k: (
@@ -75,6 +80,32 @@ def _books(book: Book) -> dict[tuple[int, int], list[tuple[int, list[tuple[int, 
             if rows:
                 books[instrument, side] = rows
     return books
+
+
+def _parked(state: State) -> dict[tuple[int, int, bool], list[tuple[int, list[tuple[int, ...]]]]]:
+    """(trigger ticks, [(order id, account, lots, limit), ...]) by instrument, source and whether it rises."""
+    fields = ("order_id", "account", "leaves_lots", "ticks")
+    parked = {}
+    for instrument in range(len(state.book.books)):
+        for k in range(LADDERS):
+            rows = [
+                (ticks, [_values(state.book.orders[slot], fields) for slot in slots])
+                for ticks, slots in trigger_queues(state, instrument, k)
+            ]
+            if rows:
+                parked[instrument, k // 2 + 1, bool(k % 2)] = rows
+    return parked
+
+
+def _terms(book: Book) -> dict[int, tuple[int, ...]]:
+    """Terms of every order that has some, by order id; the partner by its id."""
+    found = {}
+    for slot in np.flatnonzero(book.orders["flags"] & codes.TERMED):
+        terms = book.terms[slot]
+        row = (*_values(terms, TERMS_FIELDS), int(book.orders[int(terms["link"])]["order_id"]))
+        if any(row):
+            found[int(book.orders[slot]["order_id"])] = row
+    return dict(sorted(found.items()))
 
 
 def _externals(book: Book) -> dict[tuple[int, int, int], tuple[int, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes, config, schema
+from tests.campaign_terms import TermsDrawer
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -86,6 +87,7 @@ class Stream:
         self.owner: dict[int, int] = {}
         self.resting: deque[int] = deque(maxlen=24)
         self.order_count = 0
+        self.terms = TermsDrawer(generator(seed, 22))
         weights: dict[Callable[[], None], float] = {
             self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
             self.crowd: 3, self.print_trade: 6, self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3,
@@ -123,6 +125,10 @@ class Stream:
 
     def put(self, kind: int, **fields: int) -> None:
         """Append a row; fields that are not named are 0."""
+        if kind in (codes.NEW, codes.AMEND):
+            extra = self.terms.draw(kind, self.clock, self.fair, fields)
+            if extra:
+                self.rows.append(self.terms.row(kind, {"ts_ns": self.clock, **fields}, extra))
         values = {"ts_ns": self.clock, "seq": len(self.rows) + 1, "kind": kind, **fields}
         self.rows.append(tuple(values.get(name, 0) for name in schema.EVENT.names))
 

@@ -18,7 +18,7 @@ from exchange.codes import (
     WOULD_TRIGGER,
 )
 from exchange.core.kernel import kernel, leaf
-from exchange.core.match import cut_link, remove_order
+from exchange.core.match import cut_link, remove_order, remove_partner
 from exchange.core.orders import answer_order, check_amend, check_reentry, enter_termed, owned_order, shrink
 from exchange.core.outbox import refuse
 from exchange.core.terms import EMPTY, held_for, stash_terms
@@ -130,6 +130,7 @@ def amend_resting(state, event, slot):
     total, ticks, cum = np.int64(event["qty"]), np.int64(event["price"]), order["order_lots"] - order["leaves_lots"]
     ticks = ticks if ticks != 0 else np.int64(order["ticks"])
     if total <= cum:
+        remove_partner(state, slot)
         answer_order(state, event, slot, CANCELLED_BY_USER)
         remove_order(state, slot)
     elif ticks == order["ticks"] and total <= order["order_lots"]:

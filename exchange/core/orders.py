@@ -47,7 +47,7 @@ from exchange.core.book import cut_leaves, enlist, find_id, insert_id, link_orde
 from exchange.core.demands import check_demands
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
-from exchange.core.match import after_account, change_open_order, emit_cancelled, execute, remove_order
+from exchange.core.match import after_account, change_open_order, emit_cancelled, execute, remove_order, remove_partner
 from exchange.core.outbox import answer, refuse
 from exchange.core.terms import (
     EMPTY,
@@ -245,6 +245,8 @@ def cancel_order(state, event):
     if code != OK:
         refuse(state.io, event, code)
         return
+    if state.book.orders[slot]["flags"] & TERMED:
+        remove_partner(state, slot)
     answer_order(state, event, slot, CANCELLED_BY_USER)
     remove_order(state, slot)
 

@@ -187,7 +187,7 @@ def attach_terms(state, slot, tif):
     order, terms = book.orders[slot], book.terms[slot]
     order["flags"] |= TERMED
     terms["expiry_ns"] = np.int64(held["expiry_ns"])
-    terms["time_in_force"] = tif
+    terms["time_in_force"] = GTC if tif == TO_LIMIT and not order["flags"] & PARKED else tif
     terms["self_trade"] = held["self_trade"]
     if order["flags"] & PARKED:
         terms["offset_ticks"] = held["offset_ticks"]

@@ -58,8 +58,8 @@ def check_reduce_only(world: World, maker: Order) -> bool:
         return True
     position = world.position(maker.account, maker.instrument)
     if not is_opposite(position.lots, maker.side):
-        world.remove_order(maker)
         world.emit_cancelled(maker, codes.CANCELLED_REDUCE_ONLY)
+        world.remove_order(maker)
         return False
     excess = max(0, maker.leaves_lots - abs(position.lots))
     maker.leaves_lots -= excess
@@ -168,6 +168,7 @@ def _emit_fill(
         flags=flags,
         liquidation_id=liquidation_id,
     )
+    world.remove_partner(maker)
 
 
 def fill_from_external(world: World, maker: Order, lots: int, flags: int = 0) -> None:
@@ -191,6 +192,8 @@ def apply_print(world: World, instrument: int, aggressor: int, ticks: int, lots:
         for order in orders:
             if not budget:
                 return
+            if order.external is None and order.order_id not in world.orders:
+                continue  # its partner was filled
             if order.external is not None:
                 gone = min(printed, order.leaves_lots)
                 printed -= gone

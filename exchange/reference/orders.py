@@ -3,14 +3,15 @@
 from typing import NamedTuple
 
 from exchange import codes
-from exchange.reference import margin
+from exchange.reference import margin, terms, triggers
 from exchange.reference.arithmetic import PPM, ceil_div
 from exchange.reference.book import is_within
 from exchange.reference.matching import Taker, is_opposite, match
-from exchange.reference.records import Event, Order, Position, Wallet
-from exchange.reference.world import World, require
+from exchange.reference.records import Event, Order, OrderTerms, Position, Terms, Wallet
+from exchange.reference.world import Refused, World, cut_link, require
 
-ORDER_FLAGS = codes.POST_ONLY | codes.REDUCE_ONLY | codes.MARKET
+ORDER_FLAGS = codes.POST_ONLY | codes.REDUCE_ONLY | codes.MARKET | codes.BUDGET
+RESTING_TIMES = (codes.GTC, codes.GTD, codes.TO_LIMIT)
 
 
 class Reply(NamedTuple):
@@ -24,20 +25,76 @@ class Reply(NamedTuple):
 
 def apply_new(world: World, event: Event) -> Reply:
     """Check, match and rest a new order."""
+    return _place(world, event, terms.held_for(world, event))
+
+
+def _place(world: World, event: Event, row: Terms | None) -> Reply:
+    """A new order, or one whose trigger was reached, with its row of terms if it has one."""
+    held = row or terms.NOTHING
     time_in_force = _check_form(world, event)
-    position = _check_state(world, event, time_in_force)
+    position = _check_state(world, event, time_in_force, held)
+    if held.trigger:
+        return _park(world, event, held)
     lots = event.qty
     if event.flags & codes.REDUCE_ONLY:
         lots = _reducing_lots(position, event.side, lots)
-    limit = _market_limit(world, event) if event.flags & codes.MARKET else event.price
+    limit = _market_limit(world, event) if event.flags & (codes.MARKET | codes.BUDGET) else event.price
     if event.flags & codes.POST_ONLY:
         _check_post_only(world, event.instrument, event.side, limit)
     if time_in_force == codes.FOK:
         require(_reachable_lots(world, event, limit) >= lots, codes.FOK_UNFILLABLE)
     if not event.flags & codes.REDUCE_ONLY:
         margin.check_admission(world, position, event.side, limit, lots)
+    terms.demand(world, event, held, limit, lots)
     order = world.make_order(event.order_id, event.account, event.instrument, event.side, limit, lots, event.flags)
-    return _enter(world, order, time_in_force)
+    partner = terms.linked(world, event, held)
+    return _enter(world, order, time_in_force, row, partner)
+
+
+def _park(world: World, event: Event, held: Terms) -> Reply:
+    """Let an order wait for its trigger, if its source has a price that does not reach it."""
+    ticks = 0 if event.flags & codes.MARKET else event.price
+    flags = event.flags | codes.PARKED
+    order = world.make_order(
+        event.order_id, event.account, event.instrument, event.side, ticks, event.qty, flags
+    )
+    order.terms = OrderTerms(trigger=held.trigger, trigger_kind=held.trigger_kind)
+    require(triggers.source_sub(world, event.instrument, held.trigger) != 0, codes.NO_TRIGGER_PRICE)
+    trigger_ticks = held.trigger_ticks or triggers.trailing_ticks(world, order, held.offset_ticks)
+    require(not triggers.is_reached(world, order, trigger_ticks), codes.WOULD_TRIGGER)
+    terms.attach(world, order, held, event.time_in_force, terms.linked(world, event, held))
+    triggers.wait(world, order, trigger_ticks)
+    world.keep_order(order)
+    return Reply(codes.PARKED_ORDER, ticks)
+
+
+def fire(world: World, order: Order) -> None:
+    """A parked order enters like a new one of this moment; a refusal is the end of it."""
+    waited = order.terms
+    assert waited is not None
+    world.remove_order(order)
+    flags = order.flags & ~codes.PARKED
+    event = Event(
+        world.clock_ns, 0, 0, order.order_id, order.ticks, order.order_lots, order.account, 0, codes.NEW,
+        order.instrument, flags, order.side, waited.time_in_force,
+    )
+    row = terms.NOTHING._replace(
+        expiry_ns=waited.expiry_ns, min_lots=waited.min_lots, self_trade=waited.self_trade
+    )
+    try:
+        reply = _place(world, event, row)
+    except Refused as refusal:
+        reply = Reply(refusal.code)
+    world.emit(
+        codes.TRIGGERED,
+        account=order.account,
+        order_id=order.order_id,
+        instrument=order.instrument,
+        price=order.ticks if reply.price is None else reply.price,
+        lots=order.order_lots if reply.lots is None else reply.lots,
+        code=reply.code,
+        flags=codes.TRIGGER,
+    )
 
 
 def _check_form(world: World, event: Event) -> int:
@@ -46,25 +103,30 @@ def _check_form(world: World, event: Event) -> int:
     world.open_wallet(event.account, contract.asset)
     require(event.order_id > 0, codes.BAD_ORDER_ID)
     require(event.side in (codes.BID, codes.ASK), codes.BAD_SIDE)
-    require(event.time_in_force in (codes.GTC, codes.IOC, codes.FOK), codes.BAD_TIME_IN_FORCE)
+    require(codes.GTC <= event.time_in_force <= codes.TO_LIMIT, codes.BAD_TIME_IN_FORCE)
     require(event.flags & ~ORDER_FLAGS == 0, codes.BAD_FLAGS)
-    is_market = bool(event.flags & codes.MARKET)
+    is_market, is_budget = bool(event.flags & codes.MARKET), bool(event.flags & codes.BUDGET)
     if event.flags & codes.POST_ONLY:
-        require(event.time_in_force == codes.GTC and not is_market, codes.BAD_FLAGS)
+        require(event.time_in_force in (codes.GTC, codes.GTD) and not is_market, codes.BAD_FLAGS)
+    require(event.time_in_force != codes.TO_LIMIT or is_market, codes.BAD_FLAGS)
+    require(not is_budget or (event.time_in_force == codes.FOK and not is_market), codes.BAD_FLAGS)
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
-    require(is_market or contract.ticks_min <= event.price <= contract.ticks_max, codes.BAD_PRICE)
-    return codes.IOC if is_market and event.time_in_force == codes.GTC else event.time_in_force
+    in_ladder = contract.ticks_min <= event.price <= contract.ticks_max
+    require(is_market or (event.price >= 1 if is_budget else in_ladder), codes.BAD_PRICE)
+    return codes.IOC if is_market and event.time_in_force in (codes.GTC, codes.GTD) else event.time_in_force
 
 
-def _check_state(world: World, event: Event, time_in_force: int) -> Position:
+def _check_state(world: World, event: Event, time_in_force: int, held: Terms) -> Position:
     """Checks against the venue's state; the position, whose slot stays even if a later check refuses."""
     market = world.markets[event.instrument]
     require(not market.halted, codes.HALTED)
     require(market.mark_sub != 0, codes.NO_MARK)
     require(event.order_id not in world.orders, codes.DUPLICATE_ORDER_ID)
+    terms.check_terms(world, event, held)
     check_not_liquidating(world, event.account, event.instrument)
     position = world.position(event.account, event.instrument)
-    require(time_in_force != codes.GTC or world.has_order_slot(), codes.ORDERS_FULL)
+    stays = time_in_force in RESTING_TIMES or held.trigger
+    require(not stays or world.has_order_slot(), codes.ORDERS_FULL)
     return position
 
 
@@ -98,25 +160,45 @@ def _check_post_only(world: World, instrument: int, side: int, limit: int) -> No
 
 
 def _reachable_lots(world: World, event: Event, limit: int) -> int:
-    levels = world.books[event.instrument].levels_within(1 - event.side, limit)
-    return sum(order.leaves_lots for _, orders in levels for order in orders if not order.flags & codes.REDUCE_ONLY)
+    return sum(order.leaves_lots for _, order in terms.sure_makers(world, event.instrument, event.side, limit))
 
 
-def _enter(world: World, order: Order, time_in_force: int) -> Reply:
-    """Match an order that passed its checks; a GTC remainder rests at the tail."""
+def _enter(
+    world: World, order: Order, time_in_force: int, row: Terms | None = None, partner: Order | None = None
+) -> Reply:
+    """Match an order that passed its checks; a remainder that may rest does so at the tail.
+
+    Its partner goes if anything was filled.
+    """
     taker = Taker(order.account, order.order_id, order.instrument, order.side, order.ticks, order.leaves_lots)
     match(world, taker)
     order.leaves_lots = taker.lots
+    if partner is not None and partner.order_id not in world.orders:
+        partner = None
+    if partner is not None and taker.lots < order.order_lots:
+        world.emit_cancelled(partner, codes.CANCELLED_BY_LINK)
+        world.remove_order(partner)
+        partner = None
     if not taker.lots:
         code = codes.FILLED
-    elif time_in_force == codes.GTC:
+    elif time_in_force in RESTING_TIMES:
+        if time_in_force == codes.TO_LIMIT:
+            order.ticks = _resting_ticks(world, order)
         world.books[order.instrument].join(order)
-        world.orders[order.order_id] = order
-        world.wallets[order.account, world.contracts[order.instrument].asset].orders[order.order_id] = order
+        world.keep_order(order)
+        if row is not None:
+            terms.attach(world, order, row, time_in_force, partner)
         code = codes.RESTING if taker.lots == order.order_lots else codes.PARTLY_FILLED_RESTING
     else:
         code = codes.EXPIRED
     return Reply(code, order.ticks, taker.lots, order.instrument)
+
+
+def _resting_ticks(world: World, order: Order) -> int:
+    """Where what is left of a market-to-limit order rests: at the last price, else the mark, within its limit."""
+    market = world.markets[order.instrument]
+    ticks = market.last_ticks or market.mark_sub // world.contracts[order.instrument].mark_per_tick
+    return min(ticks, order.ticks) if order.side == codes.BID else max(ticks, order.ticks)
 
 
 def _named_order(world: World, event: Event) -> Order:
@@ -150,10 +232,13 @@ def apply_cancel_all(world: World, event: Event) -> Reply:
 
 def _cancel_orders(world: World, wallet: Wallet, instrument: int) -> int:
     chosen = [order for order in wallet.orders.values() if instrument in (-1, order.instrument)]
+    count = 0
     for order in chosen:
-        world.remove_order(order)
-        world.emit_cancelled(order, codes.CANCELLED_BY_USER)
-    return len(chosen)
+        if order.order_id in world.orders:  # else it went with its partner
+            world.emit_cancelled(order, codes.CANCELLED_BY_USER)
+            world.remove_order(order)
+            count += 1
+    return count
 
 
 def apply_amend(world: World, event: Event) -> Reply:
@@ -164,17 +249,26 @@ def apply_amend(world: World, event: Event) -> Reply:
     require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
     require(not world.markets[order.instrument].halted, codes.HALTED)
     check_not_liquidating(world, order.account, order.instrument)
+    held = terms.held_for(world, event) or terms.NOTHING
+    terms.check_changes(world, event, order, held)
+    if order.is_parked:
+        terms.amend_parked(world, event, order, held)
+        return Reply(codes.PARKED_ORDER, order.ticks, order.leaves_lots, order.instrument)
     done = order.order_lots - order.leaves_lots
     ticks = event.price or order.ticks
     if event.qty <= done:
         return _cancel(world, order)
     if ticks == order.ticks and event.qty <= order.order_lots:
         order.order_lots, order.leaves_lots = event.qty, event.qty - done
+        terms.set_expiry(world, order, held)
         return Reply(codes.RESTING, order.ticks, order.leaves_lots, order.instrument)
     lots = _check_reentry(world, order, ticks, event.qty - done)
+    row = terms.kept(order, held) if order.terms is not None or terms.held_for(world, event) is not None else None
+    time_in_force = order.terms.time_in_force if order.terms is not None else codes.GTC
+    partner = cut_link(order)
     world.remove_order(order)
     entering = world.make_order(order.order_id, order.account, order.instrument, order.side, ticks, lots, order.flags)
-    return _enter(world, entering, codes.GTC)
+    return _enter(world, entering, time_in_force, row, partner)
 
 
 def _check_reentry(world: World, order: Order, ticks: int, lots: int) -> int:

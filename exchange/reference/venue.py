@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from exchange import codes, config
-from exchange.reference import accounts, liquidation, margin, orders, prices, recorded
+from exchange.reference import accounts, liquidation, margin, orders, prices, recorded, terms, triggers
 from exchange.reference.orders import Reply
 from exchange.reference.records import Event, terms_of
 from exchange.reference.state import snapshot
@@ -70,8 +70,13 @@ class ReferenceVenue:
                 recorded.fire_refill(world, timer.target)
             elif timer.kind == codes.IMPACT_TICK:
                 recorded.fire_impact(world, timer.target)
+            elif timer.kind == codes.EXPIRE:
+                terms.expire(world, timer.target)
+            elif timer.kind == codes.TRIGGER:
+                orders.fire(world, timer.target)
             else:
                 liquidation.fire(world, timer.target, timer.cause_seq)
+            triggers.watch(world)
             margin.detect(world)
 
     def outcomes(self) -> list[tuple[int, ...]]:
@@ -100,6 +105,7 @@ class ReferenceVenue:
             self._reply(event, Reply(refusal.code))
         if event.kind in ORDERS:
             world.held = None
+        triggers.watch(world)
         margin.detect(world)
 
     def _reply(self, event: Event, reply: Reply) -> None:
