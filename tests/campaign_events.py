@@ -127,6 +127,8 @@ class Stream:
         """Append a row; fields that are not named are 0."""
         if kind in (codes.NEW, codes.AMEND):
             extra = self.terms.draw(kind, self.clock, self.fair, fields)
+            if "link_id" in extra and kind == codes.NEW:
+                self.owner[fields["order_id"]] = fields["account"]
             if extra:
                 self.rows.append(self.terms.row(kind, {"ts_ns": self.clock, **fields}, extra))
         values = {"ts_ns": self.clock, "seq": len(self.rows) + 1, "kind": kind, **fields}

@@ -18,7 +18,7 @@ class TermsDrawer:
         self.rng = rng
         self.is_on = bool(rng.random() < 0.5)
         self.features = {name for name in FEATURES if rng.random() < 0.7}
-        self.rate = float(rng.choice([0.15, 0.4, 0.7]))
+        self.rate = float(rng.choice([0.3, 0.6, 0.9]))
         self.placed: deque[tuple[int, int, int]] = deque(maxlen=48)
 
     def chance(self, probability: float) -> bool:
@@ -65,9 +65,10 @@ class TermsDrawer:
             extra |= self.trigger(near, fields)
         if self.does("least", 0.2):
             extra["min_lots"] = self.whole(1, fields["qty"] + (1 if self.chance(0.1) else 0))
-        if self.does("links", 0.5):
-            own = [row[0] for row in self.placed if row[1:] == (fields["account"], fields["instrument"])]
-            extra["link_id"] = own[self.whole(0, len(own) - 1)] if own else self.whole(-1, 50)
+        if self.does("links", 0.3) and self.placed:
+            extra["link_id"], account, instrument = self.placed[-self.whole(1, min(12, len(self.placed)))]
+            if self.chance(0.9):
+                fields["account"], fields["instrument"] = account, instrument
         return extra
 
     def trigger(self, near: float, fields: dict[str, int]) -> dict[str, int]:
@@ -79,7 +80,7 @@ class TermsDrawer:
             return extra | {"offset_ticks": self.whole(1, int(self.rng.choice([3, 12]))) if self.chance(0.97) else -1}
         kind = self.whole(0, 1) if self.chance(0.98) else 2
         rises = (fields["side"] == codes.BID) == (kind == codes.STOP)
-        away = self.whole(0, int(self.rng.choice([4, 20]))) * (1 if self.chance(0.95) else -1)
+        away = self.whole(0, int(self.rng.choice([3, 3, 20]))) * (1 if self.chance(0.95) else -1)
         return extra | {"trigger_kind": kind, "trigger_ticks": max(0, round(near) + (away if rises else -away))}
 
     def changes(self, clock: int, fair: list[float], fields: dict[str, int]) -> dict[str, int]:

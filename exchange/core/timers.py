@@ -69,7 +69,8 @@ def pop_timer(io):
             break
         copy_timer(io, at, child)
         at, child = child, 2 * child
-    copy_timer(io, at, count)
+    if at != count:  # the last one left would know its old place again
+        copy_timer(io, at, count)
 
 
 @leaf
