@@ -339,9 +339,9 @@ class Stream:
                   self.transfer, self.seed_position, self.fees)()
         field, value = self.pick(
             ("instrument", self.pick(-2, 99)), ("account", self.pick(0, 1, 4, 7, 5_000)), ("side", self.pick(2, -1)),
-            ("time_in_force", self.pick(3, -1)), ("flags", self.pick(codes.SHADOW, 7, -1)),
+            ("time_in_force", self.pick(5, -1)), ("flags", self.pick(codes.SHADOW, 7, -1)),
             ("qty", self.pick(0, -1, 7, 2**31 + 5, 2**53)), ("price", self.pick(-5, 0, 2**30 + 5)),
-            ("order_id", self.pick(0, -1, 10**9)), ("kind", self.pick(0, 5, 24, 64, 65, 66, 67, 99)),
+            ("order_id", self.pick(0, -1, 10**9)), ("kind", self.pick(0, 5, 24, 64, 65, 66, 67, 68, 69, 99)),
             ("ts_ns", self.clock - self.whole(1, SECOND)))
         if first == len(self.rows):
             return
