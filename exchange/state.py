@@ -169,19 +169,7 @@ def allocate(venue: config.Venue) -> State:
         zeros(count * venue.mark.samples, np.int64),
         compiled.policy,
     )
-    units = wallets + positions
-    # a heap slot for each unit, each recurring timer and each timer of an order, and the scratch slot
-    io = IO(
-        pool(capacity.outcomes, schema.OUTCOME),
-        zeros(1, schema.CONTROL),
-        pool(units + 3 * count + 2 * capacity.orders + 2, schema.TIMER),
-        pool(units + 1, np.int32),
-        pool(2 * capacity.orders + 2, np.int32),
-        zeros(3, schema.TERMS),
-        zeros(1, schema.EVENT),
-        pool(wallets + 1, schema.RANK),
-        zeros(max(64, 2 * count), np.int64),
-    )
+    io = _io(capacity, wallets, wallets + positions, count)
     state = State(
         book,
         Ledger(
@@ -198,6 +186,22 @@ def allocate(venue: config.Venue) -> State:
     prices.markets["depth_ppm"] = 1_000_000
     _open_system_accounts(state, assets)
     return state
+
+
+def _io(capacity: config.Capacity, wallets: int, units: int, count: int) -> IO:
+    """Queues, timers and work space; a heap slot for each unit, each recurring timer, each order's two, and scratch."""
+    zeros, pool = aligned_zeros, pool_zeros
+    return IO(
+        pool(capacity.outcomes, schema.OUTCOME),
+        zeros(1, schema.CONTROL),
+        pool(units + 3 * count + 2 * capacity.orders + 2, schema.TIMER),
+        pool(units + 1, np.int32),
+        pool(2 * capacity.orders + 2, np.int32),
+        zeros(3, schema.TERMS),
+        zeros(1, schema.EVENT),
+        pool(wallets + 1, schema.RANK),
+        zeros(max(64, 2 * count), np.int64),
+    )
 
 
 def _triggers(ticks_max: np.ndarray) -> Triggers:

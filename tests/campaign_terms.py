@@ -47,7 +47,8 @@ class TermsDrawer:
             self.placed.append((fields["order_id"], fields["account"], fields["instrument"]))
 
     def expiry(self, clock: int) -> int:
-        return clock + (self.whole(-2, 0) if self.chance(0.04) else self.whole(1, int(self.rng.choice([100, 9_000])) * MS))
+        longest = int(self.rng.choice([100, 9_000])) * MS
+        return clock + (self.whole(-2, 0) if self.chance(0.04) else self.whole(1, longest))
 
     def terms(self, clock: int, fair: list[float], fields: dict[str, int]) -> dict[str, int]:
         extra: dict[str, int] = {}

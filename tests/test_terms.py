@@ -59,8 +59,8 @@ class World(Twin):
         return self.send(codes.NEW, account=account, order_id=order_id, side=side, price=price, qty=qty, **fields)
 
     def stop(self, account, order_id, side, ticks, qty, **fields):
-        named = {"trigger": TRIGGER_MARK, "trigger_ticks": ticks, "flags": MARKET, **fields}
-        return self.new(account, order_id, side, fields.get("price", 0), qty, **{k: v for k, v in named.items() if k != "price"})
+        named = {"price": 0, "trigger": TRIGGER_MARK, "trigger_ticks": ticks, "flags": MARKET, **fields}
+        return self.send(codes.NEW, account=account, order_id=order_id, side=side, qty=qty, **named)
 
     def amend(self, account, order_id, qty, **fields):
         return self.send(codes.AMEND, account=account, order_id=order_id, qty=qty, **fields)
@@ -199,8 +199,7 @@ def test_a_trigger_needs_a_price_that_does_not_reach_it(world):
     {"trigger_ticks": 0}, {"offset_ticks": 5}, {"trigger_ticks": 0, "offset_ticks": -5},
     {"trigger_ticks": 0, "offset_ticks": 5, "trigger_kind": TAKE_PROFIT}])
 def test_a_trigger_has_a_price_or_a_distance(world, fields):
-    assert world.stop(A, 1, ASK, **{"ticks": 990, "qty": 1, **{k: v for k, v in fields.items() if k != "trigger_ticks"}},
-                      **({} if "trigger_ticks" not in fields else {"trigger_ticks": fields["trigger_ticks"]})) == codes.BAD_TRIGGER
+    assert world.stop(A, 1, ASK, 990, 1, **fields) == codes.BAD_TRIGGER
 
 
 def test_a_refused_trigger_is_the_end_of_its_order(world):
@@ -427,7 +426,7 @@ def test_a_reduce_only_order_cut_below_its_minimum_is_refused(world):
 @pytest.mark.parametrize(("side", "money", "code"), [
     (BID, 3_010, FILLED), (BID, 3_009, codes.FOK_UNFILLABLE), (ASK, 2_970, FILLED), (ASK, 2_971, codes.FOK_UNFILLABLE)])
 def test_a_budget_bounds_the_whole_order(world, side, money, code):
-    for order_id, (its_side, ticks, lots) in enumerate(((ASK, 1_000, 2), (ASK, 1_010, 5), (BID, 995, 2), (BID, 980, 5)), 1):
+    for order_id, its_side, ticks, lots in ((1, ASK, 1_000, 2), (2, ASK, 1_010, 5), (3, BID, 995, 2), (4, BID, 980, 5)):
         world.new(B, order_id, its_side, ticks, lots)
     assert world.new(A, 9, side, money * UNIT, 3, time_in_force=FOK, flags=BUDGET) == code
 

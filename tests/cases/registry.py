@@ -25,7 +25,6 @@ REASONS = {
     "auction_price": "no Dutch auction of a liquidated account",
     "auction_uncrossing": "no call auction",
     "fee_tier": "no fee tiers by volume or stake",
-    "fok_budget": "no fill-or-kill on a total notional",
     "funding_rate": "funding rates are recorded, not computed",
     "impact_price": "no impact price",
     "initial_margin_open_interest": "initial margin does not depend on open interest",
