@@ -139,6 +139,10 @@ class Stream:
         if self.chance(0.4):
             self.clock += int(self.rng.exponential(self.pace))
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
+        for row in self.terms.crowd(self.clock, self.fair, USERS):
+            self.owner[row["order_id"]] = row["account"]
+            self.resting.append(row["order_id"])
+            self.rows.extend(schema.events({"ts_ns": self.clock, "kind": codes.NEW, **row}).tolist())
 
     def begin(self) -> None:
         """Fund the accounts, set prices and books; a few commands come too early on purpose."""

@@ -19,6 +19,7 @@ class TermsDrawer:
         self.is_on = bool(rng.random() < 0.5)
         self.features = {name for name in FEATURES if rng.random() < 0.7}
         self.rate = float(rng.choice([0.3, 0.6, 0.9]))
+        self.crowded = 0
         self.placed: deque[tuple[int, int, int]] = deque(maxlen=48)
 
     def chance(self, probability: float) -> bool:
@@ -71,6 +72,32 @@ class TermsDrawer:
             if self.chance(0.9):
                 fields["account"], fields["instrument"] = account, instrument
         return extra
+
+    def crowd(self, clock: int, fair: list[float], users: int) -> list[dict[str, int]]:
+        """Now and then several stops at nearly one price, each under an id of its own, some dated, some in pairs."""
+        if not self.is_on or not self.does("stops", 0.05):
+            return []
+        k, kind, side, source = self.whole(0, len(fair) - 1), self.whole(0, 1), self.whole(0, 1), self.whole(1, 3)
+        rises = (side == codes.BID) == (kind == codes.STOP)
+        ticks = max(1, round(fair[k]) + (1 if rises else -1) * self.whole(1, 12))
+        account, rows = codes.FIRST_USER + self.whole(0, users - 2), []
+        for _ in range(self.whole(2, 5)):
+            self.crowded += 1
+            row = {"order_id": 10**6 + self.crowded, "account": account, "instrument": k, "side": side,
+                   "qty": self.whole(1, 6), "trigger": source, "trigger_kind": kind,
+                   "trigger_ticks": max(1, ticks + self.whole(0, 1))}
+            row |= {"flags": codes.MARKET} if self.chance(0.5) else {"price": max(1, ticks + self.whole(-5, 5))}
+            if self.does("dated", 0.2):
+                row |= {"time_in_force": codes.GTD, "expiry_ns": clock + self.whole(1, 5_000) * MS}
+            if self.does("trailing", 0.2) and kind == codes.STOP:
+                row |= {"trigger_ticks": 0, "offset_ticks": self.whole(1, 12)}
+            if rows and self.does("links", 0.3):
+                row |= {"link_id": 10**6 + self.crowded - 1}
+            else:
+                account = codes.FIRST_USER + self.whole(0, users - 2)
+                row |= {"account": account}
+            rows.append(row)
+        return rows
 
     def trigger(self, near: float, fields: dict[str, int]) -> dict[str, int]:
         """A trigger that mostly is not reached yet, with a limit or without one."""
