@@ -80,7 +80,11 @@ class TermsDrawer:
         k, kind, side, source = self.whole(0, len(fair) - 1), self.whole(0, 1), self.whole(0, 1), self.whole(1, 3)
         rises = (side == codes.BID) == (kind == codes.STOP)
         ticks = max(1, round(fair[k]) + (1 if rises else -1) * self.whole(1, 12))
-        account, rows = codes.FIRST_USER + self.whole(0, users - 2), []
+        account, rows = codes.FIRST_USER + self.whole(0, users - 2), list[dict[str, int]]()
+        if self.does("links", 0.7):  # an order at the touch, and a stop for the case that it does not fill
+            self.crowded += 1
+            rows.append({"order_id": 10**6 + self.crowded, "account": account, "instrument": k, "side": side,
+                         "qty": self.whole(2, 20), "price": max(1, round(fair[k]) + self.whole(-2, 2))})
         for _ in range(self.whole(2, 5)):
             self.crowded += 1
             row = {"order_id": 10**6 + self.crowded, "account": account, "instrument": k, "side": side,
@@ -91,7 +95,7 @@ class TermsDrawer:
                 row |= {"time_in_force": codes.GTD, "expiry_ns": clock + self.whole(1, 5_000) * MS}
             if self.does("trailing", 0.2) and kind == codes.STOP:
                 row |= {"trigger_ticks": 0, "offset_ticks": self.whole(1, 12)}
-            if rows and self.does("links", 0.3):
+            if rows and self.does("links", 0.8 if len(rows) == 1 else 0.2):
                 row |= {"link_id": 10**6 + self.crowded - 1}
             else:
                 account = codes.FIRST_USER + self.whole(0, users - 2)
