@@ -29,7 +29,7 @@ REASONS = {
     "impact_price": "no impact price",
     "initial_margin_open_interest": "initial margin does not depend on open interest",
     "insurance_fund_flow": "the fund does not confiscate and trade out of the book",
-    "liquidation_cascade": "no stop orders, and no network that trades positions out",
+    "liquidation_cascade": "no network that trades positions out",
     "liquidation_fee": "no liquidation fee that depends on shortage or time",
     "loss_socialisation": "losses are deleveraged, not socialised",
     "partial_liquidation_sizing": "a liquidation closes whole legs",
