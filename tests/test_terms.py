@@ -29,6 +29,7 @@ from exchange.codes import (
     TRIGGER_LAST,
     TRIGGER_MARK,
 )
+from exchange.errors import InvariantError
 from tests.campaign.twin import Twin
 from tests.desk import FIRST, UNIT, every_byte, venue_table
 
@@ -91,7 +92,7 @@ def world():
     return World()
 
 
-# --- good till date ---------------------------------------------------------------------------------------------
+# --- good till date ----------------------------------------------------------------------
 
 
 def test_good_till_date_rests_and_goes_at_its_expiry(world):
@@ -125,7 +126,7 @@ def test_expiry_comes_before_the_mark_of_the_same_time(world):
     assert world.fired() == [] and world.kinds() == [(codes.CANCELLED, 1, CANCELLED_BY_EXPIRY)]
 
 
-# --- triggers -----------------------------------------------------------------------------------------------------
+# --- triggers ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("side", "kind", "ticks", "short", "sub"), [
@@ -277,7 +278,7 @@ def test_liquidation_and_cancel_all_find_parked_orders():
     assert world.send(codes.SET_MARGIN_MODE, account=C, qty=codes.CROSS) == codes.POSITION_OPEN
 
 
-# --- trailing -----------------------------------------------------------------------------------------------------
+# --- trailing ----------------------------------------------------------------------
 
 
 def test_a_trailing_stop_follows_the_extreme_of_its_source(world):
@@ -310,7 +311,7 @@ def test_a_late_trailing_stop_begins_at_the_present_price(world):
     assert [row[0] for row in world.fired()] == [2]
 
 
-# --- one cancels other ----------------------------------------------------------------------------------------------
+# --- one cancels other ----------------------------------------------------------------------
 
 
 def pair(world):
@@ -401,7 +402,7 @@ def test_an_amended_order_keeps_its_partner(world):
     assert world.live() == []
 
 
-# --- demands --------------------------------------------------------------------------------------------------------
+# --- demands ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fields", [{}, {"time_in_force": IOC}, {"flags": MARKET}])
@@ -438,7 +439,7 @@ def test_flags_that_contradict_the_time_in_force_are_refused(world, fields):
     assert world.new(A, 1, BID, 1_000, 1, **{"flags": BUDGET, **fields}) == codes.BAD_FLAGS
 
 
-# --- market to limit ------------------------------------------------------------------------------------------------
+# --- market to limit ----------------------------------------------------------------------
 
 
 def test_market_to_limit_rests_at_its_last_fill(world):
@@ -457,7 +458,7 @@ def test_market_to_limit_without_a_fill_rests_at_last_or_the_mark_and_never_beyo
     assert world.core.best(0) == (1_050, 0)
 
 
-# --- amendment ------------------------------------------------------------------------------------------------------
+# --- amendment ----------------------------------------------------------------------
 
 
 def test_a_new_expiry_costs_no_priority(world):
@@ -507,7 +508,7 @@ def test_fixed_terms_cannot_be_amended(world, fields):
     assert world.amend(A, 1, 5, expiry_ns=world.clock + 9) == codes.BAD_EXPIRY
 
 
-# --- refusals and room ------------------------------------------------------------------------------------------------
+# --- refusals and room ----------------------------------------------------------------------
 
 
 def test_a_parked_order_needs_a_slot_and_a_refusal_changes_nothing():
@@ -528,3 +529,43 @@ def test_orders_with_timers_never_fill_the_heap():
     assert world.timers == 80
     world.settle(50)
     assert world.timers == 0
+
+
+# --- the audit sees damage ----------------------------------------------------------------------
+
+
+def lose_a_trigger(state):
+    state.triggers.watches["best_ticks"][0, 0] = 0
+
+
+def move_a_trigger(state):
+    state.book.terms["trigger_ticks"][1] -= 1
+
+
+def cut_half_a_link(state):
+    state.book.terms["link"][1] = 0
+
+
+def forget_a_timer(state):
+    state.io.order_timers[:] = 0
+
+
+def leave_terms_behind(state):
+    state.book.terms["min_lots"][3] = 1
+
+
+def move_the_mark(state):
+    state.prices.markets["mark_sub"] = 9_000
+
+
+@pytest.mark.parametrize(("damage", "rule"), [
+    (lose_a_trigger, "TRG-1"), (move_a_trigger, "TRG-1"), (move_the_mark, "TRG-1"), (cut_half_a_link, "TRG-2"),
+    (forget_a_timer, "TRG-3"), (leave_terms_behind, "TRG-3")])
+def test_the_audit_names_the_rule_that_was_broken(world, damage, rule):
+    world.stop(A, 1, ASK, 990, 1, time_in_force=GTD, expiry_ns=world.clock + 9)
+    world.stop(A, 2, BID, 1_010, 1, link_id=1)
+    world.new(A, 3, BID, 900, 1)
+    world.core.audit()
+    damage(world.core.state)
+    with pytest.raises(InvariantError, match=rule):
+        world.core.audit()
