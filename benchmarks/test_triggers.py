@@ -51,7 +51,8 @@ def test_marks_over_waiting_stops(benchmark):
     assert many.io.control[0]["waiting"] == STOPS, "a stop fired"
     growth = 1 / timing.ratio
     report(benchmark, Row(
-        place="4b", what=f"a mark over {STOPS:,} waiting stops against none", value=growth, unit="× the cost", floor=2.0,
-        ratio=growth, less_is_better=True, measured=spread([1e9 * s / MARKS for s in timing.own], "ns a mark", 0),
+        place="4b", what=f"a mark over {STOPS:,} waiting stops against none", value=growth, unit="× the cost",
+        floor=2.0, ratio=growth, less_is_better=True,
+        measured=spread([1e9 * s / MARKS for s in timing.own], "ns a mark", 0),
         conditions=f"one instrument, no stop is reached, {USERS:,} flat accounts; without stops "
         f"{spread([1e9 * s / MARKS for s in timing.base], 'ns', 0)}"))

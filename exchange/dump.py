@@ -16,8 +16,8 @@ PRICE_FIELDS = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_su
 FUNDING_FIELDS = ("funding_rate_ppb", "next_funding_ns", "shift_ticks", "index_shift_sub", "depth_ppm")
 MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "halted")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
-TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", "trigger", "trigger_kind")
-TERMS_FIELDS += ("trigger_ticks", "offset_ticks", "min_lots")
+TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks")
+TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots")
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
 
