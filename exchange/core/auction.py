@@ -14,6 +14,7 @@ from exchange.codes import (
     BAD_PRICE,
     BAD_STATE,
     BID,
+    CANCELLED_BY_LINK,
     CANCELLED_BY_LIQUIDATION,
     EXPIRED,
     EXTERNAL,
@@ -34,6 +35,7 @@ from exchange.codes import (
     STATE_CONTINUOUS,
     STATE_HALTED,
     STATE_REDUCE_ONLY,
+    TERMED,
 )
 from exchange.core.accounts import done
 from exchange.core.admission import instrument_exists
@@ -48,16 +50,14 @@ from exchange.core.margin import external_position, unit_of
 from exchange.core.match import (
     book_trade,
     count_filled,
-    emit_cancelled,
     extrapolated_flag,
     fill_taker,
-    remove_order,
     take_from_external,
     take_from_order,
-    trim_reduce_only,
 )
 from exchange.core.outbox import emit
 from exchange.core.recorded import uncross
+from exchange.core.removal import after_queue, cut_link, emit_cancelled, remove_order, trim_reduce_only
 from exchange.core.states import bands, keep_static, set_auction_timer, stands_still
 from exchange.core.timers import remove_timer
 
@@ -110,10 +110,14 @@ def pair_orders(state, instrument, price):
             continue
         buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
         # the place for self-trade prevention: the newer of the two would be the taker whose mode decides
-        lots = min(np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"]))
+        bid_leaves, ask_leaves = np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"])
+        lots = min(bid_leaves, ask_leaves)
         older = seller == EXTERNAL or (
             buyer != EXTERNAL and book.orders[bid]["priority_seq"] < book.orders[ask]["priority_seq"]
         )
+        partners = book.orders[bid]["flags"] & TERMED and book.terms[bid]["link"] == ask
+        if partners:  # each is filled before it cancels the other
+            cut_link(book, bid)
         if buyer == EXTERNAL or seller == EXTERNAL:
             flags = extrapolated_flag(state, bid if buyer == EXTERNAL else ask)
         else:
@@ -124,6 +128,10 @@ def pair_orders(state, instrument, price):
         else:
             settle_side(state, ask, price, lots, buyer, flags | MAKER)
             settle_side(state, bid, price, lots, seller, flags)
+        if partners and bid_leaves != ask_leaves:
+            rest = bid if bid_leaves > ask_leaves else ask
+            emit_cancelled(state, rest, CANCELLED_BY_LINK, 0)
+            remove_order(state, rest)
         total += lots
     return total
 
@@ -139,7 +147,7 @@ def expire_market_orders(state, instrument):
             after = next_level(book, instrument, side, ticks)
             slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
             while slot != 0:
-                behind = np.int64(book.orders[slot]["next"])
+                behind = after_queue(book, slot)
                 if book.orders[slot]["flags"] & MARKET:
                     emit_cancelled(state, slot, EXPIRED, 0)
                     remove_order(state, slot)

@@ -14,18 +14,18 @@ from exchange.reference.matching import (
     uncross,
 )
 from exchange.reference.records import Order
-from exchange.reference.world import World, require
+from exchange.reference.world import World, cut_link, require
 
 
-def check_state(world: World, instrument: int, flags: int, time_in_force: int) -> None:
-    """Refuse an order that the market's state does not take."""
+def check_state(world: World, instrument: int, flags: int, time_in_force: int, waits: bool) -> None:
+    """Refuse an order that the market's state does not take; one that `waits` for its trigger enters later."""
     state = world.markets[instrument].state
     require(state != codes.STATE_HALTED, codes.HALTED)
     require(state != codes.STATE_CANCEL_ONLY, codes.CANCEL_ONLY)
     require(state != codes.STATE_POST_ONLY or bool(flags & codes.POST_ONLY), codes.POST_ONLY_STATE)
     require(state != codes.STATE_REDUCE_ONLY or bool(flags & codes.REDUCE_ONLY), codes.REDUCE_ONLY_STATE)
-    at_once = flags & codes.POST_ONLY or time_in_force in (codes.IOC, codes.FOK)
-    require(state != codes.STATE_AUCTION or not at_once, codes.NOT_IN_AUCTION)
+    at_once = flags & codes.POST_ONLY or time_in_force in (codes.IOC, codes.FOK, codes.TO_LIMIT)
+    require(state != codes.STATE_AUCTION or waits or not at_once, codes.NOT_IN_AUCTION)
 
 
 # --- bands ---------------------------------------------------------------------------------------------------
@@ -166,11 +166,18 @@ def _pair(world: World, instrument: int, price: int) -> int:
         if not check_reduce_only(world, bid) or not check_reduce_only(world, ask):
             continue
         lots = min(bid.leaves_lots, ask.leaves_lots)
+        are_partners = bid.terms is not None and bid.terms.link is ask
+        if are_partners:  # each is filled before it cancels the other
+            cut_link(bid)
         # the place for self-trade prevention: the newer order would be the taker
         older, newer = sorted((bid, ask), key=lambda order: (order.external is not None, order.joined))
         flags = codes.EXTRAPOLATED if newer.external is not None and newer.external.extrapolated else 0
         _settle(world, older, price, lots, newer.account, flags | codes.MAKER)
         _settle(world, newer, price, lots, older.account, flags)
+        for order in (bid, ask):
+            if are_partners and order.leaves_lots:
+                world.emit_cancelled(order, codes.CANCELLED_BY_LINK)
+                world.remove_order(order)
         total += lots
 
 
@@ -197,6 +204,7 @@ def _settle(world: World, order: Order, price: int, lots: int, counterparty: int
             flags=flags | (order.flags & codes.FORCED) | (codes.SELL if order.side == codes.ASK else 0),
             liquidation_id=order.liquidation_id,
         )
+        world.remove_partner(order)
     ledger.trade(world, order.account, order.instrument, price, signed, paid + charge)
     ledger.credit(world, codes.FEES, contract.asset, paid)
     if charge:
@@ -208,9 +216,9 @@ def _expire_market_orders(world: World, instrument: int) -> None:
     for side in (codes.BID, codes.ASK):
         for _, orders in world.books[instrument].levels(side):
             for order in orders:
-                if order.flags & codes.MARKET:
-                    world.remove_order(order)
+                if order.flags & codes.MARKET and order.order_id in world.orders:
                     world.emit_cancelled(order, codes.EXPIRED)
+                    world.remove_order(order)
 
 
 # --- beginning and end ---------------------------------------------------------------------------------------
@@ -259,8 +267,8 @@ def end(world: World, instrument: int, stated: int) -> None:
     for unit in world.waiting[instrument]:
         for order in list(unit.wallet.orders.values()):
             if order.flags & codes.FORCED and order.order_id == -unit.liquidation_id:
-                world.remove_order(order)
                 world.emit_cancelled(order, codes.CANCELLED_BY_LIQUIDATION, unit.liquidation_id)
+                world.remove_order(order)
     world.drop_timers(codes.AUCTION_TICK, instrument)
     auction.has_timer = False
     auction.end_ns = auction.reference_ticks = auction.volatility = auction.extensions = 0
