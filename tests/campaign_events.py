@@ -418,7 +418,7 @@ class Stream:
         account, mixed = self.user(), self.chance(0.5)
         for _ in range(self.whole(2, 14)):
             if self.chance(0.15):  # terms of nothing, for the next new order of this account unless another comes first
-                self.put(codes.TERMS, account=account, order_id=self.order_count + 1)
+                self.put(codes.TERMS, account=account, order_id=self.order_count + 1, qty=self.whole(0, 1))  # qty: min_lots
             first = len(self.rows)
             self.pick(self.new, self.new, self.amend, self.cancel, self.cancel_all)() if mixed else self.new()
             self.rows[first:] = [tuple(account if name == "account" else value

@@ -398,3 +398,24 @@ def test_the_end_of_a_full_book_fits_into_the_least_outbox():
     auction(made, *(((A, B, C, D)[k % 4], k % 2, 1_000, 1 + k // 2 % 3) for k in range(orders)))
     prices, fills = end(made)
     assert prices == [(1_000, sum(1 + k % 3 for k in range(orders // 2)), 0)] and len(fills) <= 2 * orders
+
+
+# --- orders of one owner -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("mode", "lost", "fills"), [
+    ("none", [], [(A, 5), (A, -5)]),
+    ("cancel_newest", [(A, 2, 5)], [(A, 5), (B, -5)]),
+    ("cancel_oldest", [(A, 1, 5)], []),
+    ("cancel_both", [(A, 1, 5), (A, 2, 5)], []),
+    ("decrement", [(A, 1, 5), (A, 2, 5)], []),
+])
+def test_orders_of_one_owner_that_meet_in_an_auction_do_as_the_newer_ones_mode_says(mode, lost, fills):
+    made = desk(instrument={"self_trade": mode})
+    auction(made, (A, BID, 1_000, 5), (A, ASK, 999, 5), (B, ASK, 1_000, 5), price=1_000)
+    rows = made.send(codes.AUCTION_END)
+    made.exchange.audit()
+    gone = [row for row in rows if row["code"] == codes.CANCELLED_SELF_TRADE]
+    assert [(row["account"], row["order_id"], row["lots"]) for row in gone] == lost
+    assert {row["kind"] for row in gone} <= {codes.PREVENTED if mode == "decrement" else codes.CANCELLED}
+    assert [(row["account"], -row["lots"] if row["flags"] & codes.SELL else row["lots"]) for row in rows
+            if row["kind"] == codes.FILL] == fills

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from exchange import codes, config, schema
+from exchange.allocation import outcomes_per_order
 from exchange.core.loop import run as run_kernel
 from exchange.dump import dump
 from exchange.venue import FOREVER_NS, Exchange
@@ -126,8 +127,9 @@ def test_a_full_outbox_stops_between_events_and_changes_no_outcome(seed):
     venue = make_venue(seed)
     events = make_events(venue, seed, 2_500)
     table = config.to_table(venue)
-    capacity = {**table["capacity"], "orders": 400}
-    tight = config.build_venue({**table, "capacity": {**capacity, "outcomes": codes.OUTCOMES_PER_ORDER * 400 + codes.OUTCOMES_PER_STEP}})
+    capacity = {**table["capacity"], "orders": 100}
+    least = outcomes_per_order(venue) * 100 + codes.OUTCOMES_PER_STEP
+    tight = config.build_venue({**table, "capacity": {**capacity, "outcomes": least}})
     roomy = config.build_venue({**table, "capacity": {**capacity, "outcomes": 1 << 18}})
     small, large = Exchange(tight), Exchange(roomy)
     few, stopped = stops(small, events)

@@ -29,7 +29,7 @@ def state(made, name):
     ("REDUCE_ONLY", 0, codes.REDUCE_ONLY_STATE), ("REDUCE_ONLY", REDUCE_ONLY, codes.RESTING)])
 def test_a_state_takes_only_its_orders_new_or_amended_and_every_cancel(name, flags, code):
     made = desk()
-    made.seed(B, A, 1_000, 10)
+    made.seed(B, A, 1_000, 20)
     assert made.new(A, 1, BID, 900, 5, flags=flags) == codes.RESTING
     assert made.new(A, 2, BID, 900, 5, flags=flags) == codes.RESTING
     state(made, name)

@@ -176,11 +176,12 @@ def amend_termed(state, event):
 def check_changes(state, event, slot):
     """May the held row (zero = keep) change these terms? Returns a code; mutates nothing."""
     held, order, terms = state.io.held[0], state.book.orders[slot], state.book.terms[slot]
-    if held["expiry_ns"] != 0 and (terms["time_in_force"] != GTD or held["expiry_ns"] <= state.io.control[0]["clock_ns"]):
+    too_late = held["expiry_ns"] <= state.io.control[0]["clock_ns"]
+    if held["expiry_ns"] != 0 and (terms["time_in_force"] != GTD or too_late):
         return BAD_EXPIRY
     if held["link_id"] != 0 or held["min_lots"] != 0 or held["trigger"] != 0 or held["trigger_kind"] != 0:
         return BAD_TERMS
-    if held["peg"] != 0:
+    if held["peg"] != 0 or held["display_lots"] != 0 or held["display_min_lots"] != 0:
         return BAD_TERMS
     if event["price"] != 0 and order["flags"] & PARKED and order["flags"] & MARKET:
         return BAD_TERMS

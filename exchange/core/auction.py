@@ -16,6 +16,7 @@ from exchange.codes import (
     BID,
     CANCELLED_BY_LINK,
     CANCELLED_BY_LIQUIDATION,
+    CANCELLED_SELF_TRADE,
     EXPIRED,
     EXTERNAL,
     FILL,
@@ -35,6 +36,11 @@ from exchange.codes import (
     STATE_CONTINUOUS,
     STATE_HALTED,
     STATE_REDUCE_ONLY,
+    STP_CANCEL_NEWEST,
+    STP_CANCEL_OLDEST,
+    STP_DECREMENT,
+    STP_DEFAULT,
+    STP_NONE,
     TERMED,
 )
 from exchange.core.accounts import done
@@ -52,12 +58,14 @@ from exchange.core.match import (
     count_filled,
     extrapolated_flag,
     fill_taker,
+    prevent,
     take_from_external,
     take_from_order,
 )
 from exchange.core.outbox import emit
 from exchange.core.recorded import uncross
 from exchange.core.removal import after_queue, cut_link, emit_cancelled, remove_order, trim_reduce_only
+from exchange.core.self_trade import same_owner
 from exchange.core.states import bands, keep_static, set_auction_timer, stands_still
 from exchange.core.timers import remove_timer
 
@@ -94,6 +102,33 @@ def settle_side(state, slot, price, lots, counterparty, flags):
 
 
 @kernel
+def prevent_pair(state, instrument, older, newer, lots):
+    """Keep two orders of one owner from trading; the mode is that of the newer one, which would be the taker.
+
+    Returns whether they must not trade. Mutates book, sums, outbox.
+    """
+    orders, mode = state.book.orders, np.int64(state.prices.instruments[instrument]["self_trade"])
+    first, second = np.int64(orders[older]["account"]), np.int64(orders[newer]["account"])
+    forced = (orders[older]["flags"] | orders[newer]["flags"]) & FORCED
+    if orders[newer]["flags"] & TERMED and state.book.terms[newer]["self_trade"] != STP_DEFAULT:
+        mode = np.int64(state.book.terms[newer]["self_trade"])
+    if mode <= STP_NONE or forced or not same_owner(state.ledger, state.prices, first, second):
+        return False
+    if mode == STP_DECREMENT:
+        prevent(state, older, lots, second, mode)
+        if orders[newer]["leaves_lots"] != 0:  # else it went with its partner
+            prevent(state, newer, lots, first, mode)
+        return True
+    if mode != STP_CANCEL_NEWEST:
+        emit_cancelled(state, older, CANCELLED_SELF_TRADE, 0)
+        remove_order(state, older)
+    if mode != STP_CANCEL_OLDEST and orders[newer]["leaves_lots"] != 0:
+        emit_cancelled(state, newer, CANCELLED_SELF_TRADE, 0)
+        remove_order(state, newer)
+    return True
+
+
+@kernel
 def pair_orders(state, instrument, price):
     """Trade bids against asks at one price, each side by price, then time. Returns the lots traded.
 
@@ -109,12 +144,13 @@ def pair_orders(state, instrument, price):
         if book.orders[ask]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, ask):
             continue
         buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
-        # the place for self-trade prevention: the newer of the two would be the taker whose mode decides
         bid_leaves, ask_leaves = np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"])
         lots = min(bid_leaves, ask_leaves)
         older = seller == EXTERNAL or (
             buyer != EXTERNAL and book.orders[bid]["priority_seq"] < book.orders[ask]["priority_seq"]
         )
+        if prevent_pair(state, instrument, bid if older else ask, ask if older else bid, lots):
+            continue
         partners = book.orders[bid]["flags"] & TERMED and book.terms[bid]["link"] == ask
         if partners:  # each is filled before it cancels the other
             cut_link(book, bid)

@@ -91,7 +91,8 @@ def check_terms(state, event, instrument):
     """Fields of the held row (all zero where none came) against the NEW that they belong to. Returns a code."""
     held, record = state.io.held[0], state.prices.instruments[instrument]
     tif, flags = np.int64(event["time_in_force"]), np.int64(event["flags"])
-    if (tif == GTD) != (held["expiry_ns"] != 0) or (tif == GTD and held["expiry_ns"] <= state.io.control[0]["clock_ns"]):
+    too_late = held["expiry_ns"] <= state.io.control[0]["clock_ns"]
+    if (tif == GTD) != (held["expiry_ns"] != 0) or (tif == GTD and too_late):
         return BAD_EXPIRY
     ticks, offset, kind = np.int64(held["trigger_ticks"]), np.int64(held["offset_ticks"]), held["trigger_kind"]
     if held["trigger"] < TRIGGER_NONE or held["trigger"] > TRIGGER_LAST:
@@ -109,8 +110,10 @@ def check_terms(state, event, instrument):
         return BAD_MIN_LOTS
     if held["min_lots"] != 0 and flags & POST_ONLY:
         return BAD_TERMS
-    if held["trigger"] != TRIGGER_NONE and (flags & BUDGET or held["peg"] != PEG_NONE):
+    if held["trigger"] != TRIGGER_NONE and flags & BUDGET:
         return BAD_TERMS
+    if held["peg"] != PEG_NONE or held["display_lots"] != 0 or held["display_min_lots"] != 0:
+        return BAD_TERMS  # nothing would heed them
     if held["link_id"] != 0 and linked_slot(state, np.int64(event["account"]), instrument) == 0:
         return BAD_LINK
     return OK

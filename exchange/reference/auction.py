@@ -14,6 +14,7 @@ from exchange.reference.matching import (
     uncross,
 )
 from exchange.reference.records import Order
+from exchange.reference.selftrade import is_prevented, prevent
 from exchange.reference.world import World, cut_link, require
 
 
@@ -166,11 +167,12 @@ def _pair(world: World, instrument: int, price: int) -> int:
         if not check_reduce_only(world, bid) or not check_reduce_only(world, ask):
             continue
         lots = min(bid.leaves_lots, ask.leaves_lots)
+        older, newer = sorted((bid, ask), key=lambda order: (order.external is not None, order.joined))
+        if _prevents(world, older, newer):
+            continue
         are_partners = bid.terms is not None and bid.terms.link is ask
         if are_partners:  # each is filled before it cancels the other
             cut_link(bid)
-        # the place for self-trade prevention: the newer order would be the taker
-        older, newer = sorted((bid, ask), key=lambda order: (order.external is not None, order.joined))
         flags = codes.EXTRAPOLATED if newer.external is not None and newer.external.extrapolated else 0
         _settle(world, older, price, lots, newer.account, flags | codes.MAKER)
         _settle(world, newer, price, lots, older.account, flags)
@@ -179,6 +181,26 @@ def _pair(world: World, instrument: int, price: int) -> int:
                 world.emit_cancelled(order, codes.CANCELLED_BY_LINK)
                 world.remove_order(order)
         total += lots
+
+
+def _prevents(world: World, older: Order, newer: Order) -> bool:
+    """Cancel or shorten orders of one owner instead of trading them: the newer one would be the taker."""
+    taker = Taker(newer.account, newer.order_id, newer.instrument, newer.side, newer.ticks, newer.leaves_lots)
+    own_mode = newer.terms.self_trade if newer.terms is not None else codes.STP_DEFAULT
+    taker.self_trade = own_mode or world.contracts[newer.instrument].self_trade
+    if (older.flags | newer.flags) & codes.FORCED or not is_prevented(world, older, taker):
+        return False
+    lots = older.leaves_lots
+    prevent(world, older, taker)
+    if newer.order_id not in world.orders:
+        return True  # it went with its partner
+    if taker.self_trade == codes.STP_DECREMENT:
+        taker.account, taker.lots = older.account, lots
+        prevent(world, newer, taker)
+    elif taker.is_ended:
+        world.emit_cancelled(newer, codes.CANCELLED_SELF_TRADE)
+        world.remove_order(newer)
+    return True
 
 
 def _settle(world: World, order: Order, price: int, lots: int, counterparty: int, flags: int) -> None:

@@ -24,7 +24,8 @@ def check_terms(world: World, event: Event, held: Terms) -> None:
     require(_is_trigger(contract, held), codes.BAD_TRIGGER)
     require(0 <= held.min_lots <= event.qty, codes.BAD_MIN_LOTS)
     require(not (held.min_lots and event.flags & codes.POST_ONLY), codes.BAD_TERMS)
-    require(not held.trigger or not (event.flags & codes.BUDGET or held.peg), codes.BAD_TERMS)
+    require(not (held.trigger and event.flags & codes.BUDGET), codes.BAD_TERMS)
+    require(not (held.peg or held.display_lots or held.display_min_lots), codes.BAD_TERMS)  # nothing heeds them
     if held.link_id:
         require(linked(world, event, held) is not None, codes.BAD_LINK)
     require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
@@ -127,8 +128,9 @@ def check_changes(world: World, event: Event, order: Order, held: Terms) -> None
     terms = order.terms or OrderTerms()
     if held.expiry_ns:
         require(terms.time_in_force == codes.GTD and held.expiry_ns > world.clock_ns, codes.BAD_EXPIRY)
-    fixed = (held.link_id, held.min_lots, held.trigger, held.trigger_kind, held.peg)
-    require(not any(fixed), codes.BAD_TERMS)
+    fixed = (held.link_id, held.min_lots, held.trigger, held.trigger_kind)
+    unknown = (held.peg, held.display_lots, held.display_min_lots)
+    require(not any((*fixed, *unknown)), codes.BAD_TERMS)
     require(not (event.price and order.is_parked and order.flags & codes.MARKET), codes.BAD_TERMS)
     if held.trigger_ticks or held.offset_ticks:
         contract = world.contracts[order.instrument]

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from exchange import codes, config
+from exchange import codes, config, schema
+from exchange.allocation import outcomes_per_order
 from exchange.core.loop import run
 from exchange.venue import FOREVER_NS, Exchange
 from tests.campaign.report import Budget, Part
@@ -95,7 +96,7 @@ def accounts(size: int) -> Twin:
     """The account after the last is no account."""
     twin = opened(accounts=size)
     for kind in (codes.DEPOSIT, codes.WITHDRAW, codes.CANCEL_ALL, codes.SET_LEVERAGE):
-        refused(twin, codes.BAD_ACCOUNT, kind=kind, account=FIRST + size, qty=1_000)
+        refused(twin, codes.BAD_ACCOUNT, kind=kind, account=FIRST + size, qty=0 if kind == codes.CANCEL_ALL else 1_000)
     refused(twin, codes.BAD_ACCOUNT, **bid(1, FIRST + size))
     assert twin.send(**bid(1, FIRST + size - 1)) == codes.RESTING
     return twin
@@ -144,7 +145,7 @@ def outbox(seed: int, count: int = 1_200) -> tuple[int, Counter]:
     """An outbox as small as the config allows stops between events and changes nothing; (stops, reach)."""
     venue, events = make("plain", seed, count)
     table = config.to_table(venue)
-    size = codes.OUTCOMES_PER_ORDER * 256 + codes.OUTCOMES_PER_STEP
+    size = outcomes_per_order(venue) * 256 + codes.OUTCOMES_PER_STEP
     tight = config.build_venue({**table, "capacity": {**table["capacity"], "orders": 256, "outcomes": size}})
     exchange = Exchange(tight)
     exchange.state.io.control["outbox_count"] = size - codes.OUTCOMES_PER_STEP  # as if nobody had drained for long

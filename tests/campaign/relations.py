@@ -107,6 +107,11 @@ def scale_lots(seed: int, count: int) -> Case:
     return Case(table, finer, events, image, scale)
 
 
+def cleared(events: np.ndarray) -> np.ndarray:
+    """Rows by which the venue clears its books, bids before asks."""
+    return (events["kind"] == codes.CANCEL_ALL) & (events["account"] == 0)
+
+
 def resting_orders_never_reached(seed: int, count: int) -> Case:
     """A bid at the lowest price and an ask at the highest, of an account with no other business. Impact is left out: a
     strong one takes the recorded quotes to the end of the ladder; in a gateway queue the two orders delay others."""
@@ -115,6 +120,7 @@ def resting_orders_never_reached(seed: int, count: int) -> Case:
     for instrument in table["instruments"]:
         instrument["open_interest_max"], instrument["price_min"] = "100000", "1"
     events = stream(table, seed, count)
+    events = events[~cleared(events)]
     marked = np.flatnonzero(events["kind"] == codes.MARK)
     place = int(marked[0]) + 1
     instrument = int(events["instrument"][marked[0]])
@@ -165,8 +171,9 @@ def shift_time(seed: int, count: int) -> Case:
 
 
 def mirror(seed: int, count: int) -> Case:
-    """Prices turned upside down and sides exchanged. Fees, margin, uncrossing, guards and auctions do not mirror:
-    accounts are rich, rows of those kinds, LAST flags and impact (parts of the price) are left out."""
+    """Prices turned upside down and sides exchanged. Fees, margin, uncrossing, guards, auctions and the clearing of a
+    book do not mirror: accounts are rich, rows of those kinds, LAST flags and impact (parts of the price) are left
+    out."""
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite"},
                   depth={"refill": "none"}, impact={"model": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0})
     for instrument in table["instruments"]:
@@ -175,7 +182,8 @@ def mirror(seed: int, count: int) -> Case:
     events = stream(table, seed, count)
     kept = is_in(events, (*ORDER_KINDS, codes.LEVEL_SET, codes.TRADE_PRINT, codes.BOOK_CLEAR, codes.INDEX, codes.MARK,
                           codes.DEPOSIT, codes.OPEN_POSITION))
-    events = events[kept & ((events["flags"] & codes.MARKET) == 0)]
+    events = events[kept & ((events["flags"] & codes.MARKET) == 0) & ~cleared(events)]
+    events["qty"][events["kind"] == codes.CANCEL_ALL] = 0  # both sides
     events["flags"] &= ~codes.LAST
     events["qty"][events["kind"] == codes.DEPOSIT] = MONEY
     per_tick = np.array([instrument["mark_per_tick"] for instrument in table["instruments"]])
@@ -191,7 +199,7 @@ def mirror(seed: int, count: int) -> Case:
     def turned(outcomes: np.ndarray) -> None:
         asked = answers(outcomes, (*ORDER_KINDS, *LOT_KINDS))
         asked &= ~answers(outcomes, (codes.AMEND,)) | (outcomes["price"] != 0)
-        traded = np.isin(outcomes["kind"], (codes.FILL, codes.CANCELLED))
+        traded = np.isin(outcomes["kind"], (codes.FILL, codes.CANCELLED, codes.PREVENTED))
         outcomes["flags"][traded] ^= codes.SELL
         marks = outcomes["kind"] == codes.MARK_PRICE
         turn(outcomes, asked | traded, marks | answers(outcomes, (codes.INDEX, codes.MARK)), per_tick)

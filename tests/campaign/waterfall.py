@@ -90,6 +90,38 @@ def a_unit_of_huge_notional() -> Twin:
     return twin
 
 
+def a_forced_order_at_a_price_band(in_auction: str, orders: int) -> Twin:
+    """It trades as far as the band, an auction begins, and what is left waits there or joins it, if a slot is free."""
+    auction = {"dynamic_ppm": 3_000, "duration_ns": DELAY["order_delay_ns"]}
+    twin = opened(1, {codes.INSURANCE: 200, A: 300, B: 10_000, C: 10_000}, auction=auction,
+                  liquidation={"in_auction": in_auction}, capacity={"orders": orders})
+    twin.send(codes.LEVEL_SET, side=codes.ASK, price=1_000, qty=5)
+    twin.send(codes.LEVEL_SET, side=codes.BID, price=998, qty=3)
+    twin.send(codes.LEVEL_SET, side=codes.BID, price=990, qty=50, flags=codes.LAST)
+    twin.send(codes.NEW, account=C, order_id=1, side=codes.BID, price=1_000, qty=1, time_in_force=codes.IOC)
+    twin.send(codes.OPEN_POSITION, account=A, order_id=B, price=1_000, qty=10)
+    twin.send(codes.MARK, price=MARK - 250)
+    for _ in range(4):
+        twin.settle(DELAY["order_delay_ns"])
+    assert twin.reached["outcome AUCTION"] and twin.reached["outcome LIQUIDATION_END"]
+    return twin
+
+
+def a_forced_order_in_a_halt() -> Twin:
+    """It waits, without a timer, until the market goes on."""
+    twin = opened(1, {codes.INSURANCE: 200, A: 300, B: 10_000})
+    twin.send(codes.LEVEL_SET, side=codes.BID, price=990, qty=50, flags=codes.LAST)
+    twin.send(codes.OPEN_POSITION, account=A, order_id=B, price=1_000, qty=10)
+    twin.send(codes.HALT)
+    twin.send(codes.MARK, price=MARK - 250)
+    twin.settle(DELAY["order_delay_ns"])
+    assert twin.reached["outcome LIQUIDATION_START"] and not twin.reached["outcome LIQUIDATION_ORDER"]
+    twin.send(codes.RESUME)
+    twin.settle()
+    assert twin.reached["outcome LIQUIDATION_END"]
+    return twin
+
+
 def more_counterparties_than_one_step_closes() -> None:
     """One whale against more accounts than a step deleverages: the next step goes on. (One comparison at the end.)"""
     others = ADL_STEP + 6
@@ -112,4 +144,6 @@ def more_counterparties_than_one_step_closes() -> None:
 def worlds() -> list[Twin]:
     """Every directed world that is driven step by step."""
     return [debt_of_a_flat_unit(codes.CROSS), debt_of_a_flat_unit(codes.ISOLATED), nobody_to_deleverage(),
-            a_fund_short_of_counterparties(True), a_fund_short_of_counterparties(False), a_unit_of_huge_notional()]
+            a_fund_short_of_counterparties(True), a_fund_short_of_counterparties(False), a_unit_of_huge_notional(),
+            a_forced_order_at_a_price_band("wait", 16), a_forced_order_at_a_price_band("join", 16),
+            a_forced_order_at_a_price_band("join", 3), a_forced_order_in_a_halt()]
