@@ -5,6 +5,7 @@ import numpy as np
 from exchange.codes import (
     BAD_EXPIRY,
     BAD_LOTS,
+    BAD_MIN_LOTS,
     BAD_PRICE,
     BAD_TERMS,
     BAD_TRIGGER,
@@ -203,8 +204,10 @@ def check_changes(state, event, slot):
 
 @leaf
 def check_parked(state, event, slot):
-    """Guards of a parked order as the command would leave it. Returns a code; mutates nothing."""
+    """Least quantity and guards of a parked order as the command would leave it. Returns a code; mutates nothing."""
     order = state.book.orders[slot]
+    if event["qty"] < state.book.terms[slot]["min_lots"]:
+        return BAD_MIN_LOTS
     instrument, ticks = np.int64(order["instrument"]), np.int64(event["price"])
     if state.prices.markets[instrument]["guarded"] == 0:
         return OK

@@ -276,6 +276,7 @@ def apply_amend(world: World, event: Event) -> Reply:
     check_lot_step(world, order.instrument, event.qty)
     terms.check_changes(world, event, order, held)
     if order.is_parked:
+        require(order.terms is None or event.qty >= order.terms.min_lots, codes.BAD_MIN_LOTS)
         check_waiting(world, order.instrument, event.price or order.ticks, event.qty, order.flags)
         terms.amend_parked(world, event, order, held)
         return Reply(codes.PARKED_ORDER, order.ticks, order.leaves_lots, order.instrument)
