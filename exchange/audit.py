@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
+from exchange.audit_triggers import check_triggers, set_bits
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
 from exchange.state import Book, State
@@ -27,6 +28,7 @@ def check(state: State, full: bool = True) -> None:
             _check_market_state(state, instrument)
         _check_ids(state)
         _check_open_orders(state)
+        check_triggers(state)
         _check_units(state)
         _check_gateway(state)
         _check_conduct(state)
@@ -97,11 +99,7 @@ def _level(book: Book, instrument: int, side: int, ticks: int) -> int:
 
 
 def live_ticks(book: Book, instrument: int, side: int) -> list[int]:
-    ladder = book.ladders[2 * instrument + side]
-    base, size = int(ladder["word_base0"]), (int(ladder["ticks_max"]) >> 6) + 1
-    words = book.words[base : base + size]
-    ticks = [(int(i) << 6) + bit for i in np.flatnonzero(words) for bit in range(64) if int(words[i]) >> bit & 1]
-    return ticks if side == codes.ASK else ticks[::-1]
+    return set_bits(book.words, book.ladders[2 * instrument + side], down=side == codes.BID)
 
 
 def queue(book: Book, instrument: int, side: int, ticks: int) -> list[int]:
@@ -213,6 +211,7 @@ def _check_market_state(state: State, instrument: int) -> None:
     where, in_auction = f"instrument {instrument}", market["state"] == codes.STATE_AUCTION
     orders = state.book.orders
     live = (orders["account"] > codes.EXTERNAL) & (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument)
+    live &= (orders["flags"] & codes.PARKED) == 0
     bids, asks = (orders["ticks"][live & (orders["side"] == side)] for side in (codes.BID, codes.ASK))
     crossed = len(bids) and len(asks) and bids.max() >= asks.min()
     _require(in_auction or not crossed, "BK-1", f"{where}: orders cross outside an auction")
@@ -258,6 +257,8 @@ def _check_open_orders(state: State) -> None:
         (state.book.orders["account"] > codes.EXTERNAL) & (state.book.orders["leaves_lots"] > 0)
     ):
         order = state.book.orders[slot]
+        if order["flags"] & codes.PARKED:
+            continue
         if not order["flags"] & codes.REDUCE_ONLY:
             row = sums.setdefault(int(order["position"]), [0, 0, 0, 0])
             record = state.prices.instruments[order["instrument"]]

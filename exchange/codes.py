@@ -50,6 +50,7 @@ FIRST_USER = 8
 # --- outcome kinds -------------------------------------------------------------------------------------
 RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
 LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
+TRIGGERED = 13
 PREVENTED = 15
 STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 
@@ -64,6 +65,9 @@ CANCELLED_BY_LIQUIDATION = 6
 CANCELLED_REDUCE_ONLY = 7
 RECOVERED = 8
 CLOSED = 9
+PARKED_ORDER = 10
+CANCELLED_BY_EXPIRY = 11
+CANCELLED_BY_LINK = 12
 CANCELLED_BY_VENUE = 14
 SHRUNK_REDUCE_ONLY = 17  # of a CANCELLED outcome: lots are gone, the rest of the order stands
 CANCELLED_SELF_TRADE = 13
@@ -103,6 +107,13 @@ EXTERNALS_FULL = 49
 OUT_OF_ORDER = 50
 BAD_CONSTITUENT = 51
 BAD_TERMS = 52
+BAD_EXPIRY = 53
+BAD_TRIGGER = 54
+WOULD_TRIGGER = 55
+NO_TRIGGER_PRICE = 56
+BAD_LINK = 57
+BAD_MIN_LOTS = 58
+MIN_LOTS_UNFILLABLE = 59
 BAD_GROUP, BAD_SELF_TRADE = 64, 65
 
 BAD_STATE = 68
@@ -133,8 +144,9 @@ STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3
 STATE_CONTINUOUS, STATE_HALTED, STATE_CANCEL_ONLY, STATE_POST_ONLY, STATE_REDUCE_ONLY, STATE_AUCTION = range(6)
 
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
-PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_LIQUIDATE = 1, 2, 3, 4
-PRIORITY_AUCTION = 0  # who waits for its end goes on at once
+PRIORITY_EXPIRE = 0  # what is good until T is not filled by what happens at T
+PRIORITY_AUCTION = 1  # who waits for its end goes on at once
+PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_TRIGGER, PRIORITY_LIQUIDATE = 2, 3, 4, 5, 6
 PRIORITY_GATEWAY = 16  # after all else of its time
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
@@ -166,6 +178,9 @@ RESULT_TEXT = {
     CANCELLED_REDUCE_ONLY: "cancelled because it would no longer reduce the position",
     RECOVERED: "the account is back above its maintenance margin",
     CLOSED: "every position of the unit is closed",
+    PARKED_ORDER: "the order waits for its trigger",
+    CANCELLED_BY_EXPIRY: "cancelled because its time is over",
+    CANCELLED_BY_LINK: "cancelled by the other order of the pair",
     CANCELLED_BY_VENUE: "cancelled by the venue",
     SHRUNK_REDUCE_ONLY: "made smaller by lots, because more would no longer reduce the position",
     CANCELLED_SELF_TRADE: "cancelled because it would have traded with an order of its own owner",
@@ -174,7 +189,7 @@ RESULT_TEXT = {
     BAD_INSTRUMENT: "no such instrument",
     BAD_ACCOUNT: "no such account, or the account may not do this",
     BAD_SIDE: "side must be 0 (bid) or 1 (ask)",
-    BAD_TIME_IN_FORCE: "time in force must be GTC, IOC or FOK",
+    BAD_TIME_IN_FORCE: "time in force must be GTC, IOC, FOK, GTD or TO_LIMIT",
     BAD_FLAGS: "flags contradict each other or the time in force",
     BAD_PRICE: "price is outside the instrument's ladder",
     BAD_LOTS: "quantity is outside 1..order_max",
@@ -202,7 +217,14 @@ RESULT_TEXT = {
     EXTERNALS_FULL: "the pool of external levels is full",
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
-    BAD_TERMS: "of a TERMS row only self_trade is known",
+    BAD_TERMS: "the terms contradict the order or each other",
+    BAD_EXPIRY: "good till date needs an expiry in the future, and nothing else has one",
+    BAD_TRIGGER: "no such trigger, or neither a price nor a trailing distance within the ladder",
+    WOULD_TRIGGER: "the trigger is already reached",
+    NO_TRIGGER_PRICE: "the trigger's source has no price yet",
+    BAD_LINK: "the linked order is not a live order of this account and instrument without a partner",
+    BAD_MIN_LOTS: "minimum quantity is outside 1..quantity",
+    MIN_LOTS_UNFILLABLE: "less than the minimum quantity would fill at once",
     BAD_GROUP: "a group is a whole number from 0 (none) to 2**31 - 1",
     BAD_SELF_TRADE: "no such mode of self-trade prevention",
     BAD_STATE: "no such market state, or not one that can be set",
@@ -261,6 +283,8 @@ EVENT_NAME = _names(
     "REFILL_TICK",
     "LIQUIDATE",
     "IMPACT_TICK",
+    "EXPIRE",
+    "TRIGGER",
     "AUCTION_TICK",
     "SET_THROTTLE",
     "GATEWAY_TICK",
@@ -278,6 +302,7 @@ OUTCOME_NAME = _names(
     "ADL",
     "DEFICIT",
     "LIQUIDATION_END",
+    "TRIGGERED",
     "PREVENTED",
     "STATE_CHANGE",
     "INDICATIVE",
@@ -294,6 +319,9 @@ RESULT_NAME = _names(
     "CANCELLED_REDUCE_ONLY",
     "RECOVERED",
     "CLOSED",
+    "PARKED_ORDER",
+    "CANCELLED_BY_EXPIRY",
+    "CANCELLED_BY_LINK",
     "CANCELLED_BY_VENUE",
     "SHRUNK_REDUCE_ONLY",
     "UNSUPPORTED_KIND",
@@ -329,6 +357,13 @@ RESULT_NAME = _names(
     "OUT_OF_ORDER",
     "BAD_CONSTITUENT",
     "BAD_TERMS",
+    "BAD_EXPIRY",
+    "BAD_TRIGGER",
+    "WOULD_TRIGGER",
+    "NO_TRIGGER_PRICE",
+    "BAD_LINK",
+    "BAD_MIN_LOTS",
+    "MIN_LOTS_UNFILLABLE",
     "CANCELLED_SELF_TRADE",
     "EXPIRED_SELF_TRADE",
     "BAD_GROUP",

@@ -6,6 +6,8 @@ import numpy as np
 
 from exchange import codes
 from exchange.audit import externals, gateway_slots, live_ticks, queue, waiting_legs
+from exchange.audit_triggers import LADDERS, trigger_queues
+from exchange.core.terms import RING
 from exchange.state import Book, State
 
 POSITION_FIELDS = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots")
@@ -17,6 +19,8 @@ MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
 AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions")
 PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
+TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks")
+TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots")
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
 
@@ -28,6 +32,8 @@ def dump(state: State) -> dict[str, Any]:
         "wallets": _wallets(state),
         "positions": _positions(state),
         "books": _books(book),
+        "parked": _parked(state),
+        "terms": _terms(book),
         "externals": _externals(book),
         "markets": {
             k: (
@@ -106,7 +112,8 @@ def _tops(book: Book) -> dict[tuple[int, int], tuple[int, ...]]:
 def _auction(state: State, instrument: int) -> tuple[Any, ...]:
     """An auction's state, the units that wait for its market, and the ids of market orders that rest."""
     orders, auction = state.book.orders, state.prices.auctions[instrument]
-    live = (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument) & (orders["flags"] & codes.MARKET != 0)
+    resting = (orders["flags"] & (codes.MARKET | codes.PARKED)) == codes.MARKET
+    live = (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument) & resting
     return (
         *_values(auction, AUCTION_FIELDS + PUBLISHED_FIELDS),
         [unit_place(state, p) for p in waiting_legs(state, instrument)],
@@ -119,6 +126,30 @@ def unit_place(state: State, p: int) -> tuple[int, int]:
     position, assets = state.ledger.positions[p], len(state.ledger.totals)
     account, asset = divmod(int(position["wallet"]), assets)
     return account, 1000 + int(position["instrument"]) if position["mode"] == codes.ISOLATED else asset
+def _parked(state: State) -> dict[tuple[int, int, bool], list[tuple[int, list[tuple[int, ...]]]]]:
+    """(trigger ticks, [(order id, account, lots, limit), ...]) by instrument, source and whether it rises."""
+    fields = ("order_id", "account", "leaves_lots", "ticks")
+    parked = {}
+    for instrument in range(len(state.book.books)):
+        for k in range(LADDERS):
+            rows = [
+                (ticks, [_values(state.book.orders[slot], fields) for slot in slots])
+                for ticks, slots in trigger_queues(state, instrument, k)
+            ]
+            if rows:
+                parked[instrument, k // 2 + 1, bool(k % 2)] = rows
+    return parked
+
+
+def _terms(book: Book) -> dict[int, tuple[int, ...]]:
+    """Terms of every order that has some, by order id; the partner by its id."""
+    found = {}
+    for slot in np.flatnonzero(book.orders["flags"] & codes.TERMED):
+        terms = book.terms[slot]
+        row = (*_values(terms, TERMS_FIELDS), int(book.orders[int(terms["link"])]["order_id"]))
+        if any(row):
+            found[int(book.orders[slot]["order_id"])] = row
+    return dict(sorted(found.items()))
 
 
 def _externals(book: Book) -> dict[tuple[int, int, int], tuple[int, ...]]:
@@ -156,6 +187,6 @@ def _gateway(state: State) -> list[tuple[Any, ...]]:
     """The queued commands, oldest first, each with its terms or None."""
     queue = []
     for slot in gateway_slots(state):
-        terms = state.io.held[1 + slot].item()
-        queue.append((*state.io.gateway[slot].item(), terms if state.io.held[1 + slot]["kind"] else None))
+        terms = state.io.held[RING + slot]
+        queue.append((*state.io.gateway[slot].item(), terms.item() if terms["kind"] else None))
     return queue

@@ -147,6 +147,16 @@ ORDER_TERMS = _record(  # one cache line: what an order has beyond price and qua
     ("time_in_force", "i1"),
 )
 
+WATCH = _record(  # one an instrument: who waits for what; k = 2 * (source - 1) + direction, 0 = falling, 1 = rising
+    ("waiting", "i8"),  # orders in its trigger ladders
+    ("best_ticks", "i8", (6,)),  # the trigger that is reached first; 0 = none
+    ("seen_ticks", "i8", (6,)),  # the extreme that every trailing order has followed
+    ("trail_head", "i4", (6,)),  # trailing orders, oldest first
+    ("trail_tail", "i4", (6,)),
+)
+
+TRIGGER_QUEUE = _record(("head", "i4"), ("tail", "i4"))  # the orders of one trigger price, first come first
+
 LEVEL = _record(
     ("lots", "i8"),  # sum of leaves in the queue
     ("head", "i4"),
@@ -357,6 +367,7 @@ TIMER = _record(
 CONTROL = _record(
     ("clock_ns", "i8"),
     ("event_seq", "i8"),
+    ("waiting", "i8"),  # orders in all trigger ladders
     ("outcome_seq", "i8"),
     ("outbox_count", "i8"),
     ("timer_count", "i8"),

@@ -1,4 +1,4 @@
-"""The venue's whole state: six small groups of record arrays, allocated once from the configuration.
+"""The venue's whole state: seven small groups of record arrays, allocated once from the configuration.
 
 Fresh zeroed memory is a valid empty venue, because slot 0 of every pool is NIL and 0 means none everywhere. A ladder
 over every legal price costs only the pages that are touched.
@@ -29,6 +29,13 @@ class Book(NamedTuple):
     externals: np.ndarray  # EXTERNAL_LEVEL[slot]
     ids: np.ndarray  # int32[power of two], order slots by hash of the id, open addressing
     pools: np.ndarray  # POOLS[1]
+
+
+class Triggers(NamedTuple):
+    watches: np.ndarray  # WATCH[instrument]
+    ladders: np.ndarray  # LADDER[6 * instrument + 2 * (source - 1) + direction], 0 = falling, 1 = rising
+    words: np.ndarray  # uint64[...]
+    queues: np.ndarray  # TRIGGER_QUEUE[ladder.level_base + ticks], linked by next and prev of parked orders
 
 
 class Ledger(NamedTuple):
@@ -65,7 +72,9 @@ class IO(NamedTuple):
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
     trims: np.ndarray  # int32[...], positions with reduce-only orders that the event at work changed
-    held: np.ndarray  # TERMS[2 + places], kind 0 = none: of the next command, put aside, of each place of the gateway
+    order_timers: np.ndarray  # int32[2 * order + (0 EXPIRE, 1 TRIGGER)], place in the heap; 0 = none
+    held: np.ndarray  # TERMS[3 + places], kind 0 = none: of the next command, put aside, always zero, of the gateway's
+    entering: np.ndarray  # EVENT[1]: a triggered order as the command that it is like
     gateway: np.ndarray  # EVENT[1 + places], the command being served, then the ring of those that wait
     ranks: np.ndarray  # RANK[...], the ADL ranking held
     shares: np.ndarray  # SHARE[...], work space of a level that is shared
@@ -86,14 +95,15 @@ class State(NamedTuple):
     prices: Prices
     io: IO
     gate: Gate
+    triggers: Triggers
 
 
-def _ladders(ticks_max: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Lay out two ladders an instrument; returns the records, the number of levels and of words."""
-    ladders = np.zeros(2 * len(ticks_max), schema.LADDER)
+def _ladders(ticks_max: np.ndarray, each: int = 2) -> tuple[np.ndarray, int, int]:
+    """Lay out `each` ladders an instrument; returns the records, the number of levels and of words."""
+    ladders = np.zeros(each * len(ticks_max), schema.LADDER)
     levels = words = 0
     for k in range(len(ladders)):
-        size = int(ticks_max[k // 2]) + 1
+        size = int(ticks_max[k // each]) + 1
         ladder = ladders[k]
         ladder["level_base"], ladder["ticks_max"] = levels, size - 1
         levels += size
@@ -178,21 +188,7 @@ def allocate(venue: config.Venue) -> State:
     )
     guards = Guards(ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), pool(2 * positions, schema.GUARD))
     prices = _prices(compiled, venue.mark.samples)
-    units = wallets + positions
-    places = _gateway_places(compiled.gate[0])
-    # a heap slot for each unit and each recurring timer, one for the gateway, and the scratch slot
-    io = IO(
-        pool(capacity.outcomes, schema.OUTCOME),
-        zeros(1, schema.CONTROL),
-        pool(units + 4 * count + 3, schema.TIMER),
-        pool(units + 1, np.int32),
-        pool(positions, np.int32),
-        pool(2 + places, schema.TERMS),
-        pool(1 + places, schema.EVENT),
-        pool(wallets + 1, schema.RANK),
-        pool(capacity.orders + 1, schema.SHARE),
-        zeros(max(64, 2 * count), np.int64),
-    )
+    io = _io(capacity, compiled, wallets, positions)
     state = State(
         book,
         _ledger(venue, wallets, positions),
@@ -200,10 +196,33 @@ def allocate(venue: config.Venue) -> State:
         prices,
         io,
         _gate(compiled),
+        _triggers(instruments["ticks_max"]),
     )
     open_markets(prices.markets, compiled)
     _open_system_accounts(state, assets)
     return state
+
+
+def _io(capacity: config.Capacity, compiled: config.Compiled, wallets: int, positions: int) -> IO:
+    """Queues, timers and work space."""
+    zeros, pool = aligned_zeros, pool_zeros
+    count, places = len(compiled.instruments), int(compiled.gate[0]["depth"]) + int(compiled.gate[0]["reserved"])
+    # a heap slot for each unit, each recurring timer, each order's two, one for the gateway, and scratch
+    timers = wallets + positions + 4 * count + 2 * capacity.orders + 3
+    return IO(
+        pool(capacity.outcomes, schema.OUTCOME),
+        zeros(1, schema.CONTROL),
+        pool(timers, schema.TIMER),
+        pool(wallets + positions + 1, np.int32),
+        pool(positions, np.int32),
+        pool(2 * capacity.orders + 2, np.int32),
+        pool(3 + places, schema.TERMS),
+        zeros(1, schema.EVENT),
+        pool(1 + places, schema.EVENT),
+        pool(wallets + 1, schema.RANK),
+        pool(capacity.orders + 1, schema.SHARE),
+        zeros(max(64, 2 * count), np.int64),
+    )
 
 
 def _ledger(venue: config.Venue, wallets: int, positions: int) -> Ledger:
@@ -216,10 +235,6 @@ def _ledger(venue: config.Venue, wallets: int, positions: int) -> Ledger:
     )
 
 
-def _gateway_places(gate: np.void) -> int:
-    return int(gate["depth"]) + int(gate["reserved"])
-
-
 def _gate(compiled: config.Compiled) -> Gate:
     """Meters and conduct of every account where something is throttled or counted."""
     policy = compiled.policy[0]
@@ -229,6 +244,17 @@ def _gate(compiled: config.Compiled) -> Gate:
         compiled.limits.copy(),
         pool_zeros(2 * accounts * limits if compiled.gate[0]["limits"] else 1, throttles.METER),
         pool_zeros(accounts if policy["count_quotes"] else 1, throttles.CONDUCT),
+    )
+
+
+def _triggers(ticks_max: np.ndarray) -> Triggers:
+    """Six ladders an instrument: three sources, falling and rising."""
+    ladders, levels, words = _ladders(ticks_max, 6)
+    return Triggers(
+        aligned_zeros(len(ticks_max), schema.WATCH),
+        ladders,
+        aligned_zeros(words, np.uint64),
+        aligned_zeros(levels, schema.TRIGGER_QUEUE),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from exchange import codes, config, schema
 from tests.campaign_owners import Owners, add_rules
+from tests.campaign_terms import TermsDrawer
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -155,6 +156,7 @@ class Stream:
         self.resting: deque[int] = deque(maxlen=24)
         self.order_count = 0
         self.resting_kinds = RestingKinds(seed)
+        self.terms = TermsDrawer(generator(seed, 22))
         weights: dict[Callable[[], None], float] = {
             self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
             self.crowd: 3, self.print_trade: 6, self.prices: 12, self.funding: 2, self.shift: 0.6, self.clear: 0.3,
@@ -196,7 +198,12 @@ class Stream:
 
     def put(self, kind: int, **fields: int) -> None:
         """Append a row; fields that are not named are 0."""
-        self.rows += self.owners.terms(kind, self.clock, fields)
+        if kind in (codes.NEW, codes.AMEND):
+            extra = self.terms.draw(kind, self.clock, self.fair, fields) | self.owners.mode()
+            if "link_id" in extra and kind == codes.NEW:
+                self.owner[fields["order_id"]] = fields["account"]
+            if extra:
+                self.rows.append(self.terms.row(kind, {"ts_ns": self.clock, **fields}, extra))
         values = {"ts_ns": self.clock, "seq": len(self.rows) + 1, "kind": kind, **fields}
         self.rows.append(tuple(values.get(name, 0) for name in schema.EVENT.names))
 
@@ -206,6 +213,10 @@ class Stream:
             self.clock += int(self.rng.exponential(self.pace))
         self.rows += self.owners.beside(self.clock, self.fair)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
+        for row in self.terms.crowd(self.clock, self.fair, USERS):
+            self.owner[row["order_id"]] = row["account"]
+            self.resting.append(row["order_id"])
+            self.rows.extend(schema.events({"ts_ns": self.clock, "kind": codes.NEW, **row}).tolist())
         if self.sessions.random() < self.session_rate:
             self.session()
 
@@ -436,9 +447,9 @@ class Stream:
                   self.transfer, self.seed_position, self.fees)()
         field, value = self.pick(
             ("instrument", self.pick(-2, 99)), ("account", self.pick(0, 1, 4, 7, 5_000)), ("side", self.pick(2, -1)),
-            ("time_in_force", self.pick(3, -1)), ("flags", self.pick(codes.SHADOW, 7, -1)),
+            ("time_in_force", self.pick(5, -1)), ("flags", self.pick(codes.SHADOW, 7, -1)),
             ("qty", self.pick(0, -1, 7, 2**31 + 5, 2**53)), ("price", self.pick(-5, 0, 2**30 + 5)),
-            ("order_id", self.pick(0, -1, 10**9)), ("kind", self.pick(0, 5, 24, 64, 65, 66, 67, 99)),
+            ("order_id", self.pick(0, -1, 10**9)), ("kind", self.pick(0, 5, 24, 64, 65, 66, 67, 68, 69, 99)),
             ("ts_ns", self.clock - self.whole(1, SECOND)))
         if first == len(self.rows):
             return

@@ -61,14 +61,11 @@ class Owners:
     def whole(self, low: int, high: int) -> int:
         return int(self.rng.integers(low, high + 1))
 
-    def terms(self, kind: int, clock: int, fields: dict[str, int]) -> list[tuple[int, ...]]:
-        """A TERMS row for an order, or nothing."""
-        if not self.prevents or kind not in (codes.NEW, codes.AMEND) or self.rng.random() >= self.termed:
-            return []
-        mode = self.whole(-1, 6) if self.rng.random() < 0.1 else self.whole(0, 5)
-        named = {"account": fields["account"], "order_id": fields["order_id"]}
-        row = schema.events({"ts_ns": clock, "kind": kind, "self_trade": mode, **named})
-        return row[:1].tolist()
+    def mode(self) -> dict[str, int]:
+        """The mode that the terms of a NEW or AMEND state, or nothing."""
+        if not self.prevents or self.rng.random() >= self.termed:
+            return {}
+        return {"self_trade": self.whole(-1, 6) if self.rng.random() < 0.1 else self.whole(0, 5)}
 
     def groups(self, clock: int, chance: float) -> list[tuple[int, ...]]:
         """A SET_GROUP row, or nothing."""

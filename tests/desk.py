@@ -37,7 +37,9 @@ def every_byte(state: Any) -> dict[str, bytes]:
         control[name] = 0
     groups = (state.book, state.ledger, state.guards, state.prices)
     parts = {name: array.tobytes() for group in groups for name, array in group._asdict().items()}
-    return {**parts, "control": control.tobytes(), "timers": state.io.timers.tobytes()}
+    return {**parts, "control": control.tobytes(), "timers": state.io.timers.tobytes(),
+            "order_timers": state.io.order_timers.tobytes(),
+            **{f"trigger {name}": array.tobytes() for name, array in state.triggers._asdict().items()}}
 
 
 class Desk:

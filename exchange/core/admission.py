@@ -12,6 +12,7 @@ from exchange.codes import (
     BAD_SIDE,
     BAD_TIME_IN_FORCE,
     BID,
+    BUDGET,
     DUPLICATE_ORDER_ID,
     FIRST_USER,
     FOK,
@@ -28,16 +29,17 @@ from exchange.codes import (
     POST_ONLY,
     POST_ONLY_WOULD_TAKE,
     REDUCE_ONLY,
-    STATE_AUCTION,
     STATE_CONTINUOUS,
+    TRIGGER_NONE,
 )
 from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
 from exchange.core.book import crosses, find_id
 from exchange.core.contract import mark_exposure, mark_value, trade_notional, trade_value
+from exchange.core.demands import sure_fill
 from exchange.core.kernel import leaf
 from exchange.core.margin import account_of, exposure_of, tier_limit, wallet_equity, wallet_margin
-from exchange.core.match import fillable_lots
-from exchange.core.states import check_state, fence
+from exchange.core.states import check_state, reach_of
+from exchange.core.terms import check_form, check_terms
 
 
 @leaf
@@ -78,22 +80,11 @@ def market_limit(prices, instrument, side):
 
 
 @leaf
-def rests(prices, instrument, flags, tif):
-    """Does what an order does not fill at once rest? A market order's does in an auction alone."""
-    return tif == GTC and (not flags & MARKET or prices.markets[instrument]["state"] == STATE_AUCTION)
+def check_fields(state, event, instrument, termed):
+    """Checks of a NEW that need no position. Returns a code; mutates nothing.
 
-
-@leaf
-def reach_of(state, instrument, side, limit_ticks, enters):
-    """How far a taker of this limit gets: all the way, but for auctions and price bands."""
-    if state.prices.markets[instrument]["fenced"] == 0:
-        return limit_ticks
-    return fence(state.prices, state.io, instrument, side, limit_ticks, enters)
-
-
-@leaf
-def check_fields(state, event, instrument):
-    """Checks of a NEW that need no position. Returns a code; mutates nothing."""
+    `termed`: of one that may be more than a plain order.
+    """
     ledger, prices = state.ledger, state.prices
     flags, tif, side = np.int64(event["flags"]), np.int64(event["time_in_force"]), np.int64(event["side"])
     record = prices.instruments[instrument]
@@ -103,25 +94,32 @@ def check_fields(state, event, instrument):
         return BAD_ORDER_ID
     if side != BID and side != ASK:
         return BAD_SIDE
-    if tif != GTC and tif != IOC and tif != FOK:
+    if termed:
+        code = check_form(tif, flags)
+        if code != OK:
+            return code
+    elif tif != GTC and tif != IOC and tif != FOK:
         return BAD_TIME_IN_FORCE
-    if flags & ~(POST_ONLY | REDUCE_ONLY | MARKET):
+    elif flags & ~(POST_ONLY | REDUCE_ONLY | MARKET):
         return BAD_FLAGS
-    if flags & POST_ONLY and (flags & MARKET or tif != GTC):
+    elif flags & POST_ONLY and (flags & MARKET or tif != GTC):
         return BAD_FLAGS
     if event["qty"] < 1 or event["qty"] > record["order_max_lots"]:
         return BAD_LOTS
-    if not flags & MARKET and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
+    if termed and flags & BUDGET and event["price"] < 1:
+        return BAD_PRICE
+    if not flags & (MARKET | BUDGET) and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
         return BAD_PRICE
     if prices.markets[instrument]["state"] != STATE_CONTINUOUS:
-        code = check_state(np.int64(prices.markets[instrument]["state"]), flags, tif)
+        waits = termed and state.io.held[0]["trigger"] != TRIGGER_NONE
+        code = check_state(np.int64(prices.markets[instrument]["state"]), flags, tif, waits)
         if code != OK:
             return code
     if prices.markets[instrument]["mark_sub"] == 0:
         return NO_MARK
     if find_id(state.book.ids, state.book.orders, np.int64(event["order_id"])) != 0:
         return DUPLICATE_ORDER_ID
-    return OK
+    return check_terms(state, event, instrument) if termed else OK
 
 
 @leaf
@@ -185,7 +183,8 @@ def check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif, s
     if tif == FOK:
         reach = reach_of(state, instrument, side, limit_ticks, 0)
         account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
-        if fillable_lots(state, instrument, side, reach, lots, account, self_trade) < lots:
+        found, _ = sure_fill(state, instrument, side, reach, lots, account, self_trade)
+        if found < lots:
             return FOK_UNFILLABLE
     if flags & REDUCE_ONLY:
         return OK

@@ -11,7 +11,8 @@ from exchange.core.book import crosses, level_of
 from exchange.core.impact import note_flow
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import account_of
-from exchange.core.match import execute_fifo, fill_both, firm_lots, prevent, trim_reduce_only
+from exchange.core.match import execute_fifo, fill_both, prevent
+from exchange.core.removal import after_queue, firm_lots, trim_reduce_only
 from exchange.core.self_trade import same_owner
 
 TOP, MAKERS, FIFO, PRO_RATA, LEVELING, REST, STEPS = range(7)
@@ -40,7 +41,7 @@ def prevent_level(state, instrument, side, ticks, lots, taker, self_trade):
     orders, ended = state.book.orders, False
     slot = np.int64(state.book.levels[level_of(state.book, instrument, side, ticks)]["head"])
     while slot != 0 and not ended:
-        after, maker = np.int64(orders[slot]["next"]), np.int64(orders[slot]["account"])
+        after, maker = after_queue(state.book, slot), np.int64(orders[slot]["account"])
         if maker != EXTERNAL and same_owner(state.ledger, state.prices, taker, maker):
             if orders[slot]["flags"] & REDUCE_ONLY == 0 or trim_reduce_only(state, slot):
                 lots, ended = prevent(state, slot, lots, taker, self_trade)

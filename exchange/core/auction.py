@@ -14,6 +14,7 @@ from exchange.codes import (
     BAD_PRICE,
     BAD_STATE,
     BID,
+    CANCELLED_BY_LINK,
     CANCELLED_BY_LIQUIDATION,
     CANCELLED_SELF_TRADE,
     EXPIRED,
@@ -38,7 +39,9 @@ from exchange.codes import (
     STP_CANCEL_NEWEST,
     STP_CANCEL_OLDEST,
     STP_DECREMENT,
+    STP_DEFAULT,
     STP_NONE,
+    TERMED,
 )
 from exchange.core.accounts import done
 from exchange.core.admission import instrument_exists
@@ -53,17 +56,15 @@ from exchange.core.margin import external_position, unit_of
 from exchange.core.match import (
     book_trade,
     count_filled,
-    emit_cancelled,
     extrapolated_flag,
     fill_taker,
     prevent,
-    remove_order,
     take_from_external,
     take_from_order,
-    trim_reduce_only,
 )
 from exchange.core.outbox import emit
 from exchange.core.recorded import uncross
+from exchange.core.removal import after_queue, cut_link, emit_cancelled, remove_order, trim_reduce_only
 from exchange.core.self_trade import same_owner
 from exchange.core.states import bands, keep_static, set_auction_timer, stands_still
 from exchange.core.timers import remove_timer
@@ -109,16 +110,19 @@ def prevent_pair(state, instrument, older, newer, lots):
     orders, mode = state.book.orders, np.int64(state.prices.instruments[instrument]["self_trade"])
     first, second = np.int64(orders[older]["account"]), np.int64(orders[newer]["account"])
     forced = (orders[older]["flags"] | orders[newer]["flags"]) & FORCED
+    if orders[newer]["flags"] & TERMED and state.book.terms[newer]["self_trade"] != STP_DEFAULT:
+        mode = np.int64(state.book.terms[newer]["self_trade"])
     if mode <= STP_NONE or forced or not same_owner(state.ledger, state.prices, first, second):
         return False
     if mode == STP_DECREMENT:
         prevent(state, older, lots, second, mode)
-        prevent(state, newer, lots, first, mode)
+        if orders[newer]["leaves_lots"] != 0:  # else it went with its partner
+            prevent(state, newer, lots, first, mode)
         return True
     if mode != STP_CANCEL_NEWEST:
         emit_cancelled(state, older, CANCELLED_SELF_TRADE, 0)
         remove_order(state, older)
-    if mode != STP_CANCEL_OLDEST:
+    if mode != STP_CANCEL_OLDEST and orders[newer]["leaves_lots"] != 0:
         emit_cancelled(state, newer, CANCELLED_SELF_TRADE, 0)
         remove_order(state, newer)
     return True
@@ -140,12 +144,16 @@ def pair_orders(state, instrument, price):
         if book.orders[ask]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, ask):
             continue
         buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
-        lots = min(np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"]))
+        bid_leaves, ask_leaves = np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"])
+        lots = min(bid_leaves, ask_leaves)
         older = seller == EXTERNAL or (
             buyer != EXTERNAL and book.orders[bid]["priority_seq"] < book.orders[ask]["priority_seq"]
         )
         if prevent_pair(state, instrument, bid if older else ask, ask if older else bid, lots):
             continue
+        partners = book.orders[bid]["flags"] & TERMED and book.terms[bid]["link"] == ask
+        if partners:  # each is filled before it cancels the other
+            cut_link(book, bid)
         if buyer == EXTERNAL or seller == EXTERNAL:
             flags = extrapolated_flag(state, bid if buyer == EXTERNAL else ask)
         else:
@@ -156,6 +164,10 @@ def pair_orders(state, instrument, price):
         else:
             settle_side(state, ask, price, lots, buyer, flags | MAKER)
             settle_side(state, bid, price, lots, seller, flags)
+        if partners and bid_leaves != ask_leaves:
+            rest = bid if bid_leaves > ask_leaves else ask
+            emit_cancelled(state, rest, CANCELLED_BY_LINK, 0)
+            remove_order(state, rest)
         total += lots
     return total
 
@@ -171,7 +183,7 @@ def expire_market_orders(state, instrument):
             after = next_level(book, instrument, side, ticks)
             slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
             while slot != 0:
-                behind = np.int64(book.orders[slot]["next"])
+                behind = after_queue(book, slot)
                 if book.orders[slot]["flags"] & MARKET:
                     emit_cancelled(state, slot, EXPIRED, 0)
                     remove_order(state, slot)

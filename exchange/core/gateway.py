@@ -14,7 +14,7 @@ from exchange.codes import (
     RESULT,
 )
 from exchange.core.kernel import kernel, leaf
-from exchange.core.terms import held_for
+from exchange.core.terms import ASIDE, RING, held_for
 from exchange.core.throttle import count_quote, is_known, refuse_for, throttle
 from exchange.core.timers import push_timer
 
@@ -55,9 +55,9 @@ def enqueue(io, gate, event, kind):
     slot = place_of(io, gate, count)
     io.gateway[slot] = event
     if held_for(io, event):
-        io.held[1 + slot] = io.held[0]
+        io.held[RING + slot] = io.held[0]
     else:
-        io.held[1 + slot]["kind"] = np.int16(0)
+        io.held[RING + slot]["kind"] = np.int16(0)
     gate["count"] = count + 1
     if count == 0:
         start_service(io, gate)
@@ -84,8 +84,8 @@ def serve(state):
     io, gate = state.io, state.gate.gate[0]
     slot = place_of(io, gate, 0)
     io.gateway[0] = io.gateway[slot]
-    io.held[1] = io.held[0]
-    io.held[0] = io.held[1 + slot]
+    io.held[ASIDE] = io.held[0]
+    io.held[0] = io.held[RING + slot]
     gate["waited_ns"] = np.int64(io.control[0]["clock_ns"]) - np.int64(io.gateway[0]["ts_ns"])
     gate["first_outcome"] = np.int64(io.control[0]["outbox_count"])
     gate["serving"] = 1
@@ -105,7 +105,7 @@ def end_command(state, event):
     if gate["serving"] == 0:
         return
     gate["serving"] = 0
-    io.held[0] = io.held[1]  # what the tape holds for its next command
+    io.held[0] = io.held[ASIDE]  # what the tape holds for its next command
     for k in range(first, np.int64(io.control[0]["outbox_count"])):
         if io.outbox[k]["kind"] == RESULT:
             io.outbox[k]["money"] = np.int64(gate["waited_ns"])

@@ -53,10 +53,11 @@ from exchange.core.margin import (
     unit_pocket,
     unit_stage,
 )
-from exchange.core.match import book_trade, emit_cancelled, remove_order
+from exchange.core.match import book_trade
 from exchange.core.orders import rest_order
 from exchange.core.outbox import emit
 from exchange.core.plan import plan
+from exchange.core.removal import after_account, emit_cancelled, remove_order
 from exchange.core.shadow import execute_shadow
 from exchange.core.states import stands_still, wait_for_market
 
@@ -120,7 +121,7 @@ def cancel_orders(state, unit, liquidation_id):
     wallet = np.int64(state.ledger.positions[-unit]["wallet"]) if unit < 0 else unit
     slot = np.int64(state.ledger.wallets[wallet]["first_order"])
     while slot != 0:
-        after = np.int64(state.book.orders[slot]["account_next"])
+        after = after_account(state.book, slot)
         if unit_of(state.ledger, np.int64(state.book.orders[slot]["position"])) == unit:
             emit_cancelled(state, slot, CANCELLED_BY_LIQUIDATION, liquidation_id)
             remove_order(state, slot)

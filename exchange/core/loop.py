@@ -15,10 +15,6 @@ from exchange.codes import (
     AUCTION_END,
     AUCTION_START,
     AUCTION_TICK,
-    BAD_AMOUNT,
-    BAD_CONSTITUENT,
-    BAD_INSTRUMENT,
-    BAD_PRICE,
     BID,
     BOOK_CLEAR,
     BROKEN,
@@ -26,6 +22,7 @@ from exchange.codes import (
     CANCEL_ALL,
     DEPOSIT,
     DONE,
+    EXPIRE,
     EXTERNAL,
     FUNDING_RATE,
     FUNDING_SETTLE,
@@ -33,15 +30,12 @@ from exchange.codes import (
     HALT,
     IMPACT_TICK,
     INDEX,
-    INDEX_COMPOSITE,
     LEVEL_SET,
     LIQUIDATE,
     MARK,
-    MARK_RECORDED,
     MARK_TICK,
     NEED_INPUT,
     NEW,
-    OK,
     OPEN_POSITION,
     OUT_OF_ORDER,
     OUTBOX_FULL,
@@ -58,13 +52,12 @@ from exchange.codes import (
     TERMS,
     TRADE_PRINT,
     TRANSFER,
+    TRIGGER,
     UNSUPPORTED_KIND,
     WITHDRAW,
 )
 from exchange.core.accounts import (
-    BILLION,
     deposit_money,
-    done,
     funding_sweep,
     open_position,
     set_leverage,
@@ -73,15 +66,17 @@ from exchange.core.accounts import (
     withdraw_money,
 )
 from exchange.core.admission import instrument_exists
+from exchange.core.amend import amend_order, amend_termed
 from exchange.core.auction import auction_event, auction_tick, set_state
 from exchange.core.book import id_home, level_of
 from exchange.core.gateway import arrive, end_command, serve
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, inlined, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
-from exchange.core.orders import amend_order, cancel_all, cancel_order, new_order
+from exchange.core.market_events import funding_rate, funding_settle, index_event, mark_event, set_fees
+from exchange.core.orders import cancel_all, cancel_order, new_order
 from exchange.core.outbox import refuse
-from exchange.core.prices import clip_sub, mark_tick, set_mark, set_mark_timer, take_index
+from exchange.core.prices import mark_tick, set_mark_timer
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
 from exchange.core.resting import finish_orders
 from exchange.core.self_trade import set_group
@@ -89,8 +84,8 @@ from exchange.core.shift import impact_tick, shift_market
 from exchange.core.terms import drop_terms, hold_terms
 from exchange.core.throttle import set_throttle
 from exchange.core.timers import pop_timer
+from exchange.core.triggers import expire_order, fire_trigger, watch_triggers
 
-FEE_PPM_MAX = 100_000
 LOOK_AHEAD = 4  # events; what is found through something else is fetched nearer than that
 
 
@@ -134,6 +129,8 @@ def run(state, events, terms, first, until_ns, horizon_ns):
                 apply_event(state, event, extra)
         if control["order_work"] != 0:
             finish_orders(state)
+        if control["waiting"] != 0:
+            watch_triggers(state)
         if control["dirty_count"] != 0:
             close_step(state.ledger, state.guards, state.prices, io)
         if not balanced(state.ledger, state.prices):
@@ -234,7 +231,8 @@ def dispatch(state, event, terms, kind):
     elif kind == TRADE_PRINT:
         trade_print(state, event)
     elif kind == AMEND:
-        amend_order(state, event)
+        if not amend_order(state, event):
+            amend_termed(state, event)
     elif kind == TERMS:
         hold_terms(state.io, terms)
     else:
@@ -304,91 +302,12 @@ def fire_timer(state):
         refill_tick(state, unit)
     elif kind == IMPACT_TICK:
         impact_tick(state, unit)
+    elif kind == EXPIRE:
+        expire_order(state, unit)
+    elif kind == TRIGGER:
+        fire_trigger(state, unit)
     elif kind == AUCTION_TICK:
         auction_tick(state, unit)
     elif kind == GATEWAY_TICK:
         serve(state)
     return kind == GATEWAY_TICK
-
-
-@leaf
-def index_event(state, event):
-    """INDEX: constituent 0 is the composite."""
-    prices, instrument, constituent = state.prices, np.int64(event["instrument"]), np.int64(event["order_id"])
-    if not instrument_exists(prices, instrument):
-        refuse(state.io, event, BAD_INSTRUMENT)
-        return
-    if clip_sub(prices, instrument, np.int64(event["price"])) != event["price"]:
-        refuse(state.io, event, BAD_PRICE)
-        return
-    record, composite = prices.instruments[instrument], prices.policy[0]["index_rule"] == INDEX_COMPOSITE
-    if (constituent != 0) if composite else (constituent < 1 or constituent > record["constituent_count"]):
-        refuse(state.io, event, BAD_CONSTITUENT)
-        return
-    take_index(
-        state.book, state.ledger, state.guards, prices, state.io, instrument, constituent, np.int64(event["price"])
-    )
-
-
-@leaf
-def mark_event(state, event):
-    """MARK: the recorded mark, used where the profile's mark is the recorded one."""
-    prices, instrument = state.prices, np.int64(event["instrument"])
-    if not instrument_exists(prices, instrument):
-        refuse(state.io, event, BAD_INSTRUMENT)
-        return
-    if clip_sub(prices, instrument, np.int64(event["price"])) != event["price"]:
-        refuse(state.io, event, BAD_PRICE)
-        return
-    market = prices.markets[instrument]
-    market["recorded_mark_sub"] = np.int64(event["price"])
-    if prices.policy[0]["mark_source"] == MARK_RECORDED:
-        set_mark(
-            state.ledger,
-            state.guards,
-            prices,
-            state.io,
-            instrument,
-            np.int64(event["price"]) + np.int64(market["index_shift_sub"]),
-        )
-
-
-@leaf
-def funding_rate(state, event):
-    """FUNDING_RATE: the rate in force and when it settles next."""
-    instrument = np.int64(event["instrument"])
-    if not instrument_exists(state.prices, instrument):
-        refuse(state.io, event, BAD_INSTRUMENT)
-    elif event["price"] > BILLION or event["price"] < -BILLION or event["qty"] < 0:
-        refuse(state.io, event, BAD_AMOUNT)
-    else:
-        state.prices.markets[instrument]["funding_rate_ppb"] = np.int64(event["price"])
-        state.prices.markets[instrument]["next_funding_ns"] = np.int64(event["qty"])
-
-
-@leaf
-def funding_settle(state, event):
-    """FUNDING_SETTLE: start the sweep that pays every position; it goes on as continuations of this event."""
-    instrument, control = np.int64(event["instrument"]), state.io.control[0]
-    if not instrument_exists(state.prices, instrument):
-        refuse(state.io, event, BAD_INSTRUMENT)
-    elif event["price"] > BILLION or event["price"] < -BILLION:
-        refuse(state.io, event, BAD_AMOUNT)
-    elif state.prices.markets[instrument]["mark_sub"] != 0:
-        control["sweep_instrument"] = instrument
-        control["sweep_value"] = np.int64(event["price"])
-        control["sweep_next"] = 1
-
-
-@leaf
-def set_fees(state, event):
-    """SET_FEES: maker and taker rates from now on."""
-    instrument = np.int64(event["instrument"])
-    if not instrument_exists(state.prices, instrument):
-        done(state, event, BAD_INSTRUMENT)
-    elif not (-FEE_PPM_MAX <= event["price"] <= FEE_PPM_MAX and -FEE_PPM_MAX <= event["qty"] <= FEE_PPM_MAX):
-        done(state, event, BAD_AMOUNT)
-    else:
-        state.prices.instruments[instrument]["maker_ppm"] = np.int64(event["price"])
-        state.prices.instruments[instrument]["taker_ppm"] = np.int64(event["qty"])
-        done(state, event, OK)

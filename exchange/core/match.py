@@ -5,8 +5,6 @@ import numpy as np
 from exchange.codes import (
     ASK,
     BID,
-    CANCELLED,
-    CANCELLED_REDUCE_ONLY,
     CANCELLED_SELF_TRADE,
     EXTERNAL,
     EXTRAPOLATED,
@@ -24,23 +22,14 @@ from exchange.codes import (
     REFILL_DECAY,
     REFILL_TICK,
     SELL,
-    SHRUNK_REDUCE_ONLY,
     STP_CANCEL_NEWEST,
     STP_CANCEL_OLDEST,
     STP_DECREMENT,
     STP_NONE,
+    TERMED,
 )
 from exchange.core.arith import fee_of, ppm_up
-from exchange.core.book import (
-    crosses,
-    cut_leaves,
-    delist,
-    free_order_slot,
-    level_of,
-    next_level,
-    remove_id,
-    unlink_order,
-)
+from exchange.core.book import crosses, cut_leaves, level_of
 from exchange.core.contract import trade_notional
 from exchange.core.external import cut_part
 from exchange.core.guards import touch, touch_position
@@ -49,7 +38,15 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position
 from exchange.core.outbox import emit
-from exchange.core.reduce import HAS_REDUCING, count_reducing, queue_trim
+from exchange.core.reduce import HAS_REDUCING, queue_trim
+from exchange.core.removal import (
+    change_open_order,
+    emit_cancelled,
+    remove_order,
+    remove_partner,
+    shrink,
+    trim_reduce_only,
+)
 from exchange.core.self_trade import same_owner
 from exchange.core.timers import push_timer
 
@@ -74,66 +71,6 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
 
 
 @leaf
-def change_open_order(ledger, prices, order, before_lots, lots):
-    """Let an order count with `lots` instead of `before_lots` in its position's sums; reduce-only ones have others."""
-    if order["flags"] & REDUCE_ONLY:
-        count_reducing(ledger, np.int64(order["position"]), np.int64(order["side"]), lots - before_lots)
-        return
-    position = ledger.positions[np.int64(order["position"])]
-    instrument, ticks = np.int64(order["instrument"]), np.int64(order["ticks"])
-    value = trade_notional(prices, instrument, ticks, lots) - trade_notional(prices, instrument, ticks, before_lots)
-    lots -= before_lots
-    if order["side"] == BID:
-        position["bid_value"] += value
-        position["bid_lots"] += lots
-    else:
-        position["ask_value"] += value
-        position["ask_lots"] += lots
-
-
-@leaf
-def remove_order(state, slot):
-    """Take a simulated order out of the book, its lists and its account's sums, and free it."""
-    book, order = state.book, state.book.orders[slot]
-    leaves = np.int64(order["leaves_lots"])
-    unlink_order(book, slot)
-    change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
-    book.books[np.int64(order["instrument"])]["order_lots"] -= leaves
-    remove_id(book.ids, book.orders, slot)
-    delist(
-        book.orders, state.ledger.wallets, np.int64(state.ledger.positions[np.int64(order["position"])]["wallet"]), slot
-    )
-    free_order_slot(book.pools, book.orders, slot)
-
-
-@leaf
-def emit_cancelled(state, slot, code, liquidation_id):
-    """Announce that an order is removed other than by its own command."""
-    emit_cut(state, slot, code, np.int64(state.book.orders[slot]["leaves_lots"]), liquidation_id)
-
-
-@leaf
-def emit_cut(state, slot, code, lots, liquidation_id):
-    """Announce that an order loses `lots` without a trade."""
-    order = state.book.orders[slot]
-    flags = SELL if order["side"] == ASK else 0
-    emit(
-        state.io,
-        CANCELLED,
-        code,
-        np.int64(order["instrument"]),
-        np.int64(order["account"]),
-        0,
-        np.int64(order["order_id"]),
-        np.int64(order["ticks"]),
-        lots,
-        0,
-        flags,
-        liquidation_id,
-    )
-
-
-@leaf
 def take_from_order(state, slot, lots):
     """A fill takes `lots` out of a simulated resting order. A filled order is removed."""
     order = state.book.orders[slot]
@@ -144,6 +81,8 @@ def take_from_order(state, slot, lots):
         cut_leaves(state.book, slot, lots)
         change_open_order(state.ledger, state.prices, order, leaves, leaves - lots)
         state.book.books[np.int64(order["instrument"])]["order_lots"] -= lots
+        if order["flags"] & TERMED:
+            remove_partner(state, slot)
 
 
 @leaf
@@ -164,43 +103,6 @@ def take_from_external(state, slot, lots):
         start_refill(state.prices, state.io, np.int64(order["instrument"]))
     state.book.externals[np.int64(order["position"])]["displaced_lots"] += lots
     cut_part(state.book, slot, lots)
-
-
-@leaf
-def firm_lots(state, slot):
-    """What a resting simulated order may fill now: leaves, for reduce-only at most its opposite position."""
-    order = state.book.orders[slot]
-    leaves = np.int64(order["leaves_lots"])
-    if order["flags"] & REDUCE_ONLY:
-        held = np.int64(state.ledger.positions[np.int64(order["position"])]["lots"])
-        held = -held if order["side"] == BID else held
-        return max(np.int64(0), min(leaves, held))
-    return leaves
-
-
-@leaf
-def trim_reduce_only(state, slot):
-    """Bring a resting reduce-only order down to its position; returns False when that removed it."""
-    firm, leaves = firm_lots(state, slot), np.int64(state.book.orders[slot]["leaves_lots"])
-    if firm != leaves:
-        shrink_order(state, slot, leaves - firm)
-    return firm > 0
-
-
-@kernel
-def shrink_order(state, slot, cut):
-    """Take `cut` lots off a reduce-only order because more would not reduce its position; all of them remove it."""
-    order = state.book.orders[slot]
-    leaves = np.int64(order["leaves_lots"])
-    if cut == leaves:
-        emit_cancelled(state, slot, CANCELLED_REDUCE_ONLY, 0)
-        remove_order(state, slot)
-        return
-    emit_cut(state, slot, SHRUNK_REDUCE_ONLY, cut, 0)
-    cut_leaves(state.book, slot, cut)
-    change_open_order(state.ledger, state.prices, order, leaves, leaves - cut)
-    order["order_lots"] -= cut
-    state.book.books[np.int64(order["instrument"])]["order_lots"] -= cut
 
 
 @leaf
@@ -271,8 +173,10 @@ def prevent(state, slot, lots, taker, self_trade):
         order_id, ticks = np.int64(order["order_id"]), np.int64(order["ticks"])
         code, flags = CANCELLED_SELF_TRADE if cut == leaves else OK, SELL if order["side"] == ASK else 0
         emit(state.io, PREVENTED, code, instrument, maker, taker, order_id, ticks, cut, 0, flags, 0)
-        order["order_lots"] -= cut
-        take_from_order(state, slot, cut)
+        if cut == leaves:
+            remove_order(state, slot)
+        else:
+            shrink(state, slot, cut)
         return lots - cut, cut == lots
     if self_trade != STP_CANCEL_NEWEST:
         emit_cancelled(state, slot, CANCELLED_SELF_TRADE, 0)
@@ -337,35 +241,3 @@ def execute_fifo(
     if lots != kept:
         note_flow(state.prices, state.io, instrument, side, kept - lots, flags & FORCED)
     return lots, kept, ended
-
-
-@leaf
-def alone(ledger, order, side):
-    """Has the position of a reduce-only order nothing but reduce-only orders on this side?"""
-    position = ledger.positions[np.int64(order["position"])]
-    return position["bid_lots"] == 0 if side == BID else position["ask_lots"] == 0
-
-
-@kernel
-def fillable_lots(state, instrument, side, limit_ticks, lots, account, self_trade):
-    """Lots within the limit that are sure to fill, counted no further than `lots`. For fill-or-kill.
-
-    A reduce-only order is sure unless another order of its position may fill first and take away what it reduces. An
-    order of the taker's own owner counts for nothing, and where it would stop or shorten the taker ends the count.
-    """
-    book, shared = state.book, state.prices.instruments[instrument]["allocation"] != 0
-    other = ASK if side == BID else BID
-    ticks, found = np.int64(book.books[instrument]["best_ticks"][other]), np.int64(0)
-    while found < lots and crosses(side, limit_ticks, ticks):
-        before = found
-        slot = np.int64(book.levels[level_of(book, instrument, other, ticks)]["head"])
-        while slot != 0 and (found < lots or shared):
-            maker = np.int64(book.orders[slot]["account"])
-            if self_trade > STP_NONE and same_owner(state.ledger, state.prices, account, maker):
-                if self_trade != STP_CANCEL_OLDEST:
-                    return before if shared else found  # a shared level prevents before it fills
-            elif book.orders[slot]["flags"] & REDUCE_ONLY == 0 or alone(state.ledger, book.orders[slot], other):
-                found += np.int64(book.orders[slot]["leaves_lots"])
-            slot = np.int64(book.orders[slot]["next"])
-        ticks = next_level(book, instrument, other, ticks)
-    return found

@@ -7,9 +7,8 @@ from exchange.codes import (
     BAD_LOT_STEP,
     BAD_PRICE_STEP,
     BID,
+    BUDGET,
     FAT_FINGER,
-    FOK,
-    IOC,
     LOTS_TOO_SMALL,
     MARKET,
     NOTIONAL_TOO_LARGE,
@@ -23,7 +22,7 @@ from exchange.codes import (
 from exchange.core.arith import MILLION, ceil_div, mul_div_floor
 from exchange.core.contract import trade_notional
 from exchange.core.kernel import kernel, leaf
-from exchange.core.states import narrowed
+from exchange.core.states import narrowed, rests
 
 
 @leaf
@@ -75,7 +74,7 @@ def check_guards(state, instrument, wallet, side, limit_ticks, lots, flags, tif,
     terms = prices.order_guards[instrument]
     if lots < terms["lots_min"]:
         return LOTS_TOO_SMALL
-    if not flags & MARKET:
+    if not flags & (MARKET | BUDGET):
         if terms["price_step_ticks"] != 0 and limit_ticks % np.int64(terms["price_step_ticks"]) != 0:
             return BAD_PRICE_STEP
         collar, finger = np.int64(terms["collar_ppm"]), np.int64(terms["fat_finger_ppm"])
@@ -89,7 +88,23 @@ def check_guards(state, instrument, wallet, side, limit_ticks, lots, flags, tif,
     if terms["notional_max"] != 0 and value > terms["notional_max"]:
         return NOTIONAL_TOO_LARGE
     most = np.int64(terms["open_orders_max"])
-    rests = tif != IOC and tif != FOK and (not flags & MARKET or prices.markets[instrument]["state"] == STATE_AUCTION)
-    if fresh and rests and most != 0 and count_orders(state, wallet, instrument, most) >= most:
+    if fresh and most != 0 and rests(prices, instrument, flags, tif):
+        if count_orders(state, wallet, instrument, most) >= most:
+            return TOO_MANY_ORDERS
+    return OK
+
+
+@kernel
+def check_waiting(state, instrument, wallet, ticks, lots, flags, fresh):
+    """Guards of an order that waits for its trigger: those of its form, and the count if it is not live yet."""
+    terms = state.prices.order_guards[instrument]
+    if terms["lot_step"] != 0 and lots % np.int64(terms["lot_step"]) != 0:
+        return BAD_LOT_STEP
+    if lots < terms["lots_min"]:
+        return LOTS_TOO_SMALL
+    if not flags & MARKET and terms["price_step_ticks"] != 0 and ticks % np.int64(terms["price_step_ticks"]) != 0:
+        return BAD_PRICE_STEP
+    most = np.int64(terms["open_orders_max"])
+    if fresh and most != 0 and count_orders(state, wallet, instrument, most) >= most:
         return TOO_MANY_ORDERS
     return OK

@@ -40,16 +40,10 @@ from exchange.core.external import (
 )
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import external_position
-from exchange.core.match import (
-    book_trade,
-    extrapolated_flag,
-    fill_maker,
-    start_refill,
-    take_from_external,
-    trim_reduce_only,
-)
+from exchange.core.match import book_trade, extrapolated_flag, fill_maker, start_refill, take_from_external
 from exchange.core.outbox import refuse
 from exchange.core.queue_model import resize_external
+from exchange.core.removal import after_queue, trim_reduce_only
 from exchange.core.states import stands_still
 
 
@@ -204,7 +198,7 @@ def print_level(state, instrument, side, ticks, own_price, budget):
     slot, printed = np.int64(level["head"]), np.int64(book.externals[np.int64(level["external"])]["printed_lots"])
     while slot != 0 and budget > 0:
         order = book.orders[slot]
-        after = np.int64(order["next"])
+        after = after_queue(book, slot)
         if order["account"] == EXTERNAL:
             external = book.externals[np.int64(order["position"])]
             gone = min(printed, np.int64(order["leaves_lots"]))  # earlier prints took the front of the queue

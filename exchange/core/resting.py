@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from exchange.codes import ASK, BID, CANCELLED_BY_VENUE, EXTERNAL, FORCED, REDUCE_ONLY
+from exchange.codes import ASK, BID, CANCELLED_BY_VENUE, EXTERNAL, FORCED, PARKED, REDUCE_ONLY
 from exchange.core.admission import reducible_lots
 from exchange.core.book import level_of, next_level
 from exchange.core.kernel import kernel
-from exchange.core.match import emit_cancelled, remove_order, shrink_order
 from exchange.core.reduce import TRIM_QUEUED
+from exchange.core.removal import after_queue, before_account, emit_cancelled, remove_order, shrink_order
 
 
 @kernel
@@ -29,8 +29,8 @@ def trim_position(state, p):
     slot = np.int64(ledger.wallets[np.int64(position["wallet"])]["last_order"])
     while rests[BID] > reducible_lots(ledger, p, BID) or rests[ASK] > reducible_lots(ledger, p, ASK):
         order = orders[slot]
-        before, side = np.int64(order["account_prev"]), np.int64(order["side"])
-        if order["position"] == p and order["flags"] & REDUCE_ONLY:
+        before, side = before_account(state.book, slot), np.int64(order["side"])
+        if order["position"] == p and order["flags"] & (REDUCE_ONLY | PARKED) == REDUCE_ONLY:
             excess = np.int64(rests[side]) - reducible_lots(ledger, p, side)
             if excess > 0:
                 shrink_order(state, slot, min(excess, np.int64(order["leaves_lots"])))
@@ -63,7 +63,7 @@ def clear_level_orders(state, instrument, side, ticks):
     orders, count = state.book.orders, np.int64(0)
     slot = np.int64(state.book.levels[level_of(state.book, instrument, side, ticks)]["head"])
     while slot != 0:
-        after = np.int64(orders[slot]["next"])
+        after = after_queue(state.book, slot)
         if orders[slot]["account"] != EXTERNAL and not orders[slot]["flags"] & FORCED:
             emit_cancelled(state, slot, CANCELLED_BY_VENUE, 0)
             remove_order(state, slot)

@@ -6,9 +6,10 @@ from exchange.codes import (
     AUCTION_TICK,
     BID,
     CANCEL_ONLY,
-    FOK,
+    GTC,
+    GTD,
     HALTED,
-    IOC,
+    MARKET,
     NOT_IN_AUCTION,
     OK,
     POST_ONLY,
@@ -21,6 +22,7 @@ from exchange.codes import (
     STATE_HALTED,
     STATE_POST_ONLY,
     STATE_REDUCE_ONLY,
+    TO_LIMIT,
 )
 from exchange.core.arith import MILLION, ceil_div
 from exchange.core.kernel import kernel, leaf
@@ -33,9 +35,28 @@ def stands_still(market):
     return market["state"] == STATE_HALTED or market["state"] == STATE_AUCTION
 
 
+@leaf
+def rests(prices, instrument, flags, tif):
+    """Does what an order does not fill at once rest? A market order's does in an auction, or as a limit order."""
+    if tif == GTC or tif == GTD:
+        return flags & MARKET == 0 or prices.markets[instrument]["state"] == STATE_AUCTION
+    return tif == TO_LIMIT
+
+
+@leaf
+def reach_of(state, instrument, side, limit_ticks, enters):
+    """How far a taker of this limit gets: all the way, but for auctions and price bands."""
+    if state.prices.markets[instrument]["fenced"] == 0:
+        return limit_ticks
+    return fence(state.prices, state.io, instrument, side, limit_ticks, enters)
+
+
 @kernel
-def check_state(state_code, flags, tif):
-    """May an order of these flags enter a market in this state? Returns a code."""
+def check_state(state_code, flags, tif, waits):
+    """May an order of these flags enter a market in this state? Returns a code.
+
+    `waits`: it does so for its trigger, which in an auction nothing reaches.
+    """
     if state_code == STATE_HALTED:
         return HALTED
     if state_code == STATE_CANCEL_ONLY:
@@ -44,7 +65,7 @@ def check_state(state_code, flags, tif):
         return POST_ONLY_STATE
     if state_code == STATE_REDUCE_ONLY and not flags & REDUCE_ONLY:
         return REDUCE_ONLY_STATE
-    if state_code == STATE_AUCTION and (flags & POST_ONLY or tif == IOC or tif == FOK):
+    if state_code == STATE_AUCTION and not waits and (flags & POST_ONLY or (tif != GTC and tif != GTD)):
         return NOT_IN_AUCTION
     return OK
 

@@ -15,18 +15,18 @@ from exchange.reference.matching import (
 )
 from exchange.reference.records import Order
 from exchange.reference.selftrade import is_prevented, prevent
-from exchange.reference.world import World, require
+from exchange.reference.world import World, cut_link, require
 
 
-def check_state(world: World, instrument: int, flags: int, time_in_force: int) -> None:
-    """Refuse an order that the market's state does not take."""
+def check_state(world: World, instrument: int, flags: int, time_in_force: int, waits: bool) -> None:
+    """Refuse an order that the market's state does not take; one that `waits` for its trigger enters later."""
     state = world.markets[instrument].state
     require(state != codes.STATE_HALTED, codes.HALTED)
     require(state != codes.STATE_CANCEL_ONLY, codes.CANCEL_ONLY)
     require(state != codes.STATE_POST_ONLY or bool(flags & codes.POST_ONLY), codes.POST_ONLY_STATE)
     require(state != codes.STATE_REDUCE_ONLY or bool(flags & codes.REDUCE_ONLY), codes.REDUCE_ONLY_STATE)
-    at_once = flags & codes.POST_ONLY or time_in_force in (codes.IOC, codes.FOK)
-    require(state != codes.STATE_AUCTION or not at_once, codes.NOT_IN_AUCTION)
+    at_once = flags & codes.POST_ONLY or time_in_force in (codes.IOC, codes.FOK, codes.TO_LIMIT)
+    require(state != codes.STATE_AUCTION or waits or not at_once, codes.NOT_IN_AUCTION)
 
 
 # --- bands ---------------------------------------------------------------------------------------------------
@@ -170,26 +170,36 @@ def _pair(world: World, instrument: int, price: int) -> int:
         older, newer = sorted((bid, ask), key=lambda order: (order.external is not None, order.joined))
         if _prevents(world, older, newer):
             continue
+        are_partners = bid.terms is not None and bid.terms.link is ask
+        if are_partners:  # each is filled before it cancels the other
+            cut_link(bid)
         flags = codes.EXTRAPOLATED if newer.external is not None and newer.external.extrapolated else 0
         _settle(world, older, price, lots, newer.account, flags | codes.MAKER)
         _settle(world, newer, price, lots, older.account, flags)
+        for order in (bid, ask):
+            if are_partners and order.leaves_lots:
+                world.emit_cancelled(order, codes.CANCELLED_BY_LINK)
+                world.remove_order(order)
         total += lots
 
 
 def _prevents(world: World, older: Order, newer: Order) -> bool:
     """Cancel or shorten orders of one owner instead of trading them: the newer one would be the taker."""
     taker = Taker(newer.account, newer.order_id, newer.instrument, newer.side, newer.ticks, newer.leaves_lots)
-    taker.self_trade = world.contracts[newer.instrument].self_trade
+    own_mode = newer.terms.self_trade if newer.terms is not None else codes.STP_DEFAULT
+    taker.self_trade = own_mode or world.contracts[newer.instrument].self_trade
     if (older.flags | newer.flags) & codes.FORCED or not is_prevented(world, older, taker):
         return False
     lots = older.leaves_lots
     prevent(world, older, taker)
+    if newer.order_id not in world.orders:
+        return True  # it went with its partner
     if taker.self_trade == codes.STP_DECREMENT:
         taker.account, taker.lots = older.account, lots
         prevent(world, newer, taker)
     elif taker.is_ended:
-        world.remove_order(newer)
         world.emit_cancelled(newer, codes.CANCELLED_SELF_TRADE)
+        world.remove_order(newer)
     return True
 
 
@@ -216,6 +226,7 @@ def _settle(world: World, order: Order, price: int, lots: int, counterparty: int
             flags=flags | (order.flags & codes.FORCED) | (codes.SELL if order.side == codes.ASK else 0),
             liquidation_id=order.liquidation_id,
         )
+        world.remove_partner(order)
     ledger.trade(world, order.account, order.instrument, price, signed, paid + charge)
     ledger.credit(world, codes.FEES, contract.asset, paid)
     if charge:
@@ -227,9 +238,9 @@ def _expire_market_orders(world: World, instrument: int) -> None:
     for side in (codes.BID, codes.ASK):
         for _, orders in world.books[instrument].levels(side):
             for order in orders:
-                if order.flags & codes.MARKET:
-                    world.remove_order(order)
+                if order.flags & codes.MARKET and order.order_id in world.orders:
                     world.emit_cancelled(order, codes.EXPIRED)
+                    world.remove_order(order)
 
 
 # --- beginning and end ---------------------------------------------------------------------------------------
@@ -278,8 +289,8 @@ def end(world: World, instrument: int, stated: int) -> None:
     for unit in world.waiting[instrument]:
         for order in list(unit.wallet.orders.values()):
             if order.flags & codes.FORCED and order.order_id == -unit.liquidation_id:
-                world.remove_order(order)
                 world.emit_cancelled(order, codes.CANCELLED_BY_LIQUIDATION, unit.liquidation_id)
+                world.remove_order(order)
     world.drop_timers(codes.AUCTION_TICK, instrument)
     auction.has_timer = False
     auction.end_ns = auction.reference_ticks = auction.volatility = auction.extensions = 0

@@ -67,9 +67,9 @@ def _start(world: World, unit: Unit, cause_seq: int) -> None:
     )
     held = {position.instrument for position in unit.positions}
     for order in list(unit.wallet.orders.values()):
-        if order.instrument in held:
-            world.remove_order(order)
+        if order.instrument in held and order.order_id in world.orders:
             world.emit_cancelled(order, codes.CANCELLED_BY_LIQUIDATION, unit.liquidation_id)
+            world.remove_order(order)
     _plan(world, unit)
 
 

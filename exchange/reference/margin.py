@@ -67,11 +67,13 @@ def detect(world: World) -> None:
 
 
 def open_orders(position: Position, side: int) -> list[Order]:
-    """Live orders of one side that count as exposure: not reduce-only."""
+    """Live orders of one side that count as exposure: neither reduce-only nor waiting for a trigger."""
     return [
         order
         for order in position.wallet.orders.values()
-        if order.instrument == position.instrument and order.side == side and not order.flags & codes.REDUCE_ONLY
+        if order.instrument == position.instrument
+        and order.side == side
+        and not order.flags & (codes.REDUCE_ONLY | codes.PARKED)
     ]
 
 

@@ -56,10 +56,11 @@ def match(world: World, taker: Taker, limit: int) -> None:
 
 def _match_level(world: World, taker: Taker, orders: list[Order]) -> None:
     """Prevention for every order of a level, then the level's steps, each with its own fills."""
-    for maker in orders:
-        if not taker.is_ended and is_prevented(world, maker, taker) and check_reduce_only(world, maker):
-            prevent(world, maker, taker)
     book = world.books[taker.instrument]
+    for maker in orders:
+        is_at_stake = book.is_queued(maker) and not taker.is_ended and is_prevented(world, maker, taker)
+        if is_at_stake and check_reduce_only(world, maker):
+            prevent(world, maker, taker)
     orders = [order for order in orders if book.is_queued(order)]
     if taker.is_ended or not orders:
         return
@@ -212,6 +213,7 @@ def _emit_fill(
         flags=flags,
         liquidation_id=liquidation_id,
     )
+    world.remove_partner(maker)
 
 
 def fill_from_external(world: World, maker: Order, lots: int, flags: int = 0) -> None:
@@ -235,6 +237,8 @@ def apply_print(world: World, instrument: int, aggressor: int, ticks: int, lots:
         for order in orders:
             if not budget:
                 return
+            if order.external is None and order.order_id not in world.orders:
+                continue  # its partner was filled
             if order.external is not None:
                 gone = min(printed, order.leaves_lots)
                 printed -= gone

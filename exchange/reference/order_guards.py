@@ -17,7 +17,7 @@ def check_guards(
     """Every other guard of an order that is to enter; `counted`: it would be one more open order."""
     guards, contract, market = world.guards[instrument], world.contracts[instrument], world.markets[instrument]
     require(lots >= guards.lots_min, codes.LOTS_TOO_SMALL)
-    if not flags & codes.MARKET:
+    if not flags & (codes.MARKET | codes.BUDGET):
         step = guards.price_step_ticks
         require(not step or limit % step == 0, codes.BAD_PRICE_STEP)
         if guards.collar_ppm:
@@ -32,9 +32,24 @@ def check_guards(
     value = contract.notional(limit, lots)
     require(value >= guards.notional_min or bool(flags & codes.REDUCE_ONLY), codes.NOTIONAL_TOO_SMALL)
     require(not guards.notional_max or value <= guards.notional_max, codes.NOTIONAL_TOO_LARGE)
-    if counted and guards.open_orders_max:
-        mine = [o for o in world.orders.values() if (o.account, o.instrument) == (account, instrument)]
-        require(len(mine) < guards.open_orders_max, codes.TOO_MANY_ORDERS)
+    if counted:
+        check_count(world, account, instrument)
+
+
+def check_count(world: World, account: int, instrument: int) -> None:
+    """One more open order, waiting or resting, is not too many."""
+    most = world.guards[instrument].open_orders_max
+    mine = [o for o in world.orders.values() if (o.account, o.instrument) == (account, instrument)]
+    require(not most or len(mine) < most, codes.TOO_MANY_ORDERS)
+
+
+def check_waiting(world: World, instrument: int, limit: int, lots: int, flags: int) -> None:
+    """Guards of an order that waits for its trigger: those that look at nothing but the order."""
+    guards = world.guards[instrument]
+    check_lot_step(world, instrument, lots)
+    require(lots >= guards.lots_min, codes.LOTS_TOO_SMALL)
+    step = 0 if flags & codes.MARKET else guards.price_step_ticks
+    require(not step or limit % step == 0, codes.BAD_PRICE_STEP)
 
 
 def _furthest_from_mark(side: int, mark_sub: int, per_tick: int, ppm: int) -> int:

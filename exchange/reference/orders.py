@@ -3,17 +3,18 @@
 from typing import NamedTuple
 
 from exchange import codes
-from exchange.reference import margin, resting
+from exchange.reference import margin, resting, terms, triggers
 from exchange.reference.arithmetic import PPM, ceil_div
-from exchange.reference.auction import check_state, reach, take
+from exchange.reference.auction import check_state, take
 from exchange.reference.book import is_within
 from exchange.reference.matching import Taker, is_opposite
-from exchange.reference.order_guards import check_guards, check_lot_step
-from exchange.reference.records import Event, Order, Position, Wallet
-from exchange.reference.selftrade import mode_of, same_owner
-from exchange.reference.world import World, require
+from exchange.reference.order_guards import check_count, check_guards, check_lot_step, check_waiting
+from exchange.reference.records import Event, Order, OrderTerms, Position, Terms, Wallet
+from exchange.reference.selftrade import mode_of
+from exchange.reference.throttle import count_taken
+from exchange.reference.world import Refused, World, cut_link, require
 
-ORDER_FLAGS = codes.POST_ONLY | codes.REDUCE_ONLY | codes.MARKET
+ORDER_FLAGS = codes.POST_ONLY | codes.REDUCE_ONLY | codes.MARKET | codes.BUDGET
 
 
 class Reply(NamedTuple):
@@ -27,24 +28,85 @@ class Reply(NamedTuple):
 
 def apply_new(world: World, event: Event) -> Reply:
     """Check, match and rest a new order."""
-    time_in_force = _check_form(world, event)
-    position, self_trade = _check_state(world, event, time_in_force)
-    lots = event.qty
-    limit = _market_limit(world, event) if event.flags & codes.MARKET else event.price
+    return _place(world, event, terms.held_for(world, event))
+
+
+def _place(world: World, event: Event, row: Terms | None) -> Reply:
+    """A new order, or one whose trigger was reached, with its row of terms if it has one."""
+    held = row or terms.NOTHING
+    _check_form(world, event)
+    position = _check_state(world, event, held)
+    is_guided = bool(event.flags & (codes.MARKET | codes.BUDGET))
+    lots, limit = event.qty, _market_limit(world, event) if is_guided else event.price
+    rests = _may_rest(world, event.instrument, event.flags, event.time_in_force)
+    require(not (rests or held.trigger) or world.has_order_slot(), codes.ORDERS_FULL)
+    if held.trigger:
+        return _park(world, event, held)
+    self_trade = mode_of(world, event.instrument, held)
     check_lot_step(world, event.instrument, lots)
-    counted = time_in_force == codes.GTC
-    check_guards(world, event.account, event.instrument, event.side, limit, lots, event.flags, counted)
+    check_guards(world, event.account, event.instrument, event.side, limit, lots, event.flags, rests)
     if event.flags & codes.REDUCE_ONLY:
-        spoken = resting.reduce_only_lots(world, position, event.side) if time_in_force == codes.GTC else 0
+        spoken = resting.reduce_only_lots(world, position, event.side) if rests else 0
         lots = _reducing_lots(position, event.side, lots, spoken)
     if event.flags & codes.POST_ONLY:
         _check_post_only(world, event.instrument, event.side, limit)
-    if time_in_force == codes.FOK:
-        require(_reachable_lots(world, event, limit, self_trade) >= lots, codes.FOK_UNFILLABLE)
+    sure = terms.sure_fills(world, event, limit, self_trade)
+    if event.time_in_force == codes.FOK:
+        require(sum(size for _, size in sure) >= lots, codes.FOK_UNFILLABLE)
     if not event.flags & codes.REDUCE_ONLY:
         margin.check_admission(world, position, event.side, limit, lots)
+    terms.demand(world, event, held, sure, lots)
     order = world.make_order(event.order_id, event.account, event.instrument, event.side, limit, lots, event.flags)
-    return _enter(world, order, time_in_force, self_trade)
+    return _enter(world, order, event.time_in_force, self_trade, row, terms.linked(world, event, held))
+
+
+def _park(world: World, event: Event, held: Terms) -> Reply:
+    """Let an order wait for its trigger, if its source has a price that does not reach it."""
+    ticks = 0 if event.flags & codes.MARKET else event.price
+    check_waiting(world, event.instrument, ticks, event.qty, event.flags)
+    check_count(world, event.account, event.instrument)
+    order = world.make_order(
+        event.order_id, event.account, event.instrument, event.side, ticks, event.qty, event.flags | codes.PARKED
+    )
+    order.terms = OrderTerms(trigger=held.trigger, trigger_kind=held.trigger_kind)
+    require(triggers.source_sub(world, event.instrument, held.trigger) != 0, codes.NO_TRIGGER_PRICE)
+    trigger_ticks = held.trigger_ticks or triggers.trailing_ticks(world, order, held.offset_ticks)
+    require(not triggers.is_reached(world, order, trigger_ticks), codes.WOULD_TRIGGER)
+    terms.attach(world, order, held, event.time_in_force, terms.linked(world, event, held))
+    triggers.wait(world, order, trigger_ticks)
+    world.keep_order(order)
+    return Reply(codes.PARKED_ORDER, ticks)
+
+
+def fire(world: World, order: Order) -> None:
+    """A parked order enters like a new one of this moment; a refusal is the end of it."""
+    waited = order.terms
+    assert waited is not None
+    world.remove_order(order)
+    flags = order.flags & ~codes.PARKED
+    event = Event(
+        world.clock_ns, 0, 0, order.order_id, order.ticks, order.order_lots, order.account, 0, codes.NEW,
+        order.instrument, flags, order.side, waited.time_in_force,
+    )
+    row = terms.NOTHING._replace(
+        expiry_ns=waited.expiry_ns, min_lots=waited.min_lots, self_trade=waited.self_trade
+    )
+    first = len(world.outcomes)
+    try:
+        reply = _place(world, event, row)
+    except Refused as refusal:
+        reply = Reply(refusal.code)
+    count_taken(world, event, first)
+    world.emit(
+        codes.TRIGGERED,
+        account=order.account,
+        order_id=order.order_id,
+        instrument=order.instrument,
+        price=order.ticks if reply.price is None else reply.price,
+        lots=order.order_lots if reply.lots is None else reply.lots,
+        code=reply.code,
+        flags=codes.TRIGGER,
+    )
 
 
 def _check_form(world: World, event: Event) -> int:
@@ -53,28 +115,34 @@ def _check_form(world: World, event: Event) -> int:
     world.open_wallet(event.account, contract.asset)
     require(event.order_id > 0, codes.BAD_ORDER_ID)
     require(event.side in (codes.BID, codes.ASK), codes.BAD_SIDE)
-    require(event.time_in_force in (codes.GTC, codes.IOC, codes.FOK), codes.BAD_TIME_IN_FORCE)
+    require(codes.GTC <= event.time_in_force <= codes.TO_LIMIT, codes.BAD_TIME_IN_FORCE)
     require(event.flags & ~ORDER_FLAGS == 0, codes.BAD_FLAGS)
-    is_market = bool(event.flags & codes.MARKET)
+    is_market, is_budget = bool(event.flags & codes.MARKET), bool(event.flags & codes.BUDGET)
     if event.flags & codes.POST_ONLY:
-        require(event.time_in_force == codes.GTC and not is_market, codes.BAD_FLAGS)
+        require(event.time_in_force in (codes.GTC, codes.GTD) and not is_market, codes.BAD_FLAGS)
+    require(event.time_in_force != codes.TO_LIMIT or is_market, codes.BAD_FLAGS)
+    require(not is_budget or (event.time_in_force == codes.FOK and not is_market), codes.BAD_FLAGS)
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
-    require(is_market or contract.ticks_min <= event.price <= contract.ticks_max, codes.BAD_PRICE)
-    in_auction = world.markets[event.instrument].state == codes.STATE_AUCTION
-    return codes.IOC if is_market and event.time_in_force == codes.GTC and not in_auction else event.time_in_force
+    in_ladder = contract.ticks_min <= event.price <= contract.ticks_max
+    require(is_market or (event.price >= 1 if is_budget else in_ladder), codes.BAD_PRICE)
 
 
-def _check_state(world: World, event: Event, time_in_force: int) -> tuple[Position, int]:
-    """Checks against the venue's state; the position, whose slot stays even if a later check refuses, and the mode."""
+def _may_rest(world: World, instrument: int, flags: int, time_in_force: int) -> bool:
+    """Whether what is left of an order rests; of a market order in an auction, or at the last price."""
+    in_auction = world.markets[instrument].state == codes.STATE_AUCTION
+    dated = time_in_force in (codes.GTC, codes.GTD)
+    return time_in_force == codes.TO_LIMIT or (dated and (in_auction or not flags & codes.MARKET))
+
+
+def _check_state(world: World, event: Event, held: Terms) -> Position:
+    """Checks against the venue's state; the position, whose slot stays even if a later check refuses."""
     market = world.markets[event.instrument]
-    check_state(world, event.instrument, event.flags, event.time_in_force)
+    check_state(world, event.instrument, event.flags, event.time_in_force, bool(held.trigger))
     require(market.mark_sub != 0, codes.NO_MARK)
     require(event.order_id not in world.orders, codes.DUPLICATE_ORDER_ID)
-    self_trade = mode_of(world, event, event.instrument)
+    terms.check_terms(world, event, held)
     check_not_liquidating(world, event.account, event.instrument)
-    position = world.position(event.account, event.instrument)
-    require(time_in_force != codes.GTC or world.has_order_slot(), codes.ORDERS_FULL)
-    return position, self_trade
+    return world.position(event.account, event.instrument)
 
 
 def check_not_liquidating(world: World, account: int, instrument: int) -> None:
@@ -107,46 +175,47 @@ def _check_post_only(world: World, instrument: int, side: int, limit: int) -> No
     require(not best or not is_within(1 - side, best, limit), codes.POST_ONLY_WOULD_TAKE)
 
 
-def _reachable_lots(world: World, event: Event, limit: int, self_trade: int) -> int:
-    """What a taker of this mode surely fills: what is sure, up to the first of its own that ends it."""
-    found, limit = 0, reach(world, event.instrument, event.side, limit) or limit
-    for _, orders in world.books[event.instrument].levels_within(1 - event.side, limit):
-        before = found
-        for order in orders:
-            if self_trade > codes.STP_NONE and same_owner(world, order.account, event.account):
-                if self_trade != codes.STP_CANCEL_OLDEST:
-                    return found if world.contracts[event.instrument].allocation is None else before
-            elif _is_sure(world, order):
-                found += order.leaves_lots
-    return found
+def _enter(
+    world: World, order: Order, time_in_force: int, self_trade: int, row: Terms | None, partner: Order | None
+) -> Reply:
+    """Match an order that passed its checks; a remainder that may rest does so at the tail.
 
-
-def _is_sure(world: World, order: Order) -> bool:
-    """Whether nothing can shrink the order before its turn: one that is reduce-only has its position to itself."""
-    if not order.flags & codes.REDUCE_ONLY:
-        return True
-    return not margin.open_orders(world.position(order.account, order.instrument), order.side)
-
-
-def _enter(world: World, order: Order, time_in_force: int, self_trade: int) -> Reply:
-    """Match an order that passed its checks; a GTC remainder rests at the tail."""
+    Its partner goes if anything was filled.
+    """
+    rests = _may_rest(world, order.instrument, order.flags, time_in_force)
     taker = Taker(order.account, order.order_id, order.instrument, order.side, order.ticks, order.leaves_lots)
     taker.self_trade = self_trade
     take(world, taker)
     order.leaves_lots = taker.lots
     order.order_lots -= taker.prevented_lots
+    if partner is not None and partner.order_id not in world.orders:
+        partner = None
+    if partner is not None and taker.lots < order.order_lots:
+        world.emit_cancelled(partner, codes.CANCELLED_BY_LINK)
+        world.remove_order(partner)
+        partner = None
     if taker.is_ended:
         code = codes.EXPIRED_SELF_TRADE
     elif not taker.lots:
         code = codes.FILLED
-    elif time_in_force == codes.GTC:
+    elif rests:
+        if time_in_force == codes.TO_LIMIT:
+            order.ticks, order.flags = _resting_ticks(world, order), order.flags & ~codes.MARKET
         world.books[order.instrument].join(order)
-        world.orders[order.order_id] = order
-        world.wallets[order.account, world.contracts[order.instrument].asset].orders[order.order_id] = order
+        world.keep_order(order)
+        if row is not None:
+            terms.attach(world, order, row, time_in_force, partner)
         code = codes.RESTING if taker.lots == order.order_lots else codes.PARTLY_FILLED_RESTING
     else:
         code = codes.EXPIRED
     return Reply(code, order.ticks, taker.lots, order.instrument)
+
+
+def _resting_ticks(world: World, order: Order) -> int:
+    """Where what is left of a market-to-limit order rests: at the last price, else the mark, within its limit."""
+    market = world.markets[order.instrument]
+    ticks = market.last_ticks or market.mark_sub // world.contracts[order.instrument].mark_per_tick
+    return min(ticks, order.ticks) if order.side == codes.BID else max(ticks, order.ticks)
 
 
 def _named_order(world: World, event: Event) -> Order:
@@ -185,10 +254,13 @@ def apply_cancel_all(world: World, event: Event) -> Reply:
 def _cancel_orders(world: World, wallet: Wallet, instrument: int, sides: tuple[int, ...]) -> int:
     named = [o for o in wallet.orders.values() if instrument in (-1, o.instrument) and o.side in sides]
     chosen = [order for order in named if not order.flags & codes.FORCED]
+    count = 0
     for order in chosen:
-        world.remove_order(order)
-        world.emit_cancelled(order, codes.CANCELLED_BY_USER)
-    return len(chosen)
+        if order.order_id in world.orders:  # else it went with its partner
+            world.emit_cancelled(order, codes.CANCELLED_BY_USER)
+            world.remove_order(order)
+            count += 1
+    return count
 
 
 def apply_amend(world: World, event: Event) -> Reply:
@@ -197,23 +269,35 @@ def apply_amend(world: World, event: Event) -> Reply:
     contract = world.contracts[order.instrument]
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
     require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
-    check_state(world, order.instrument, order.flags, codes.GTC)
+    check_state(world, order.instrument, order.flags, codes.GTC, order.is_parked)
     check_not_liquidating(world, order.account, order.instrument)
-    self_trade = mode_of(world, event, order.instrument)
+    held = terms.held_for(world, event) or terms.NOTHING
+    require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
     check_lot_step(world, order.instrument, event.qty)
+    terms.check_changes(world, event, order, held)
+    if order.is_parked:
+        require(order.terms is None or event.qty >= order.terms.min_lots, codes.BAD_MIN_LOTS)
+        check_waiting(world, order.instrument, event.price or order.ticks, event.qty, order.flags)
+        terms.amend_parked(world, event, order, held)
+        return Reply(codes.PARKED_ORDER, order.ticks, order.leaves_lots, order.instrument)
     done = order.order_lots - order.leaves_lots
     ticks = event.price or order.ticks
     if event.qty <= done:
         return _cancel(world, order)
     if ticks == order.ticks and event.qty <= order.order_lots:
         order.order_lots, order.leaves_lots = event.qty, event.qty - done
+        terms.take_changes(world, order, held)
         return Reply(codes.RESTING, order.ticks, order.leaves_lots, order.instrument)
     flags = order.flags & ~codes.MARKET if event.price else order.flags
     check_guards(world, order.account, order.instrument, order.side, ticks, event.qty - done, flags, False)
     lots = _check_reentry(world, order, ticks, event.qty - done)
+    row = terms.kept(order, held) if order.terms is not None or terms.held_for(world, event) is not None else None
+    time_in_force = order.terms.time_in_force if order.terms is not None else codes.GTC
+    partner = cut_link(order)
     world.remove_order(order)
     entering = world.make_order(order.order_id, order.account, order.instrument, order.side, ticks, lots, flags)
-    return _enter(world, entering, codes.GTC, self_trade)
+    self_trade = mode_of(world, order.instrument, row or terms.NOTHING)
+    return _enter(world, entering, time_in_force, self_trade, row, partner)
 
 
 def _check_reentry(world: World, order: Order, ticks: int, lots: int) -> int:

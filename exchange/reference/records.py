@@ -160,6 +160,23 @@ class Allocation(NamedTuple):
 
 
 @dataclass(slots=True)
+class OrderTerms:
+    """What an order has beyond price and quantity. `trigger_ticks` is 0 once fired; `link` is one-cancels-other."""
+
+    expiry_ns: int = 0
+    time_in_force: int = 0
+    self_trade: int = 0
+    trigger: int = 0
+    trigger_kind: int = 0
+    trigger_ticks: int = 0
+    offset_ticks: int = 0
+    min_lots: int = 0
+    link: "Order | None" = None
+    parked_at: int = 0
+    joined: int = 0
+
+
+@dataclass(slots=True)
 class Order:
     """A live order. An EXTERNAL one is what is left of a recorded level."""
 
@@ -175,6 +192,12 @@ class Order:
     external: "ExternalLevel | None" = None
     joined: int = 0  # place in time among the orders of its book
     liquidation_id: int = 0  # of a liquidation order that joined an auction
+    terms: OrderTerms | None = None
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits for a trigger, in no queue and in no sum."""
+        return bool(self.flags & codes.PARKED)
 
 
 @dataclass(slots=True)

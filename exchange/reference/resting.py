@@ -9,7 +9,7 @@ def reduce_only_orders(position: Position, side: int) -> list[Order]:
     """The position's resting reduce-only orders of one side, oldest first."""
     orders = position.wallet.orders.values()
     mine = [order for order in orders if order.instrument == position.instrument and order.side == side]
-    return [order for order in mine if order.flags & codes.REDUCE_ONLY]
+    return [order for order in mine if order.flags & codes.REDUCE_ONLY and not order.is_parked]
 
 
 def reduce_only_lots(world: World, position: Position, side: int) -> int:
@@ -29,7 +29,7 @@ def finish(world: World) -> None:
     for position in world.reduced:
         room = {codes.BID: max(0, -position.lots), codes.ASK: max(0, position.lots)}
         for order in list(reversed(position.wallet.orders.values())):
-            if order.instrument == position.instrument and order.flags & codes.REDUCE_ONLY:
+            if any(order is other for other in reduce_only_orders(position, order.side)):
                 excess = reduce_only_lots(world, position, order.side) - room[order.side]
                 if excess > 0:
                     world.shrink_order(order, min(excess, order.leaves_lots))
@@ -47,7 +47,10 @@ def clear(world: World, instrument: int, sides: tuple[int, ...]) -> int:
         for order in orders
         if order.external is None and not order.flags & codes.FORCED
     ]
+    count = 0
     for order in chosen:
-        world.emit_cancelled(order, codes.CANCELLED_BY_VENUE)
-        world.remove_order(order)
-    return len(chosen)
+        if order.order_id in world.orders:  # else it went with its partner
+            world.emit_cancelled(order, codes.CANCELLED_BY_VENUE)
+            world.remove_order(order)
+            count += 1
+    return count

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from exchange import codes
-from exchange.reference.records import Event, Order
-from exchange.reference.world import World, require
+from exchange.reference.records import Order, Terms
+from exchange.reference.world import World
 
 if TYPE_CHECKING:
     from exchange.reference.matching import Taker
@@ -16,14 +16,8 @@ def same_owner(world: World, account: int, other: int) -> bool:
     return account == other or groups[0] == groups[1] != 0
 
 
-def mode_of(world: World, event: Event, instrument: int) -> int:
-    """The STP_* mode of a NEW or AMEND: that of the TERMS row before it, else the instrument's."""
-    held = world.held
-    if held is None or (held.account, held.order_id) != (event.account, event.order_id):
-        return world.contracts[instrument].self_trade
-    require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
-    others = (held.expiry_ns, held.link_id, held.trigger, held.trigger_ticks, held.display_lots, held.min_lots)
-    require(not any((*others, held.offset_ticks, held.peg)), codes.BAD_TERMS)
+def mode_of(world: World, instrument: int, held: Terms) -> int:
+    """The STP_* mode of an order at work: that of its terms, else the instrument's."""
     return held.self_trade or world.contracts[instrument].self_trade
 
 
@@ -38,8 +32,8 @@ def prevent(world: World, maker: Order, taker: "Taker") -> None:
         _shorten_both(world, maker, taker)
         return
     if taker.self_trade in (codes.STP_CANCEL_OLDEST, codes.STP_CANCEL_BOTH):
-        world.remove_order(maker)
         world.emit_cancelled(maker, codes.CANCELLED_SELF_TRADE)
+        world.remove_order(maker)
     taker.is_ended = taker.self_trade in (codes.STP_CANCEL_NEWEST, codes.STP_CANCEL_BOTH)
 
 

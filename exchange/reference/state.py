@@ -4,7 +4,7 @@ from dataclasses import astuple
 from typing import Any
 
 from exchange import codes
-from exchange.reference import margin
+from exchange.reference import margin, triggers
 from exchange.reference.records import Position
 from exchange.reference.world import World
 
@@ -17,6 +17,8 @@ def snapshot(world: World) -> dict[str, Any]:
         "wallets": _wallets(world),
         "positions": _positions(world),
         "books": _books(world),
+        "parked": _parked(world),
+        "terms": _terms(world),
         "externals": _externals(world),
         "markets": {k: _market(world, k) for k in range(len(world.markets))},
         "timers": sorted((t.ts_ns, t.priority, t.account, t.order, t.kind) for t in world.timers),
@@ -82,6 +84,40 @@ def _books(world: World) -> dict[tuple[int, int], list[tuple[int, list[tuple[int
     return {key: levels for key, levels in books.items() if levels}
 
 
+def _parked(world: World) -> dict[tuple[int, int, bool], list[tuple[int, list[tuple[int, ...]]]]]:
+    parked = {}
+    for k in range(len(world.books)):
+        for source in triggers.SOURCES:
+            for rising in (False, True):
+                orders = [order for order in triggers.waiting(world, k, source) if triggers.rises(order) == rising]
+                rows: dict[int, list[tuple[int, ...]]] = {}
+                for order in sorted(orders, key=triggers.distance):
+                    row = (order.order_id, order.account, order.leaves_lots, order.ticks)
+                    rows.setdefault(abs(triggers.distance(order)[0]), []).append(row)
+                if rows:
+                    parked[k, source, rising] = list(rows.items())
+    return parked
+
+
+def _terms(world: World) -> dict[int, tuple[int, ...]]:
+    rows = {
+        order_id: (
+            order.terms.expiry_ns,
+            order.terms.time_in_force,
+            order.terms.self_trade,
+            order.terms.trigger,
+            order.terms.trigger_kind,
+            order.terms.trigger_ticks,
+            order.terms.offset_ticks,
+            order.terms.min_lots,
+            order.terms.link.order_id if order.terms.link is not None else 0,
+        )
+        for order_id, order in sorted(world.orders.items())
+        if order.terms is not None
+    }
+    return {order_id: row for order_id, row in rows.items() if any(row)}
+
+
 def _externals(world: World) -> dict[tuple[int, int, int], tuple[int, ...]]:
     return {
         (k, side, ticks): (
@@ -107,7 +143,11 @@ def _auction(world: World, k: int) -> tuple[Any, ...]:
         auction.extensions,
         *auction.published,
         [(unit.wallet.account, unit.timer_order) for unit in world.waiting[k]],
-        sorted(o.order_id for o in world.orders.values() if o.instrument == k and o.flags & codes.MARKET),
+        sorted(
+            order.order_id
+            for order in world.orders.values()
+            if order.instrument == k and order.flags & codes.MARKET and not order.is_parked
+        ),
     )
 
 

@@ -64,9 +64,15 @@ def count_quote(world: World, event: Event, code: int, first: int) -> None:
     """An accepted NEW or AMEND is a quote, filled when a fill of it as taker is among the outcomes from `first` on."""
     if not world.policy.count_quotes or event.kind not in QUOTES or code >= codes.FIRST_REJECTION:
         return
-    conduct = conduct_of(world, event.account)
-    conduct.quotes += 1
-    conduct.filled += any(
+    conduct_of(world, event.account).quotes += 1
+    count_taken(world, event, first)
+
+
+def count_taken(world: World, event: Event, first: int) -> None:
+    """An order that entered is filled when a fill of it as taker is among the outcomes from `first` on."""
+    if not world.policy.count_quotes:
+        return
+    conduct_of(world, event.account).filled += any(
         kind == codes.FILL and not flags & codes.MAKER and (account, order_id) == (event.account, event.order_id)
         for _, _, _, order_id, _, _, _, account, _, _, kind, _, _, flags in world.outcomes[first:]
     )

@@ -15,7 +15,9 @@ from exchange.reference import (
     prices,
     recorded,
     resting,
+    terms,
     throttle,
+    triggers,
 )
 from exchange.reference.orders import Reply
 from exchange.reference.records import Event, terms_of
@@ -90,9 +92,14 @@ class ReferenceVenue:
                 auction.fire_tick(world, timer.target)
             elif timer.kind == codes.GATEWAY_TICK:
                 self._serve()
+            elif timer.kind == codes.EXPIRE:
+                terms.expire(world, timer.target)
+            elif timer.kind == codes.TRIGGER:
+                orders.fire(world, timer.target)
             else:
                 liquidation.fire(world, timer.target, timer.cause_seq)
             resting.finish(world)
+            triggers.watch(world)
             margin.detect(world)
 
     def outcomes(self) -> list[tuple[int, ...]]:
@@ -125,6 +132,7 @@ class ReferenceVenue:
         if event.kind in ORDERS:
             world.held = None
         resting.finish(world)
+        triggers.watch(world)
         margin.detect(world)
 
     def _command(self, event: Event, waited_ns: int = 0) -> None:
@@ -139,8 +147,8 @@ class ReferenceVenue:
 
     def _serve(self) -> None:
         """A command leaves the gateway: it is applied with its own terms, those held for the tape put aside."""
-        world, (event, terms) = self.world, gateway.fire(self.world)
-        aside, world.held = world.held, terms
+        world, (event, row) = self.world, gateway.fire(self.world)
+        aside, world.held = world.held, row
         self._command(event, world.clock_ns - event.ts_ns)
         world.held = aside
 

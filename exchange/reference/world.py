@@ -48,6 +48,14 @@ class Timer(NamedTuple):
     target: Any
 
 
+def cut_link(order: Order) -> Order | None:
+    """Undo the link of two orders; the other one, None when there was no link."""
+    partner = order.terms.link if order.terms is not None else None
+    if partner is not None and partner.terms is not None and order.terms is not None:
+        order.terms.link = partner.terms.link = None
+    return partner
+
+
 def require(condition: bool, code: int) -> None:
     """Refuse the command with `code` unless the condition holds."""
     if not condition:
@@ -89,6 +97,7 @@ class World:
         self.timer_seq = 0
         self.liquidation_seq = 0
         self.order_serial = 0
+        self.joins = 0
         self.user_positions = 0
         self.groups: dict[int, int] = {}
         self.limits = _limits(compiled)
@@ -146,7 +155,8 @@ class World:
 
     def order_lots(self, instrument: int) -> int:
         """Leaves of all live simulated orders of an instrument."""
-        return sum(order.leaves_lots for order in self.orders.values() if order.instrument == instrument)
+        orders = [order for order in self.orders.values() if order.instrument == instrument and not order.is_parked]
+        return sum(order.leaves_lots for order in orders)
 
     def has_order_slot(self) -> bool:
         """Whether one more order fits; an external level holds one at least as long as it exists."""
@@ -167,21 +177,44 @@ class World:
         self.order_serial += 1
         return Order(self.order_serial, order_id, account, instrument, side, ticks, lots, lots, flags)
 
+    def keep_order(self, order: Order) -> None:
+        """Let an order live: it is found by its id and in its owner's list."""
+        self.orders[order.order_id] = order
+        self.wallets[order.account, self.contracts[order.instrument].asset].orders[order.order_id] = order
+
     def remove_order(self, order: Order) -> None:
-        """Take a simulated order out of the book and of its owner's list."""
-        self.books[order.instrument].leave(order)
+        """Take a simulated order out of the book and of its owner's list; its partner goes too."""
+        self.remove_partner(order)
+        if not order.is_parked:
+            self.books[order.instrument].leave(order)
         del self.orders[order.order_id]
         del self.wallets[order.account, self.contracts[order.instrument].asset].orders[order.order_id]
+        self.drop_order_timers(order, codes.EXPIRE, codes.TRIGGER)
+
+    def remove_partner(self, order: Order) -> None:
+        """One cancels other: remove the order that this one is linked to."""
+        partner = cut_link(order)
+        if partner is not None:
+            self.emit_cancelled(partner, codes.CANCELLED_BY_LINK)
+            self.remove_order(partner)
+
+    def drop_order_timers(self, order: Order, *kinds: int) -> None:
+        """Take an order's timers off the heap."""
+        if order.terms is not None:
+            self.timers = [timer for timer in self.timers if timer.target is not order or timer.kind not in kinds]
+            heapq.heapify(self.timers)
 
     def touch(self, wallet: Wallet) -> None:
         """Note a change of the insurance fund: its unit alone is checked only when touched."""
         if wallet.account == codes.INSURANCE:
             self.touched_funds.add(wallet.asset)
 
-    def set_timer(self, ts_ns: int, priority: int, kind: int, target: Unit | int) -> None:
+    def set_timer(self, ts_ns: int, priority: int, kind: int, target: Unit | Order | int) -> None:
         """Put a timer on the heap; its cause is the event at work."""
         if isinstance(target, Unit):
             account, order = target.wallet.account, target.timer_order
+        elif isinstance(target, Order):
+            account, order = 0, 0
         else:
             account, order = 0, target
         self.timer_seq += 1

@@ -18,7 +18,7 @@ from typing import Any
 from tests.campaign.report import Budget, Part
 
 ROOT = Path(__file__).parents[2]
-SEEDS = {"small": 3, "pools": 6}  # worlds and sizes; other parts have
+SEEDS = {"small": 4, "pools": 6}  # worlds and sizes; other parts have
 MANY_SEEDS = 32
 COPIED = ("exchange", "tests")
 

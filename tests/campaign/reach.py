@@ -31,10 +31,10 @@ STREAMS = ("plain", "swarm", "plain", "swarm", "plain", "swarm")
 EVENTS = 1_500
 STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: "OUTBOX_FULL", codes.BROKEN: "BROKEN"}
 SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT")
-INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK", "AUCTION_TICK", "GATEWAY_TICK")
+INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK", "EXPIRE", "TRIGGER", "AUCTION_TICK", "GATEWAY_TICK")
 UNMOVED = (codes.BOOK_CLEAR, codes.HALT, codes.RESUME)  # they look at nothing but the instrument
 EXEMPT = {
-    "branch loop.fire_timer: kind == GATEWAY_TICK: no": "no seventh kind of timer exists",
+    "branch loop.fire_timer: kind == GATEWAY_TICK: no": "no ninth kind of timer exists",
     "branch liquidation.take_over_leg: p == 0: yes": "nothing but its own liquidation closes a leg under liquidation",
     "branch liquidation.liquidate: stage == STAGE_ADL: no": "a unit at stage NONE has no timer",
 }

@@ -37,6 +37,12 @@ WORLDS = {
     "recorded depth": [
         {"kind": codes.LEVEL_SET, "side": codes.BID, "price": 95, "qty": 2},
         {"kind": codes.LEVEL_SET, "side": codes.ASK, "price": 104, "qty": 2, "flags": codes.LAST}],
+    "waiting orders": [
+        {"kind": codes.NEW, "account": A, "order_id": 101, "side": codes.ASK, "price": 100, "qty": 1},
+        {"kind": codes.NEW, "account": A, "order_id": 102, "side": codes.ASK, "qty": 2, "flags": codes.MARKET,
+         "trigger": codes.TRIGGER_MARK, "trigger_ticks": 95, "link_id": 101},
+        {"kind": codes.NEW, "account": B, "order_id": 103, "side": codes.BID, "price": 104, "qty": 1,
+         "trigger": codes.TRIGGER_MARK, "offset_ticks": 5}],
 }
 
 

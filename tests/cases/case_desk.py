@@ -15,7 +15,7 @@ from exchange.venue import Exchange
 
 HOLDER, OTHER, THIRD, BANK = 8, 9, 10, 11  # users: the case's own account, its counterparties, a rich bystander
 SIDES = {"buy": codes.BID, "bid": codes.BID, "long": codes.BID, "sell": codes.ASK, "ask": codes.ASK, "short": codes.ASK}
-TIMES = {"GTC": codes.GTC, "IOC": codes.IOC, "FOK": codes.FOK}
+TIMES = {"GTC": codes.GTC, "IOC": codes.IOC, "FOK": codes.FOK, "TO_LIMIT": codes.TO_LIMIT}
 IN_LOTS = (codes.AUCTION, codes.INDICATIVE)  # their money is an imbalance
 IN_SUB_TICKS = (codes.MARK_PRICE, codes.FUNDING, codes.LIQUIDATION_START)
 

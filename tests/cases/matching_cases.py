@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import scaling
-from case_desk import HOLDER, OTHER, THIRD, Contract, Desk, Row, of_kind
+from case_desk import HOLDER, OTHER, SIDES, THIRD, Contract, Desk, Row, of_kind
 from case_files import Case
 from registry import Unsupported, adapter
 
@@ -125,16 +125,22 @@ def amend_priority(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("fifo_matching", "resting incoming last_price")
 def market_order(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """A market order sweeps resting limits; the last price serves as mark, in a band that reaches every level."""
+    """A market order sweeps resting limits; the last price serves as mark, in a band that reaches every level.
+
+    A market order that rests is one that becomes a limit order at the last price.
+    """
     resting, (taker, side, price, size) = case.inputs["resting"], case.inputs["incoming"]
-    if any(row[2] == "MO" for row in resting):
-        raise Unsupported("market orders never rest")
-    prices = [case.inputs["last_price"], *(row[2] for row in resting)]
+    last = case.inputs["last_price"]
+    prices = [last, *(row[2] for row in resting if row[2] != "MO")]
     desk = book_desk(prices, [*(row[3] for row in resting), size], band=Decimal("0.5"))
+    desk.send(codes.TRADE_PRINT, price=desk.ticks(last), qty=1)
     names = {}
     for order_id, (name, its_side, its_price, its_size) in enumerate(resting, 1):
         names[order_id] = name
-        desk.order(OTHER, order_id, its_side, its_price, its_size)
+        if its_price == "MO":
+            desk.order(OTHER, order_id, its_side, None, its_size, "TO_LIMIT")
+        else:
+            desk.order(OTHER, order_id, its_side, its_price, its_size)
     rows = desk.order(HOLDER, FIRST_FREE_ID, side, None if price == "MO" else price, size)
     pairs = [
         (taker, names[row.order_id]) if side == "buy" else (names[row.order_id], taker) for row in maker_fills(rows)
@@ -144,6 +150,30 @@ def market_order(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
             [*pair, row.size, row.price] for pair, row in zip(pairs, maker_fills(rows), strict=True)
         ]
     }
+
+
+@adapter("fok_budget", "resting_asks_time_order resting_bids_time_order side size total_notional_limit")
+def fok_budget(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """All or nothing for a total price, in a band round the mark that reaches every level."""
+    given = case.inputs
+    asks, bids = given["resting_asks_time_order"], given["resting_bids_time_order"]
+    prices = [row[1] for row in (*asks, *bids)]
+    desk = book_desk([max(prices), *prices], [*(row[2] for row in (*asks, *bids)), given["size"]], band=Decimal("0.6"))
+    for side, rows in (("ask", asks), ("bid", bids)):
+        for order_id, price, size in rows:
+            desk.order(OTHER, order_id, side, price, size)
+    rows = desk.send(
+        codes.NEW,
+        account=HOLDER,
+        order_id=FIRST_FREE_ID,
+        side=SIDES[given["side"]],
+        qty=desk.lots(given["size"]),
+        price=scaling.whole(given["total_notional_limit"], desk.quantum),
+        time_in_force=codes.FOK,
+        flags=codes.BUDGET,
+    )
+    trades = [[row.order_id, row.price, row.size] for row in maker_fills(rows)]
+    return {"trades_maker_id_price_size": trades, "rejected": rows[-1].code == "FOK_UNFILLABLE"}
 
 
 @adapter("fifo_matching", "resting_buys_in_time_order sells")
