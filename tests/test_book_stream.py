@@ -31,7 +31,8 @@ def assert_equal(exchange, book):
     for instrument in range(len(exchange.books)):
         for side in SIDES:
             assert book.orders(instrument, side) == shown(exchange, instrument, side)
-            assert book.levels(instrument, side) == [tuple(row) for row in exchange.levels(instrument, side, 10**6).tolist()]
+            levels = exchange.levels(instrument, side, 10**6).tolist()
+            assert book.levels(instrument, side) == [tuple(row) for row in levels]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -116,7 +117,8 @@ def test_levels_and_orders_are_shown_best_first_and_no_more_than_asked():
     exchange = quoted()
     assert exchange.book_levels(0, ASK, 9).tolist() == [(1_001, 2, 1), (1_002, 16, 3)]
     assert exchange.levels(0, ASK, 1).tolist() == [[1_001, 2]]
-    assert shown(exchange, 0, ASK) == [(1_001, (3, A, 2)), (1_002, (0, codes.EXTERNAL, 9)), (1_002, (1, A, 3)), (1_002, (2, B, 4))]
+    assert shown(exchange, 0, ASK) == [
+        (1_001, (3, A, 2)), (1_002, (0, codes.EXTERNAL, 9)), (1_002, (1, A, 3)), (1_002, (2, B, 4))]
     assert len(exchange.book_orders(0, ASK, 2)) == 2 and len(exchange.book_orders(0, BID)) == 0
 
 
