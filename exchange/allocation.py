@@ -8,11 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import numpy as np
 
-from exchange import codes, schema
+from exchange import codes
 from exchange.errors import ConfigError
 
 if TYPE_CHECKING:
     from exchange.config import Venue
+
+MARKET_MAKERS_MAX = 8
+ALLOCATION = np.dtype(  # one an instrument: how a taker's lots are shared among the orders of a level
+    [
+        ("top_min_lots", "i8"),
+        ("top_max_lots", "i8"),  # 0 = no top order
+        ("fifo_ppm", "i8"),
+        ("pro_rata_min_lots", "i8"),
+        ("leveling", "i4"),
+        ("maker_count", "i4"),
+        ("maker_account", "i4", (MARKET_MAKERS_MAX,)),
+        ("maker_ppm", "i4", (MARKET_MAKERS_MAX,)),
+    ],
+    align=True,
+)
 
 LOTS_MAX = 2**31 - 1
 MILLION = 1_000_000
@@ -51,7 +66,7 @@ class Allocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     fifo_ppm: Share | None = None
     pro_rata_min_lots: Lots | None = None
     leveling: bool | None = None
-    market_makers: Annotated[tuple[MarketMaker, ...], msgspec.Meta(max_length=schema.MARKET_MAKERS_MAX)] = ()
+    market_makers: Annotated[tuple[MarketMaker, ...], msgspec.Meta(max_length=MARKET_MAKERS_MAX)] = ()
 
 
 FIELDS = ("top_min_lots", "top_max_lots", "fifo_ppm", "pro_rata_min_lots", "leveling")
@@ -73,7 +88,7 @@ def outcomes_per_order(venue: "Venue") -> int:
 
 def compile_allocations(venue: "Venue") -> np.ndarray:
     """One record an instrument; all zero where matching is first in first out."""
-    rows = np.zeros(len(venue.instruments), schema.ALLOCATION)
+    rows = np.zeros(len(venue.instruments), ALLOCATION)
     for k, instrument in enumerate(venue.instruments):
         _compile_allocation(rows[k], instrument.allocation, f"$.venue.instruments[{k}].allocation")
     return rows

@@ -137,6 +137,9 @@ BANNED = 85
 GATEWAY_FULL = 86
 BAD_LIMIT = 87
 
+# --- what happens to an order of a book, in its stream of changes ------------------------------------------------
+BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE = 1, 2, 3
+
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
 

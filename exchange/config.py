@@ -154,6 +154,7 @@ class Venue(_Struct):
     auction: Auction = Auction()
     liquidation: Liquidation = Liquidation()
     capacity: Capacity = Capacity()
+    publish_book: bool = False  # every change of a queue is handed out (`Exchange.book_changes`)
     throttles: tuple[Throttle, ...] = ()
     penalty: Penalty = Penalty()
     gateway: Gateway = Gateway()

@@ -1,7 +1,6 @@
 """Record layouts of the venue's inputs, outputs and state. Slot 0 of every pool is NIL and stays zero.
 
-Suffixes name the unit: `_ticks`, `_lots`, `_sub` (sub-ticks: marks and indices), `_money` or none (quanta of
-the settlement asset), `_ppm`, `_ppb`, `_ns`, `_seq`, `_idx` or none (slot in a pool).
+Suffixes name the unit: `_ticks`, `_lots`, `_sub` (of marks and indices), `_ppm`, `_ppb`, `_ns`, `_seq`; none: quanta.
 """
 
 from collections.abc import Mapping, Sequence
@@ -206,7 +205,32 @@ POOLS = _record(  # one record: what is free and live in the order and external-
     ("priority_seq", "i8"),
     ("external_free", "i8"),
     ("external_high", "i8"),
+    ("publish", "i8"),  # 1: changes of queues are noted
+    ("change_count", "i8"),
+    ("change_seq", "i8"),
+    ("change_event", "i8"),  # number of the event at work
 )
+
+BOOK_CHANGE = _record(  # one order joined its queue, left it, or was resized in it
+    ("seq", "i8"),  # consecutive from 1
+    ("event_seq", "i8"),
+    ("order_id", "i8"),  # 0 for recorded size
+    ("level_lots", "i8"),  # of its price after the change
+    ("slot", "i4"),  # names the order while it stands, recorded size too
+    ("account", "i4"),
+    ("ticks", "i4"),
+    ("leaves_lots", "i4"),  # after the change; 0 when it left
+    ("instrument", "i4"),
+    ("side", "i2"),
+    ("action", "i2"),
+)
+
+BOOK_ORDER = _record(  # one order as a view shows it
+    *((name, "i8") for name in ("order_id", "priority_seq")),
+    *((name, "i4") for name in ("slot", "account", "ticks", "leaves_lots")),
+)
+
+BOOK_LEVEL = _record(("ticks", "i8"), ("lots", "i8"), ("orders", "i8"))
 
 # --- risk --------------------------------------------------------------------------------------------------
 WALLET = _record(  # one account's cash in one settlement asset: the unit of cross margin; half a cache line
@@ -311,18 +335,6 @@ MARKET = _record(
     ("guarded", "i1"),  # orders are held to the terms of ORDER_GUARD
     ("mark_timer", "i2"),
     ("refill_timer", "i2"),
-)
-
-MARKET_MAKERS_MAX = 8
-ALLOCATION = _record(  # one an instrument: how a taker's lots are shared among the orders of a level
-    ("top_min_lots", "i8"),
-    ("top_max_lots", "i8"),  # 0 = no top order
-    ("fifo_ppm", "i8"),
-    ("pro_rata_min_lots", "i8"),
-    ("leveling", "i4"),
-    ("maker_count", "i4"),
-    ("maker_account", "i4", (MARKET_MAKERS_MAX,)),
-    ("maker_ppm", "i4", (MARKET_MAKERS_MAX,)),
 )
 
 CONSTITUENT = _record(("price_sub", "i8"), ("ts_ns", "i8"), ("weight_ppm", "i8"))

@@ -27,6 +27,9 @@ class Book(NamedTuple):
     orders: np.ndarray  # ORDER[slot]
     terms: np.ndarray  # ORDER_TERMS[slot], of orders with the flag TERMED
     externals: np.ndarray  # EXTERNAL_LEVEL[slot]
+    changes: (
+        np.ndarray
+    )  # BOOK_CHANGE[...], what queues went through since it was drained; one row if nothing is published
     ids: np.ndarray  # int32[power of two], order slots by hash of the id, open addressing
     pools: np.ndarray  # POOLS[1]
 
@@ -183,9 +186,11 @@ def allocate(venue: config.Venue) -> State:
         pool(capacity.orders + 1, schema.ORDER),
         pool(capacity.orders + 1, schema.ORDER_TERMS),
         pool(capacity.external_levels + 1, schema.EXTERNAL_LEVEL),
+        pool(2 * capacity.outcomes if venue.publish_book else 1, schema.BOOK_CHANGE),
         pool(_hash_size(capacity.orders + 1), np.int32),
         zeros(1, schema.POOLS),
     )
+    book.pools["publish"] = venue.publish_book
     guards = Guards(ladders.copy(), zeros(words, np.uint64), zeros(levels, np.int32), pool(2 * positions, schema.GUARD))
     prices = _prices(compiled, venue.mark.samples)
     io = _io(capacity, compiled, wallets, positions)

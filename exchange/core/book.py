@@ -5,8 +5,8 @@ Only structure lives here: who may trade is `admit.py`, who pays is `ledger.py`.
 
 import numpy as np
 
-from exchange.codes import ASK, BID, EXTERNAL
-from exchange.core.kernel import leaf
+from exchange.codes import ASK, BID, BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE, EXTERNAL
+from exchange.core.kernel import kernel, leaf
 from exchange.core.ladder import clear_level, find_down, find_up, mark_level
 
 ID_BITS = (1 << 31) - 1
@@ -23,6 +23,27 @@ def level_of(book, instrument, side, ticks):
 def crosses(side, limit_ticks, opposite_best):
     """Would an order of `side` at `limit_ticks` trade with the opposite best (0 = none)?"""
     return opposite_best != 0 and (opposite_best <= limit_ticks if side == BID else opposite_best >= limit_ticks)
+
+
+@kernel
+def note_change(book, slot, action):
+    """Note what an order just went through in its queue. Mutates `changes`; room was checked before the event."""
+    order, pool = book.orders[slot], book.pools[0]
+    instrument, side, ticks = np.int64(order["instrument"]), np.int64(order["side"]), np.int64(order["ticks"])
+    change = book.changes[np.int64(pool["change_count"])]
+    pool["change_count"] += 1
+    pool["change_seq"] += 1
+    change["seq"] = np.int64(pool["change_seq"])
+    change["event_seq"] = np.int64(pool["change_event"])
+    change["order_id"] = np.int64(order["order_id"])
+    change["level_lots"] = np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"])
+    change["slot"] = slot
+    change["account"] = np.int64(order["account"])
+    change["ticks"] = ticks
+    change["leaves_lots"] = np.int64(0) if action == BOOK_REMOVE else np.int64(order["leaves_lots"])
+    change["instrument"] = instrument
+    change["side"] = side
+    change["action"] = action
 
 
 @leaf
@@ -48,6 +69,8 @@ def link_order(book, slot):
     level["tail"] = slot
     level["count"] += 1
     level["lots"] += np.int64(order["leaves_lots"])
+    if book.pools[0]["publish"] != 0:
+        note_change(book, slot, BOOK_ADD)
 
 
 @leaf
@@ -69,6 +92,8 @@ def unlink_order(book, slot):
         level["tail"] = before
     order["next"] = 0
     order["prev"] = 0
+    if book.pools[0]["publish"] != 0:
+        note_change(book, slot, BOOK_REMOVE)
     if before == 0 and after == 0:
         ladder = book.ladders[2 * instrument + side]
         clear_level(book.words, ladder, ticks)
@@ -87,6 +112,8 @@ def cut_leaves(book, slot, lots):
     order["leaves_lots"] -= lots
     side = np.int64(order["side"])
     book.levels[level_of(book, np.int64(order["instrument"]), side, np.int64(order["ticks"]))]["lots"] -= lots
+    if book.pools[0]["publish"] != 0:
+        note_change(book, slot, BOOK_RESIZE)
 
 
 @leaf

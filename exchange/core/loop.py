@@ -39,7 +39,6 @@ from exchange.codes import (
     OPEN_POSITION,
     OUT_OF_ORDER,
     OUTBOX_FULL,
-    OUTCOMES_PER_STEP,
     REFILL_TICK,
     RESUME,
     SET_FEES,
@@ -75,7 +74,7 @@ from exchange.core.kernel import entry, inlined, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate
 from exchange.core.market_events import funding_rate, funding_settle, index_event, mark_event, set_fees
 from exchange.core.orders import cancel_all, cancel_order, new_order
-from exchange.core.outbox import refuse
+from exchange.core.outbox import has_room, refuse
 from exchange.core.prices import mark_tick, set_mark_timer
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
 from exchange.core.resting import finish_orders
@@ -102,9 +101,7 @@ def run(state, events, terms, first, until_ns, horizon_ns):
     k, count = first, events.shape[0]
     code = NEED_INPUT
     while True:
-        room = io.outbox.shape[0] - np.int64(control["outbox_count"])
-        per_order = np.int64(state.prices.policy[0]["outcomes_per_order"])
-        if room < per_order * np.int64(state.book.pools[0]["order_live"]) + OUTCOMES_PER_STEP:
+        if not has_room(state):
             code = OUTBOX_FULL
             break
         if control["sweep_next"] != 0:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from exchange.codes import BID
-from exchange.core.book import level_of, next_level
-from exchange.core.kernel import entry
+from exchange.codes import BID, EXTERNAL
+from exchange.core.book import find_id, level_of, next_level
+from exchange.core.kernel import entry, leaf
 from exchange.core.margin import unit_numbers
 
 
@@ -42,3 +42,60 @@ def walked_price(book, instrument, side, lots):
         value += part * ticks
         ticks = next_level(book, instrument, side, ticks)
     return value // lots if left == 0 and lots > 0 else np.int64(0)
+
+
+@entry
+def copy_levels(book, instrument, side, rows):
+    """Fill `rows` with the best levels of a side; returns how many there were. Mutates `rows`."""
+    ticks, count = np.int64(book.books[instrument]["best_ticks"][side]), 0
+    while ticks != 0 and count < rows.shape[0]:
+        level, row = book.levels[level_of(book, instrument, side, ticks)], rows[count]
+        row["ticks"] = ticks
+        row["lots"] = np.int64(level["lots"])
+        row["orders"] = np.int64(level["count"])
+        count += 1
+        ticks = next_level(book, instrument, side, ticks)
+    return count
+
+
+@entry
+def copy_orders(book, instrument, side, rows):
+    """Fill `rows` with the best orders of a side, oldest first at a price; returns how many. Mutates `rows`."""
+    ticks, count = np.int64(book.books[instrument]["best_ticks"][side]), 0
+    while ticks != 0:
+        slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
+        while slot != 0:
+            if count == rows.shape[0]:
+                return count
+            copy_order(book, slot, rows[count])
+            count += 1
+            slot = np.int64(book.orders[slot]["next"])
+        ticks = next_level(book, instrument, side, ticks)
+    return count
+
+
+@leaf
+def copy_order(book, slot, row):
+    order = book.orders[slot]
+    row["order_id"] = np.int64(order["order_id"])
+    row["priority_seq"] = np.int64(order["priority_seq"])
+    row["slot"] = slot
+    row["account"] = np.int64(order["account"])
+    row["ticks"] = np.int64(order["ticks"])
+    row["leaves_lots"] = np.int64(order["leaves_lots"])
+
+
+@entry
+def ahead_of(book, order_id):
+    """(slot, orders, simulated lots, recorded lots): a live order, 0 = none, and what stands before it at its price."""
+    slot, count, simulated, recorded = find_id(book.ids, book.orders, order_id), 0, np.int64(0), np.int64(0)
+    before = np.int64(book.orders[slot]["prev"])
+    while before != 0:
+        order = book.orders[before]
+        count += 1
+        if order["account"] == EXTERNAL:
+            recorded += np.int64(order["leaves_lots"])
+        else:
+            simulated += np.int64(order["leaves_lots"])
+        before = np.int64(order["prev"])
+    return slot, count, simulated, recorded

@@ -1,0 +1,184 @@
+"""What an `Exchange` shows of itself without changing: books, accounts, margins, queues. Whole numbers throughout."""
+
+from typing import Any
+
+import numpy as np
+
+from exchange import codes, config, schema
+from exchange.core.views import (
+    ahead_of,
+    copy_levels,
+    copy_orders,
+    sum_levels,
+    unit_equity,
+    unit_health,
+    walked_price,
+)
+from exchange.dump import used_of
+from exchange.state import State
+
+IMPACT_LOTS_MAX = 2**31 - 1  # times a price it stays below 2**62
+
+
+class Views:
+    """Read-only views of a venue; records that are not said to be copied are live."""
+
+    venue: config.Venue
+    compiled: config.Compiled
+    state: State
+
+    @property
+    def clock_ns(self) -> int:
+        return int(self.state.io.control[0]["clock_ns"])
+
+    @property
+    def events_processed(self) -> int:
+        """Events so far, timers included."""
+        return int(self.state.io.control[0]["event_seq"])
+
+    @property
+    def markets(self) -> np.ndarray:
+        """schema.MARKET records by instrument (live, read only)."""
+        return self.state.prices.markets
+
+    @property
+    def books(self) -> np.ndarray:
+        """schema.BOOK records by instrument (live, read only)."""
+        return self.state.book.books
+
+    def best(self, instrument: int) -> tuple[int, int]:
+        """Best bid and ask in ticks; 0 = none."""
+        bid, ask = self.books[instrument]["best_ticks"]
+        return int(bid), int(ask)
+
+    def levels(self, instrument: int, side: int, count: int) -> np.ndarray:
+        """L2: the best `count` levels of a side as an (n, 2) int64 array of ticks and lots."""
+        rows = self.book_levels(instrument, side, count)
+        return np.column_stack((rows["ticks"], rows["lots"]))
+
+    def book_levels(self, instrument: int, side: int, count: int) -> np.ndarray:
+        """L2: the best `count` levels of a side (schema.BOOK_LEVEL: ticks, lots, orders)."""
+        rows = np.zeros(min(count, self._most_rows), schema.BOOK_LEVEL)
+        return rows[: int(copy_levels(self.state.book, instrument, side, rows))]
+
+    def book_orders(self, instrument: int, side: int, count: int | None = None) -> np.ndarray:
+        """L3: the best `count` orders of a side, all if None, as schema.BOOK_ORDER in order of priority.
+
+        Recorded size is an order of account EXTERNAL without id.
+        """
+        rows = np.zeros(min(self._most_rows if count is None else count, self._most_rows), schema.BOOK_ORDER)
+        return rows[: int(copy_orders(self.state.book, instrument, side, rows))]
+
+    @property
+    def _most_rows(self) -> int:
+        return int(self.state.book.pools[0]["order_live"])
+
+    def order(self, order_id: int) -> Any:
+        """schema.ORDER record of a live order, None when there is none."""
+        slot = int(ahead_of(self.state.book, order_id)[0])
+        return self.state.book.orders[slot] if slot else None
+
+    def queue_position(self, order_id: int) -> tuple[int, int, int] | None:
+        """(orders, simulated lots, recorded lots) before a live order at its price; None without such an order."""
+        slot, orders, simulated, recorded = map(int, ahead_of(self.state.book, order_id))
+        return (orders, simulated, recorded) if slot else None
+
+    def open_orders(self, account: int) -> np.ndarray:
+        """Live orders of an account (schema.ORDER, copied), per wallet oldest first."""
+        orders, slots = self.state.book.orders, []
+        for asset in range(len(self.venue.assets)):
+            slot = int(self.wallet(account, asset)["first_order"])
+            while slot:
+                slots.append(slot)
+                slot = int(orders[slot]["account_next"])
+        return orders[slots]
+
+    def depth_lots(self, instrument: int, side: int, ppm: int) -> int:
+        """Lots of a side within `ppm` of the mid; 0 when a side is empty."""
+        bid, ask = self.best(instrument)
+        if not bid or not ask:
+            return 0
+        reach = (bid + ask) * ppm // 2_000_000
+        limit = (bid + ask) // 2 - reach if side == codes.BID else -(-(bid + ask) // 2) + reach
+        return int(sum_levels(self.state.book, instrument, side, limit))
+
+    def impact_price(self, instrument: int, side: int, lots: int) -> int | None:
+        """Average price in ticks, rounded down, of the best `lots` of a side; None where it has fewer."""
+        if not 1 <= lots <= IMPACT_LOTS_MAX:
+            raise ValueError(f"lots must be 1..{IMPACT_LOTS_MAX}, got {lots}")
+        return int(walked_price(self.state.book, instrument, side, lots)) or None
+
+    def wallet(self, account: int, asset: int = 0) -> Any:
+        """schema.WALLET record of an account in an asset."""
+        return self.state.ledger.wallets[account * len(self.venue.assets) + asset]
+
+    def position(self, account: int, instrument: int) -> Any:
+        """schema.POSITION record, or None."""
+        asset = int(self.compiled.instruments[instrument]["asset"])
+        positions = self.state.ledger.positions
+        p = int(self.wallet(account, asset)["first_position"])
+        while p and positions[p]["instrument"] != instrument:
+            p = int(positions[p]["next"])
+        return positions[p] if p else None
+
+    def liquidation_price(self, account: int, instrument: int) -> int | None:
+        """Mark in sub-ticks that breaches a user's unit of one leg; None for other units, or when no mark does."""
+        positions = self.state.ledger.positions
+        p = int(self.wallet(account, int(self.compiled.instruments[instrument]["asset"]))["first_position"])
+        found = cross_legs = 0
+        while p:
+            found = p if positions[p]["instrument"] == instrument else found
+            cross_legs += bool(positions[p]["lots"]) and positions[p]["mode"] == codes.CROSS
+            p = int(positions[p]["next"])
+        if not found or account == codes.INSURANCE or (positions[found]["mode"] == codes.CROSS and cross_legs != 1):
+            return None
+        guard = 2 * found + (0 if positions[found]["lots"] > 0 else 1)
+        return int(self.state.guards.guards[guard]["mark_sub"]) or None
+
+    def equity(self, account: int, asset: int = 0) -> int:
+        """Cash, isolated margins and profit at the mark of one account, in quanta."""
+        wallet = account * len(self.venue.assets) + asset
+        ledger, prices = self.state.ledger, self.state.prices
+        equity = int(unit_equity(ledger, prices, wallet))
+        p = int(ledger.wallets[wallet]["first_position"])
+        while p:
+            if ledger.positions[p]["mode"] == codes.ISOLATED:
+                equity += int(unit_equity(ledger, prices, -p))
+            p = int(ledger.positions[p]["next"])
+        return equity
+
+    def liquidating(self) -> list[int]:
+        """Users with a unit in liquidation, or waiting for it, that is still below its maintenance margin."""
+        ledger, prices, assets = self.state.ledger, self.state.prices, len(self.venue.assets)
+        wallets = np.flatnonzero(ledger.wallets["stage"]).tolist()
+        positions = np.flatnonzero(ledger.positions["stage"]).tolist()
+        owners = [(unit, unit) for unit in wallets] + [(-p, int(ledger.positions[p]["wallet"])) for p in positions]
+        found = {wallet // assets for unit, wallet in owners if int(unit_health(ledger, prices, unit)) < 0}
+        return sorted(account for account in found if account >= codes.FIRST_USER)
+
+    def fund_equity(self, asset: int = 0) -> int:
+        """Equity of the insurance fund, its inherited positions at the mark, in quanta."""
+        return self.equity(codes.INSURANCE, asset)
+
+    def throttle_used(self, limit: int, account: int) -> int:
+        """Tokens that count now against a limit for an account, or its group; part of one counts as one."""
+        gate, groups, accounts = self.state.gate, self.state.ledger.groups, int(self.compiled.policy[0]["accounts"])
+        grouped = gate.limits[limit]["by_group"] and 0 < groups[account] < accounts
+        key = accounts + int(groups[account]) if grouped else account
+        meter, terms = gate.meters[key * len(gate.limits) + limit], gate.limits[limit]
+        amount = used_of(terms, int(meter["level"]), int(meter["ts_ns"]), self.clock_ns)
+        return -(-amount // int(terms["interval_ns"])) if terms["kind"] == codes.BUCKET else amount
+
+    def quotes(self, account: int) -> tuple[int, int]:
+        """Orders and amendments of an account that were accepted, and those that had a fill; (0, 0) if not counted."""
+        conduct = self.state.gate.conduct
+        return (int(conduct[account]["quotes"]), int(conduct[account]["filled"])) if account < len(conduct) else (0, 0)
+
+    def quote_fill_ratio_ppm(self, account: int) -> int:
+        """Quotes filled in millionths of quotes submitted; 0 without any."""
+        submitted, filled = self.quotes(account)
+        return filled * 1_000_000 // max(1, submitted)
+
+    def gateway_length(self) -> int:
+        """Commands that wait in the gateway's queue."""
+        return int(self.state.gate.gate[0]["count"])
