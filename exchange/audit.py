@@ -27,6 +27,7 @@ def check(state: State, full: bool = True) -> None:
             _check_book(state, instrument)
             _check_market_state(state, instrument)
         _check_ids(state)
+        _check_icebergs(state.book)
         _check_open_orders(state)
         check_triggers(state)
         _check_units(state)
@@ -136,7 +137,7 @@ def _check_book(state: State, instrument: int) -> None:
                 _require(order["priority_seq"] > joined, "BK-3", where + f": slot {slot}")
                 joined = order["priority_seq"]
                 _require(0 < order["leaves_lots"] <= order["order_lots"], "BK-4", where + f": slot {slot}")
-                simulated += int(order["leaves_lots"]) if order["account"] != codes.EXTERNAL else 0
+                simulated += whole_lots(book, slot) if order["account"] != codes.EXTERNAL else 0
                 before = slot
             _require(
                 level["lots"] == sum(int(book.orders[slot]["leaves_lots"]) for slot in slots), "BK-2", where + ": lots"
@@ -158,6 +159,21 @@ def _check_top(book: Book, instrument: int, side: int, live: list[int]) -> None:
         if book.orders[slot]["priority_seq"] == top
     ]
     _require(not later, "BK-7", f"instrument {instrument} side {side}: slot {later} is the top order")
+def whole_lots(book: Book, slot: int) -> int:
+    """Leaves of an order and what it hides."""
+    return int(book.orders[slot]["leaves_lots"]) + int(book.terms[slot]["hidden_lots"])
+
+
+def _check_icebergs(book: Book) -> None:
+    """What hides shows at least its least and at most its display; what may be shown yet is counted."""
+    slices = 0
+    for slot in np.flatnonzero(book.terms["hidden_lots"]):
+        terms, shown = book.terms[slot], int(book.orders[slot]["leaves_lots"])
+        fits = book.orders[slot]["flags"] & codes.TERMED and terms["display_min_lots"] <= shown <= terms["display_lots"]
+        _require(bool(fits) and terms["hidden_lots"] > 0, "ICE-1", f"slot {slot}: shows {shown}")
+        slices += -(-int(terms["hidden_lots"]) // int(terms["display_lots"]))
+    _require(slices == book.pools[0]["slices"], "ICE-1", f"{slices} slices")
+    _require(slices + book.pools[0]["order_live"] < len(book.orders), "ICE-1", "more slices than the pool holds orders")
 
 
 def _check_external(state: State, external: Any) -> None:
@@ -263,10 +279,10 @@ def _check_open_orders(state: State) -> None:
             row = sums.setdefault(int(order["position"]), [0, 0, 0, 0])
             record = state.prices.instruments[order["instrument"]]
             price_sub = int(order["ticks"]) * int(record["mark_per_tick"])
-            row[2 * int(order["side"])] += abs(contract_value(record, price_sub, int(order["leaves_lots"])))
-            row[2 * int(order["side"]) + 1] += int(order["leaves_lots"])
-        else:
-            reducing.setdefault(int(order["position"]), [0, 0])[int(order["side"])] += int(order["leaves_lots"])
+            row[2 * int(order["side"])] += abs(contract_value(record, price_sub, whole_lots(state.book, slot)))
+            row[2 * int(order["side"]) + 1] += whole_lots(state.book, slot)
+        elif not order["flags"] & codes.PARKED:
+            reducing.setdefault(int(order["position"]), [0, 0])[int(order["side"])] += whole_lots(state.book, slot)
     positions = state.ledger.positions
     for p in range(1, int(state.io.control[0]["position_high"]) + 1):
         row = positions[p]

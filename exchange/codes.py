@@ -140,6 +140,8 @@ BAD_LIMIT = 87
 # --- what happens to an order of a book, in its stream of changes ------------------------------------------------
 BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE = 1, 2, 3
 
+BAD_DISPLAY = 92
+
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
 
@@ -162,6 +164,7 @@ REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
 QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
 BUCKET, WINDOW = 0, 1
+ICEBERG_NONE, ICEBERG_REFRESH, ICEBERG_PRO_RATA = 0, 1, 2
 
 OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
 FILLS_PER_ORDER = 6  # of one resting order in one event, where a level is shared in steps
@@ -220,6 +223,7 @@ RESULT_TEXT = {
     EXTERNALS_FULL: "the pool of external levels is full",
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
+    BAD_DISPLAY: "what an iceberg shows must be 1..quantity, its least no more than that, where it may rest and hide",
     BAD_TERMS: "the terms contradict the order or each other",
     BAD_EXPIRY: "good till date needs an expiry in the future, and nothing else has one",
     BAD_TRIGGER: "no such trigger, or neither a price nor a trailing distance within the ladder",
@@ -359,6 +363,7 @@ RESULT_NAME = _names(
     "EXTERNALS_FULL",
     "OUT_OF_ORDER",
     "BAD_CONSTITUENT",
+    "BAD_DISPLAY",
     "BAD_TERMS",
     "BAD_EXPIRY",
     "BAD_TRIGGER",

@@ -144,6 +144,7 @@ ORDER_TERMS = _record(  # one cache line: what an order has beyond price and qua
     ("peg", "i1"),
     ("self_trade", "i1"),
     ("time_in_force", "i1"),
+    ("queued", "i1"),  # an iceberg that shows less than its least: it is looked at when the event ends
 )
 
 WATCH = _record(  # one an instrument: who waits for what; k = 2 * (source - 1) + direction, 0 = falling, 1 = rising
@@ -203,6 +204,7 @@ POOLS = _record(  # one record: what is free and live in the order and external-
     ("order_high", "i8"),
     ("order_live", "i8"),
     ("priority_seq", "i8"),
+    ("slices", "i8"),  # what live icebergs may still show, each counted like an order
     ("external_free", "i8"),
     ("external_high", "i8"),
     ("publish", "i8"),  # 1: changes of queues are noted
@@ -311,6 +313,7 @@ INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
     ("asset", "i2"),
     ("self_trade", "i2"),  # the mode of orders that bring none
     ("allocation", "i2"),  # 0 = first in, first out
+    ("iceberg", "i4"),
 )
 
 MARKET = _record(
@@ -387,7 +390,8 @@ CONTROL = _record(
     ("liquidation_seq", "i8"),
     ("dirty_count", "i8"),
     ("trim_count", "i8"),
-    ("order_work", "i8"),  # entries of `trims`: what the end of the event does to resting orders
+    ("thinned_count", "i8"),
+    ("order_work", "i8"),  # entries of `trims` and `thinned`: what the end of the event does to resting orders
     ("position_high", "i8"),
     ("sweep_instrument", "i8"),
     ("sweep_next", "i8"),

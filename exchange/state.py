@@ -74,6 +74,7 @@ class IO(NamedTuple):
     control: np.ndarray  # CONTROL[1]
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
+    thinned: np.ndarray  # int32[...], icebergs that the event at work left with less than their least shown
     trims: np.ndarray  # int32[...], positions with reduce-only orders that the event at work changed
     order_timers: np.ndarray  # int32[2 * order + (0 EXPIRE, 1 TRIGGER)], place in the heap; 0 = none
     held: np.ndarray  # TERMS[3 + places], kind 0 = none: of the next command, put aside, always zero, of the gateway's
@@ -219,6 +220,7 @@ def _io(capacity: config.Capacity, compiled: config.Compiled, wallets: int, posi
         zeros(1, schema.CONTROL),
         pool(timers, schema.TIMER),
         pool(wallets + positions + 1, np.int32),
+        pool(capacity.orders + 1, np.int32),
         pool(positions, np.int32),
         pool(2 * capacity.orders + 2, np.int32),
         pool(3 + places, schema.TERMS),

@@ -16,6 +16,7 @@ from exchange.codes import (
     IN_LIQUIDATION,
     MARKET,
     OK,
+    ORDERS_FULL,
     PARKED,
     PARKED_ORDER,
     PRIORITY_EXPIRE,
@@ -28,6 +29,7 @@ from exchange.codes import (
     WOULD_TRIGGER,
 )
 from exchange.core.admission import check_matchable, unspoken_lots
+from exchange.core.iceberg import all_lots, room_to_grow
 from exchange.core.kernel import inlined, kernel, leaf
 from exchange.core.margin import in_liquidation, unit_of
 from exchange.core.order_guards import check_guards, check_lot_step, check_waiting
@@ -115,7 +117,7 @@ def lower(state, slot, total):
 def check_reentry(state, slot, ticks, lots, flags, self_trade):
     """(lots, code) of an order that would enter again with `lots` at `ticks`: checked as if it were gone."""
     order = state.book.orders[slot]
-    p, leaves = np.int64(order["position"]), np.int64(order["leaves_lots"])
+    p, leaves = np.int64(order["position"]), all_lots(state.book, slot)
     instrument, side = np.int64(order["instrument"]), np.int64(order["side"])
     code = OK
     if state.prices.markets[instrument]["guarded"] != 0:
@@ -263,7 +265,8 @@ def amend_parked(state, event, slot):
 def amend_resting(state, event, slot):
     """As an AMEND of a plain order; the terms stay, and a new expiry alone costs no priority."""
     order, terms = state.book.orders[slot], state.book.terms[slot]
-    total, ticks, cum = np.int64(event["qty"]), np.int64(event["price"]), order["order_lots"] - order["leaves_lots"]
+    total, ticks = np.int64(event["qty"]), np.int64(event["price"])
+    cum = np.int64(order["order_lots"]) - all_lots(state.book, slot)
     ticks = ticks if ticks != 0 else np.int64(order["ticks"])
     if total <= cum:
         remove_partner(state, slot)
@@ -279,6 +282,8 @@ def amend_resting(state, event, slot):
         stash_terms(state, slot)
         self_trade = self_trade_mode(state.prices, state.io, instrument, 1)
         lots, code = check_reentry(state, slot, ticks, total - cum, flags, self_trade)
+        if code == OK and not room_to_grow(state.book, slot, lots):
+            code = ORDERS_FULL
         if code != OK:
             refuse(state.io, event, code)
             return

@@ -51,6 +51,7 @@ from exchange.core.book import crosses, level_of, next_level
 from exchange.core.contract import trade_notional
 from exchange.core.external import drop_crossed
 from exchange.core.guards import set_liquidation_timer
+from exchange.core.iceberg import cover_best, uncover_pair
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import external_position, unit_of
 from exchange.core.match import (
@@ -97,7 +98,7 @@ def settle_side(state, slot, price, lots, counterparty, flags):
     book_trade(state, instrument, np.int64(order["position"]), signed, price, fee, 0)
     flags |= 0 if bid else SELL
     emit(state.io, FILL, 0, instrument, account, counterparty, np.int64(order["order_id"]), price, lots, fee, flags, 0)
-    count_filled(state, order)
+    count_filled(state, slot)
     take_from_order(state, slot, lots)
 
 
@@ -129,13 +130,16 @@ def prevent_pair(state, instrument, older, newer, lots):
 
 
 @kernel
-def pair_orders(state, instrument, price):
+def pair_orders(state, instrument, price, surplus):
     """Trade bids against asks at one price, each side by price, then time. Returns the lots traded.
+
+    `surplus` (bid less ask) says which side's icebergs are shared in.
 
     Each turn finishes an order at least: that is what room in the outbox is kept for.
     """
     book, total = state.book, np.int64(0)
-    best = book.books[instrument]["best_ticks"]
+    best, hides = book.books[instrument]["best_ticks"], book.pools[0]["slices"] != 0
+    iceberg = np.int64(state.prices.instruments[instrument]["iceberg"])
     while best[BID] >= price and 0 < best[ASK] <= price:
         bid = np.int64(book.levels[level_of(book, instrument, BID, np.int64(best[BID]))]["head"])
         ask = np.int64(book.levels[level_of(book, instrument, ASK, np.int64(best[ASK]))]["head"])
@@ -143,6 +147,8 @@ def pair_orders(state, instrument, price):
             continue
         if book.orders[ask]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, ask):
             continue
+        if hides:
+            uncover_pair(book, instrument, iceberg, bid if surplus > 0 else ask, ask if surplus > 0 else bid)
         buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
         bid_leaves, ask_leaves = np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"])
         lots = min(bid_leaves, ask_leaves)
@@ -169,6 +175,8 @@ def pair_orders(state, instrument, price):
             emit_cancelled(state, rest, CANCELLED_BY_LINK, 0)
             remove_order(state, rest)
         total += lots
+    if hides:
+        cover_best(book, instrument)
     return total
 
 
@@ -227,7 +235,7 @@ def clear_auction(state, instrument, stated_ticks):
         price, volume, imbalance = auction_price(book, state.prices, instrument, reference)
         lots = np.int64(0)
         if volume != 0:
-            lots = pair_orders(state, instrument, price)
+            lots = pair_orders(state, instrument, price, imbalance)
         if lots != 0:
             market["last_ticks"] = price
             keep_static(state.prices, np.int64(state.io.control[0]["clock_ns"]), instrument, price)

@@ -167,8 +167,8 @@ def free_order_slot(pools, orders, slot):
 
 @leaf
 def order_room(pools, orders):
-    """Is there a free order slot?"""
-    return pools[0]["order_free"] != 0 or pools[0]["order_high"] + 1 < orders.shape[0]
+    """Is there a free order slot? What icebergs have yet to show takes room too: the outbox was sized by orders."""
+    return pools[0]["order_live"] + pools[0]["slices"] + 1 < orders.shape[0]
 
 
 @leaf

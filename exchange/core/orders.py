@@ -48,6 +48,7 @@ from exchange.core.allocation import execute
 from exchange.core.auction import interrupt, note_market_order
 from exchange.core.book import enlist, find_id, insert_id, link_order, order_room, take_order_slot
 from exchange.core.demands import check_demands
+from exchange.core.iceberg import all_lots, slice_room
 from exchange.core.kernel import inlined, kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
 from exchange.core.order_guards import check_guards, check_lot_step, check_waiting
@@ -99,13 +100,17 @@ def make_order(state, instrument, p, account, order_id, side, ticks, order_lots,
 @leaf
 def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots, leaves, flags):
     """Put what is left of an order into the book; the free slot was checked. Mutates book, sums, lists."""
-    book = state.book
     slot = make_order(state, instrument, p, account, order_id, side, ticks, order_lots, leaves, flags)
-    order = book.orders[slot]
-    link_order(book, slot)
-    change_open_order(state.ledger, state.prices, order, np.int64(0), leaves)
-    book.books[instrument]["order_lots"] += leaves
-    return slot
+    stand(state, slot, leaves)
+
+
+@leaf
+def stand(state, slot, lots):
+    """Let a new order join its queue; `lots` with what it hides. Mutates book, sums."""
+    order = state.book.orders[slot]
+    link_order(state.book, slot)
+    change_open_order(state.ledger, state.prices, order, np.int64(0), lots)
+    state.book.books[np.int64(order["instrument"])]["order_lots"] += lots
 
 
 @leaf
@@ -160,9 +165,10 @@ def enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, ti
                 limit_ticks, flags = resting_ticks(state.prices, instrument, side, limit_ticks), flags & ~MARKET
             if flags & MARKET:
                 note_market_order(state.prices, instrument, side, limit_ticks)
-            slot = rest_order(state, instrument, p, account, order_id, side, limit_ticks, kept, left, flags)
+            slot = make_order(state, instrument, p, account, order_id, side, limit_ticks, kept, left, flags)
             if held["kind"] != 0:
                 attach_terms(state, slot, tif)
+            stand(state, slot, left)
             code = RESTING if left == kept else PARTLY_FILLED_RESTING
         else:
             code = EXPIRED
@@ -220,6 +226,8 @@ def place_order(state, event, termed):
     if p == 0:
         code = POSITIONS_FULL
     elif (parks or resting) and not order_room(state.book.pools, state.book.orders):
+        code = ORDERS_FULL
+    elif termed and not slice_room(state, event):
         code = ORDERS_FULL
     elif parks:
         code = park_order(state, event, p)
@@ -279,7 +287,7 @@ def answer_order(state, event, slot, code):
     """Answer about an order as it stands: its instrument, price and leaves."""
     order = state.book.orders[slot]
     answer(
-        state.io, event, np.int64(order["instrument"]), code, np.int64(order["ticks"]), np.int64(order["leaves_lots"])
+        state.io, event, np.int64(order["instrument"]), code, np.int64(order["ticks"]), all_lots(state.book, slot)
     )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from exchange.codes import (
+    BAD_DISPLAY,
     BAD_EXPIRY,
     BAD_FLAGS,
     BAD_LINK,
@@ -38,6 +39,7 @@ from exchange.codes import (
     WOULD_TRIGGER,
 )
 from exchange.core.book import find_id
+from exchange.core.iceberg import check_display, hide, set_hidden
 from exchange.core.kernel import kernel, leaf
 from exchange.core.outbox import answer, emit, refuse
 from exchange.core.timers import drop_timer, push_order_timer
@@ -112,8 +114,10 @@ def check_terms(state, event, instrument):
         return BAD_TERMS
     if held["trigger"] != TRIGGER_NONE and flags & BUDGET:
         return BAD_TERMS
-    if held["peg"] != PEG_NONE or held["display_lots"] != 0 or held["display_min_lots"] != 0:
-        return BAD_TERMS  # nothing would heed them
+    if held["peg"] != PEG_NONE:
+        return BAD_TERMS  # nothing would heed it
+    if not check_display(state, tif, flags, event, instrument):
+        return BAD_DISPLAY
     if held["link_id"] != 0 and linked_slot(state, np.int64(event["account"]), instrument) == 0:
         return BAD_LINK
     return OK
@@ -189,6 +193,11 @@ def attach_terms(state, slot, tif):
     terms["expiry_ns"] = np.int64(held["expiry_ns"])
     terms["time_in_force"] = GTC if tif == TO_LIMIT and not order["flags"] & PARKED else tif
     terms["self_trade"] = held["self_trade"]
+    if held["display_lots"] != 0:
+        terms["display_lots"] = np.int64(held["display_lots"])
+        terms["display_min_lots"] = max(np.int64(1), np.int64(held["display_min_lots"]))
+        if not order["flags"] & PARKED:
+            hide(book, slot)
     if order["flags"] & PARKED:
         terms["offset_ticks"] = held["offset_ticks"]
         terms["min_lots"] = held["min_lots"]
@@ -211,6 +220,8 @@ def release_terms(state, slot):
         stop_waiting(state, slot)
     drop_timer(state.io, 2 * slot)
     drop_timer(state.io, 2 * slot + 1)
+    if terms["hidden_lots"] != 0:
+        set_hidden(state.book, slot, np.int64(0))
     state.book.terms[slot] = state.book.terms[0]
 
 
@@ -232,5 +243,10 @@ def stash_terms(state, slot):
     held["expiry_ns"] = expiry_ns if expiry_ns != 0 else np.int64(terms["expiry_ns"])
     held["self_trade"] = self_trade if self_trade != STP_DEFAULT else np.int64(terms["self_trade"])
     held["min_lots"] = np.int64(terms["min_lots"])
+    if terms["display_lots"] != 0:
+        held["display_lots"] = np.int64(terms["display_lots"])
+        if order["flags"] & PARKED:  # it enters like a NEW, and may have been amended below its display
+            held["display_lots"] = min(np.int64(terms["display_lots"]), np.int64(order["order_lots"]))
+        held["display_min_lots"] = min(np.int64(terms["display_min_lots"]), np.int64(held["display_lots"]))
     if terms["link"] != 0 and order["flags"] & PARKED == 0:
         held["link_id"] = np.int64(state.book.orders[np.int64(terms["link"])]["order_id"])

@@ -40,6 +40,8 @@ def _place(world: World, event: Event, row: Terms | None) -> Reply:
     lots, limit = event.qty, _market_limit(world, event) if is_guided else event.price
     rests = _may_rest(world, event.instrument, event.flags, event.time_in_force)
     require(not (rests or held.trigger) or world.has_order_slot(), codes.ORDERS_FULL)
+    parts = terms.slices(held.display_lots, event.qty)
+    require(not held.display_lots or world.has_room(1 + parts), codes.ORDERS_FULL)
     if held.trigger:
         return _park(world, event, held)
     self_trade = mode_of(world, event.instrument, held)
@@ -89,7 +91,11 @@ def fire(world: World, order: Order) -> None:
         order.instrument, flags, order.side, waited.time_in_force,
     )
     row = terms.NOTHING._replace(
-        expiry_ns=waited.expiry_ns, min_lots=waited.min_lots, self_trade=waited.self_trade
+        expiry_ns=waited.expiry_ns,
+        min_lots=waited.min_lots,
+        self_trade=waited.self_trade,
+        display_lots=min(waited.display_lots, order.order_lots),
+        display_min_lots=min(waited.display_min_lots, order.order_lots),
     )
     first = len(world.outcomes)
     try:
@@ -285,12 +291,13 @@ def apply_amend(world: World, event: Event) -> Reply:
     if event.qty <= done:
         return _cancel(world, order)
     if ticks == order.ticks and event.qty <= order.order_lots:
-        order.order_lots, order.leaves_lots = event.qty, event.qty - done
+        order.cut(order.order_lots - event.qty)
         terms.take_changes(world, order, held)
         return Reply(codes.RESTING, order.ticks, order.leaves_lots, order.instrument)
     flags = order.flags & ~codes.MARKET if event.price else order.flags
     check_guards(world, order.account, order.instrument, order.side, ticks, event.qty - done, flags, False)
     lots = _check_reentry(world, order, ticks, event.qty - done)
+    require(terms.has_room(world, order, lots), codes.ORDERS_FULL)
     row = terms.kept(order, held) if order.terms is not None or terms.held_for(world, event) is not None else None
     time_in_force = order.terms.time_in_force if order.terms is not None else codes.GTC
     partner = cut_link(order)

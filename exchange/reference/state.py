@@ -75,7 +75,7 @@ def _position(world: World, position: Position) -> tuple[int, ...]:
 def _books(world: World) -> dict[tuple[int, int], list[tuple[int, list[tuple[int, int, int]]]]]:
     books = {
         (k, side): [
-            (ticks, [(order.order_id, order.account, order.leaves_lots) for order in orders])
+            (ticks, [(order.order_id, order.account, order.shown_lots) for order in orders])
             for ticks, orders in book.levels(side)
         ]
         for k, book in enumerate(world.books)
@@ -110,6 +110,9 @@ def _terms(world: World) -> dict[int, tuple[int, ...]]:
             order.terms.trigger_ticks,
             order.terms.offset_ticks,
             order.terms.min_lots,
+            order.terms.display_lots,
+            order.terms.display_min_lots,
+            order.hidden_lots,
             order.terms.link.order_id if order.terms.link is not None else 0,
         )
         for order_id, order in sorted(world.orders.items())

@@ -2,6 +2,7 @@
 
 from exchange import codes
 from exchange.reference import margin, triggers
+from exchange.reference.arithmetic import ceil_div
 from exchange.reference.auction import reach
 from exchange.reference.records import Contract, Event, Order, OrderTerms, Terms
 from exchange.reference.selftrade import same_owner
@@ -19,13 +20,19 @@ def held_for(world: World, event: Event) -> Terms | None:
 def check_terms(world: World, event: Event, held: Terms) -> None:
     """The fields of a row against the NEW that they belong to."""
     contract = world.contracts[event.instrument]
-    is_dated = event.time_in_force == codes.GTD
-    require(held.expiry_ns > world.clock_ns if is_dated else held.expiry_ns == 0, codes.BAD_EXPIRY)
+    is_good_till_date = event.time_in_force == codes.GTD
+    require(held.expiry_ns > world.clock_ns if is_good_till_date else held.expiry_ns == 0, codes.BAD_EXPIRY)
     require(_is_trigger(contract, held), codes.BAD_TRIGGER)
     require(0 <= held.min_lots <= event.qty, codes.BAD_MIN_LOTS)
     require(not (held.min_lots and event.flags & codes.POST_ONLY), codes.BAD_TERMS)
     require(not (held.trigger and event.flags & codes.BUDGET), codes.BAD_TERMS)
-    require(not (held.peg or held.display_lots or held.display_min_lots), codes.BAD_TERMS)  # nothing heeds them
+    require(not held.peg, codes.BAD_TERMS)  # nothing heeds it
+    is_dated = event.time_in_force in (codes.GTC, codes.GTD)
+    is_resting = event.time_in_force == codes.TO_LIMIT or (is_dated and not event.flags & codes.MARKET)
+    if held.display_lots:
+        require(contract.iceberg != codes.ICEBERG_NONE and is_resting, codes.BAD_DISPLAY)
+        require(1 <= held.display_lots <= event.qty, codes.BAD_DISPLAY)
+    require(0 <= held.display_min_lots <= held.display_lots, codes.BAD_DISPLAY)
     if held.link_id:
         require(linked(world, event, held) is not None, codes.BAD_LINK)
     require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
@@ -108,7 +115,11 @@ def attach(world: World, order: Order, held: Terms, time_in_force: int, partner:
     if order.is_parked:
         terms.trigger, terms.trigger_kind = held.trigger, held.trigger_kind
         terms.offset_ticks, terms.min_lots = held.offset_ticks, held.min_lots
+    if held.display_lots:
+        terms.display_lots, terms.display_min_lots = held.display_lots, max(1, held.display_min_lots)
     order.terms = terms
+    if not order.is_parked:
+        order.hide()
     if partner is not None:
         terms.link = partner
         partner.terms = partner.terms or OrderTerms()
@@ -182,4 +193,20 @@ def kept(order: Order, held: Terms) -> Terms:
     """The row with which a resting order enters again: its terms, with what `held` changes of them."""
     terms = order.terms or OrderTerms()
     expiry_ns, self_trade = held.expiry_ns or terms.expiry_ns, held.self_trade or terms.self_trade
-    return NOTHING._replace(expiry_ns=expiry_ns, self_trade=self_trade)
+    return NOTHING._replace(
+        expiry_ns=expiry_ns,
+        self_trade=self_trade,
+        display_lots=terms.display_lots,
+        display_min_lots=terms.display_min_lots,
+    )
+
+
+def slices(display: int, lots: int) -> int:
+    """How many more times an order of so many lots shows its display after the first."""
+    return ceil_div(max(0, lots - display), display) if display else 0
+
+
+def has_room(world: World, order: Order, lots: int) -> bool:
+    """Whether a resting order may enter again with so many lots, as far as parts of icebergs take room."""
+    display = order.terms.display_lots if order.terms is not None else 0
+    return not display or world.has_room(slices(display, lots) - ceil_div(order.hidden_lots, display))
