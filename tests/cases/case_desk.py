@@ -37,6 +37,7 @@ class Contract:
     liquidation: Any = 0
     band: Any = Decimal("0.05")
     constituents: int = 0
+    iceberg: str = "none"
     mark_per_tick: int = 1
     allocation: dict[str, Any] | None = None
 
@@ -76,6 +77,7 @@ class Contract:
             "market_band_ppm": scaling.ppm(self.band),
             "constituents": sources,
             "allocation": self.allocation or {},
+            "iceberg": self.iceberg,
         }
 
 
@@ -249,6 +251,25 @@ class Desk:
             **terms,
         )
 
+    def iceberg(
+        self, account: int, order_id: int, side: str, price: Any, size: Any, display: Any, least: Any
+    ) -> list[Row]:
+        """A limit order that shows `display` of itself, again when less than `least` of it is left."""
+        fields = {
+            "seq": next(self._seq),
+            "kind": codes.NEW,
+            "account": account,
+            "order_id": order_id,
+            "side": SIDES[side],
+            "price": self.ticks(price),
+            "qty": self.lots(size),
+            "display_lots": self.lots(display),
+            "display_min_lots": self.lots(least),
+        }
+        self.exchange.submit(schema.events(fields))
+        self.exchange.run()
+        return self._rows()
+
     def amend(self, account: int, order_id: int, price: Any, size: Any) -> list[Row]:
         """New price (None = keep) and new total size of a live order."""
         ticks = 0 if price is None else self.ticks(price)
@@ -295,6 +316,14 @@ class Desk:
         """What the orders of a side bring on average for a size, as the venue rounds it."""
         contract = self.contracts[0]
         return scaling.amount(self.exchange.impact_price(0, SIDES[side], self.lots(size)), contract.tick)
+
+    def parts(self, order_id: int) -> tuple[Decimal, Decimal]:
+        """What a live order shows and what it hides."""
+        book = self.exchange.state.book
+        (slot,) = np.flatnonzero(book.orders["order_id"] == order_id)
+        lots = (book.orders[slot]["leaves_lots"], book.terms[slot]["hidden_lots"])
+        shown, hidden = (scaling.amount(part, self.contracts[0].lot) for part in lots)
+        return shown, hidden
 
     def levels(self, side: str, count: int) -> list[list[Decimal]]:
         """The best levels of a side as price and size."""

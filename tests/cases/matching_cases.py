@@ -13,6 +13,7 @@ from registry import Unsupported, adapter
 from exchange import codes
 
 FIRST_FREE_ID = 1_000_000
+ICEBERG_PRICE = Decimal(100)
 
 
 def maker_fills(rows: list[Row]) -> list[Row]:
@@ -178,7 +179,18 @@ def fok_budget(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("fifo_matching", "resting_buys_in_time_order sells")
 def icebergs(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("no iceberg orders")
+    """Orders at one price that the case does not state, any will do."""
+    orders, (first, second) = case.inputs["resting_buys_in_time_order"], case.inputs["sells"]
+    desk = book_desk([ICEBERG_PRICE], [*(row["size"] for row in orders), first, second], iceberg="refresh")
+    for row in orders:
+        desk.iceberg(OTHER, row["id"], "buy", ICEBERG_PRICE, row["size"], row["peak"], row["min_visible"])
+    desk.order(HOLDER, FIRST_FREE_ID, "sell", ICEBERG_PRICE, first)
+    visible, reserve = desk.parts(orders[0]["id"])
+    rows = desk.order(HOLDER, FIRST_FREE_ID, "sell", ICEBERG_PRICE, second)
+    return {
+        "after_first": {"id1_visible": visible, "id1_reserve": reserve},
+        "second_sell_matches": maker_fills(rows)[0].order_id,
+    }
 
 
 @adapter("trading_fee", "ask taker maker_fee taker_fee")
