@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
-from exchange.audit_triggers import check_triggers, set_bits
+from exchange.audit_triggers import check_icebergs, check_triggers, set_bits, whole_lots
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
 from exchange.state import Book, State
@@ -27,7 +27,7 @@ def check(state: State, full: bool = True) -> None:
             _check_book(state, instrument)
             _check_market_state(state, instrument)
         _check_ids(state)
-        _check_icebergs(state.book)
+        check_icebergs(state.book)
         _check_open_orders(state)
         check_triggers(state)
         _check_units(state)
@@ -159,23 +159,6 @@ def _check_top(book: Book, instrument: int, side: int, live: list[int]) -> None:
         if book.orders[slot]["priority_seq"] == top
     ]
     _require(not later, "BK-7", f"instrument {instrument} side {side}: slot {later} is the top order")
-def whole_lots(book: Book, slot: int) -> int:
-    """Leaves of an order and what it hides."""
-    return int(book.orders[slot]["leaves_lots"]) + int(book.terms[slot]["hidden_lots"])
-
-
-def _check_icebergs(book: Book) -> None:
-    """What hides shows at least its least and at most its display; what may be shown yet is counted."""
-    slices = 0
-    for slot in np.flatnonzero(book.terms["hidden_lots"]):
-        terms, shown = book.terms[slot], int(book.orders[slot]["leaves_lots"])
-        fits = book.orders[slot]["flags"] & codes.TERMED and terms["display_min_lots"] <= shown <= terms["display_lots"]
-        _require(bool(fits) and terms["hidden_lots"] > 0, "ICE-1", f"slot {slot}: shows {shown}")
-        slices += -(-int(terms["hidden_lots"]) // int(terms["display_lots"]))
-    _require(slices == book.pools[0]["slices"], "ICE-1", f"{slices} slices")
-    _require(slices + book.pools[0]["order_live"] < len(book.orders), "ICE-1", "more slices than the pool holds orders")
-
-
 def _check_external(state: State, external: Any) -> None:
     where, orders = f"ticks {external['ticks']}", state.book.orders
     _require(0 <= external["displaced_lots"] <= external["lots"], "EXT-1", f"{where}: displaced")

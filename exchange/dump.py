@@ -20,7 +20,8 @@ AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", 
 PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
 TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks")
-TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots", "display_lots", "display_min_lots", "hidden_lots")
+DISPLAY_FIELDS = ("display_lots", "display_min_lots", "hidden_lots")
+TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots", *DISPLAY_FIELDS)
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
 

@@ -74,9 +74,14 @@ class Views:
         return int(self.state.book.pools[0]["order_live"])
 
     def order(self, order_id: int) -> Any:
-        """schema.ORDER record of a live order, None when there is none."""
+        """schema.ORDER record of a live order, None when there is none; the leaves of an iceberg are what it shows."""
         slot = int(ahead_of(self.state.book, order_id)[0])
         return self.state.book.orders[slot] if slot else None
+
+    def hidden_lots(self, order_id: int) -> int:
+        """Lots that a live order does not show; 0 without such an order."""
+        slot = int(ahead_of(self.state.book, order_id)[0])
+        return int(self.state.book.terms[slot]["hidden_lots"])
 
     def queue_position(self, order_id: int) -> tuple[int, int, int] | None:
         """(orders, simulated lots, recorded lots) before a live order at its price; None without such an order."""

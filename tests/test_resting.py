@@ -1,12 +1,11 @@
-"""Orders that rest: reduce-only ones follow their position, icebergs show a part, pegs follow the book. DESIGN §3.6.
+"""Orders that rest: reduce-only ones follow their position, the venue clears its books. DESIGN §3.6.
 
 Numbers worked out by hand, on both venues.
 """
 
 import pytest
 
-from exchange import codes, schema
-from exchange.dump import dump
+from exchange import codes
 from exchange.venue import Exchange
 from tests.desk import FIRST, Desk
 from tests.standin import StandIn
@@ -135,111 +134,3 @@ def test_the_venue_cancels_best_price_first_and_oldest_first(desk, side, gone):
 def test_a_mass_cancel_of_no_side_is_refused(desk, account):
     assert desk.code(codes.CANCEL_ALL, account=account, qty=3) == codes.BAD_SIDE
     assert desk.code(codes.CANCEL_ALL, account=account, qty=-1) == codes.BAD_SIDE
-
-
-# --- icebergs ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=[Exchange, StandIn], ids=["core", "reference"])
-def ice(request):
-    made = Desk(instrument={"iceberg": "refresh"}, made=request.param, capacity={"orders": 16})
-    made.fund(A, B, C, D, money=10**9)
-    made.mark(100)
-    return made
-
-
-def iceberg(desk, account, order_id, side, ticks, lots, display, least=0, **fields):
-    desk.exchange.submit(schema.events({
-        "ts_ns": desk.clock, "kind": codes.NEW, "account": account, "order_id": order_id, "side": side, "price": ticks,
-        "qty": lots, "display_lots": display, "display_min_lots": least, **fields}))
-    desk.exchange.run()
-    return desk.drain()
-
-
-def shown(desk, side):
-    """(price, [(id, lots shown), ...]) of each level, read from what both venues state."""
-    made = desk.exchange
-    state = dump(made.state) if isinstance(made, Exchange) else made.reference.state()
-    return [(ticks, [(row[0], row[2]) for row in rows]) for ticks, rows in state["books"].get((0, side), [])]
-
-
-def take(desk, order_id, side, ticks, lots, **fields):
-    return desk.send(codes.NEW, account=C, order_id=order_id, side=side, price=ticks, qty=lots,
-                     **{"time_in_force": codes.IOC, **fields})
-
-
-def test_an_iceberg_shows_its_display_again_at_the_tail_each_time_it_is_used_up(ice):
-    assert result(iceberg(ice, A, 1, codes.ASK, 101, 25, 10)) == (codes.RESTING, 25)
-    ice.new(B, 2, codes.ASK, 101, 5)
-    assert shown(ice, codes.ASK) == [(101, [(1, 10), (2, 5)])]
-    rows = take(ice, 3, codes.BID, 101, 28)
-    assert fills(rows) == [(1, 101, 10), (2, 101, 5), (1, 101, 10), (1, 101, 3)]
-    assert shown(ice, codes.ASK) == [(101, [(1, 2)])]
-
-
-def test_one_left_with_less_than_its_least_shows_its_display_and_loses_its_place_when_the_event_ends(ice):
-    """Published: 5 of 10 shown fill, the least is 8; 10 are shown again, 85 hidden, and the other order comes first."""
-    iceberg(ice, A, 1, codes.BID, 99, 100, 10, 8)
-    iceberg(ice, B, 2, codes.BID, 99, 100, 100, 1)
-    assert fills(take(ice, 3, codes.ASK, 99, 5)) == [(1, 99, 5)]
-    assert shown(ice, codes.BID) == [(99, [(2, 100), (1, 10)])]
-    assert fills(take(ice, 4, codes.ASK, 99, 1)) == [(2, 99, 1)]
-    assert result(ice.send(codes.CANCEL, account=A, order_id=1)) == (codes.CANCELLED_BY_USER, 95)
-
-
-def test_fill_or_kill_counts_what_is_hidden(ice):
-    iceberg(ice, A, 1, codes.ASK, 101, 25, 10)
-    assert result(take(ice, 2, codes.BID, 101, 26, time_in_force=codes.FOK)) == (codes.FOK_UNFILLABLE, 26)
-    assert result(take(ice, 3, codes.BID, 101, 25, time_in_force=codes.FOK)) == (codes.FILLED, 0)
-
-
-def test_an_amend_down_takes_from_what_is_hidden_first_and_keeps_the_place(ice):
-    iceberg(ice, A, 1, codes.ASK, 101, 25, 10)
-    ice.new(B, 2, codes.ASK, 101, 5)
-    assert result(ice.send(codes.AMEND, account=A, order_id=1, qty=12)) == (codes.RESTING, 12)
-    assert shown(ice, codes.ASK) == [(101, [(1, 10), (2, 5)])]
-    ice.send(codes.AMEND, account=A, order_id=1, qty=7)
-    assert shown(ice, codes.ASK) == [(101, [(1, 7), (2, 5)])]
-    assert result(ice.send(codes.AMEND, account=A, order_id=1, qty=30)) == (codes.RESTING, 30)
-    assert shown(ice, codes.ASK) == [(101, [(2, 5), (1, 10)])]
-
-
-def test_a_recorded_print_reaches_every_part_of_an_iceberg(ice):
-    iceberg(ice, A, 1, codes.ASK, 101, 25, 10)
-    rows = ice.send(codes.TRADE_PRINT, side=codes.BID, price=101, qty=23)
-    assert fills(rows) == [(1, 101, 10), (1, 101, 10), (1, 101, 3)]
-
-
-def test_a_reduce_only_iceberg_shrinks_by_what_it_hides_first(ice):
-    ice.seed(A, B, 100, 20)
-    iceberg(ice, A, 1, codes.ASK, 101, 20, 6, flags=RO)
-    rows = ice.send(codes.OPEN_POSITION, account=B, order_id=A, price=100, qty=12)
-    assert cut(rows) == [(1, codes.SHRUNK_REDUCE_ONLY, 12)]
-    assert shown(ice, codes.ASK) == [(101, [(1, 6)])]
-
-
-def test_margin_and_limits_count_what_is_hidden(ice):
-    ice.send(codes.SET_LEVERAGE, account=A, qty=500)
-    iceberg(ice, A, 1, codes.BID, 99, 900, 90)
-    assert ice.new(A, 2, codes.BID, 99, 101) == codes.POSITION_LIMIT
-    assert ice.new(A, 3, codes.BID, 99, 100) == codes.RESTING
-
-
-def test_each_part_to_come_takes_the_room_of_an_order(ice):
-    """16 orders fit: one of 10 parts and 6 more; a part that was shown gives its room back."""
-    assert result(iceberg(ice, A, 1, codes.ASK, 101, 160, 10))[0] == codes.RESTING
-    assert ice.new(B, 2, codes.ASK, 102, 1) == codes.ORDERS_FULL
-    take(ice, 3, codes.BID, 101, 10)
-    assert ice.new(B, 2, codes.ASK, 102, 1) == codes.RESTING
-    assert result(ice.send(codes.AMEND, account=A, order_id=1, qty=180))[0] == codes.ORDERS_FULL
-    assert result(iceberg(ice, B, 4, codes.ASK, 102, 2, 1))[0] == codes.ORDERS_FULL
-
-
-@pytest.mark.parametrize("display, least, fields", [
-    (11, 0, {}), (-1, 0, {}), (5, 6, {}), (5, -1, {}), (0, 1, {}), (5, 0, {"time_in_force": codes.IOC})])
-def test_a_display_that_cannot_be_is_refused(ice, display, least, fields):
-    assert result(iceberg(ice, A, 1, codes.ASK, 101, 10, display, least, **fields)) == (codes.BAD_DISPLAY, 10)
-
-
-def test_a_venue_without_icebergs_refuses_them(desk):
-    assert result(iceberg(desk, A, 1, codes.ASK, 1_010, 10, 5)) == (codes.BAD_DISPLAY, 10)

@@ -51,7 +51,7 @@ from exchange.core.book import crosses, level_of, next_level
 from exchange.core.contract import trade_notional
 from exchange.core.external import drop_crossed
 from exchange.core.guards import set_liquidation_timer
-from exchange.core.iceberg import cover_best, uncover_pair
+from exchange.core.iceberg import cover_best, publish_icebergs, uncover_pair
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import external_position, unit_of
 from exchange.core.match import (
@@ -230,7 +230,7 @@ def clear_auction(state, instrument, stated_ticks):
     best = book.books[instrument]["best_ticks"]
     reference = reference_price(state.prices, instrument, stated_ticks)
     drop_crossed(book, instrument, BID)
-    again = True
+    hides, again = book.pools[0]["slices"] != 0, True
     while again:
         price, volume, imbalance = auction_price(book, state.prices, instrument, reference)
         lots = np.int64(0)
@@ -241,6 +241,8 @@ def clear_auction(state, instrument, stated_ticks):
             keep_static(state.prices, np.int64(state.io.control[0]["clock_ns"]), instrument, price)
         emit(state.io, AUCTION, 0, instrument, 0, 0, 0, price, lots, imbalance, 0, 0)
         again = best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]
+    if hides and book.pools[0]["publish"] != 0:
+        publish_icebergs(book, instrument)
 
 
 # --- beginning and end -------------------------------------------------------------------------------------------

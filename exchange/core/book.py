@@ -27,8 +27,13 @@ def crosses(side, limit_ticks, opposite_best):
 
 @kernel
 def note_change(book, slot, action):
-    """Note what an order just went through in its queue. Mutates `changes`; room was checked before the event."""
+    """Note what an order just went through in its queue. Mutates `changes`; room was checked before the event.
+
+    Of an iceberg no more is told than its display, also while an auction counts all of it.
+    """
     order, pool = book.orders[slot], book.pools[0]
+    leaves, display = np.int64(order["leaves_lots"]), np.int64(book.terms[slot]["display_lots"])
+    leaves = min(leaves, display) if display != 0 else leaves
     instrument, side, ticks = np.int64(order["instrument"]), np.int64(order["side"]), np.int64(order["ticks"])
     change = book.changes[np.int64(pool["change_count"])]
     pool["change_count"] += 1
@@ -40,7 +45,7 @@ def note_change(book, slot, action):
     change["slot"] = slot
     change["account"] = np.int64(order["account"])
     change["ticks"] = ticks
-    change["leaves_lots"] = np.int64(0) if action == BOOK_REMOVE else np.int64(order["leaves_lots"])
+    change["leaves_lots"] = np.int64(0) if action == BOOK_REMOVE else leaves
     change["instrument"] = instrument
     change["side"] = side
     change["action"] = action

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from exchange.codes import GTC, GTD, ICEBERG_NONE, ICEBERG_PRO_RATA, MARKET, TERMED, TO_LIMIT
-from exchange.core.book import cut_leaves, level_of, link_order, unlink_order
+from exchange.codes import BOOK_RESIZE, GTC, GTD, ICEBERG_NONE, ICEBERG_PRO_RATA, MARKET, TERMED, TO_LIMIT
+from exchange.core.book import cut_leaves, level_of, link_order, next_level, note_change, unlink_order
 from exchange.core.kernel import kernel, leaf
 
 
@@ -108,8 +108,11 @@ def level_lots(book, instrument, side, ticks):
 
 @leaf
 def uncover(book, slot, lots):
-    """Show `lots` of what an order hides where it stands. Mutates order, level, terms."""
-    cut_leaves(book, slot, -lots)
+    """Show `lots` of what an order hides where it stands, unpublished. Mutates order, level, terms."""
+    order = book.orders[slot]
+    order["leaves_lots"] += lots
+    side = np.int64(order["side"])
+    book.levels[level_of(book, np.int64(order["instrument"]), side, np.int64(order["ticks"]))]["lots"] += lots
     set_hidden(book, slot, np.int64(book.terms[slot]["hidden_lots"]) - lots)
 
 
@@ -134,7 +137,7 @@ def share_hidden(book, instrument, side, ticks, lots):
         has = np.int64(book.terms[slot]["hidden_lots"])
         more = min(has - has * excess // hidden, rest)
         rest -= more
-        if has != 0:
+        if has * excess // hidden + more != 0:
             uncover(book, slot, has * excess // hidden + more)
         slot = np.int64(book.orders[slot]["next"])
 
@@ -165,6 +168,20 @@ def cover_best(book, instrument):
             if display != 0 and book.orders[slot]["leaves_lots"] > display:
                 uncover(book, slot, display - np.int64(book.orders[slot]["leaves_lots"]))
             slot = np.int64(book.orders[slot]["next"])
+
+
+@kernel
+def publish_icebergs(book, instrument):
+    """After an auction: what each iceberg shows now. Mutates `changes`."""
+    for side in range(2):
+        ticks = np.int64(book.books[instrument]["best_ticks"][side])
+        while ticks != 0:
+            slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
+            while slot != 0:
+                if book.terms[slot]["display_lots"] != 0:
+                    note_change(book, slot, BOOK_RESIZE)
+                slot = np.int64(book.orders[slot]["next"])
+            ticks = next_level(book, instrument, side, ticks)
 
 
 @kernel

@@ -251,25 +251,6 @@ class Desk:
             **terms,
         )
 
-    def iceberg(
-        self, account: int, order_id: int, side: str, price: Any, size: Any, display: Any, least: Any
-    ) -> list[Row]:
-        """A limit order that shows `display` of itself, again when less than `least` of it is left."""
-        fields = {
-            "seq": next(self._seq),
-            "kind": codes.NEW,
-            "account": account,
-            "order_id": order_id,
-            "side": SIDES[side],
-            "price": self.ticks(price),
-            "qty": self.lots(size),
-            "display_lots": self.lots(display),
-            "display_min_lots": self.lots(least),
-        }
-        self.exchange.submit(schema.events(fields))
-        self.exchange.run()
-        return self._rows()
-
     def amend(self, account: int, order_id: int, price: Any, size: Any) -> list[Row]:
         """New price (None = keep) and new total size of a live order."""
         ticks = 0 if price is None else self.ticks(price)
@@ -318,10 +299,9 @@ class Desk:
         return scaling.amount(self.exchange.impact_price(0, SIDES[side], self.lots(size)), contract.tick)
 
     def parts(self, order_id: int) -> tuple[Decimal, Decimal]:
-        """What a live order shows and what it hides."""
-        book = self.exchange.state.book
-        (slot,) = np.flatnonzero(book.orders["order_id"] == order_id)
-        lots = (book.orders[slot]["leaves_lots"], book.terms[slot]["hidden_lots"])
+        """What an order shows and what it hides."""
+        order = self.exchange.order(order_id)
+        lots = (0, 0) if order is None else (order["leaves_lots"], self.exchange.hidden_lots(order_id))
         shown, hidden = (scaling.amount(part, self.contracts[0].lot) for part in lots)
         return shown, hidden
 
