@@ -36,6 +36,16 @@ def execute(
     )
 
 
+@kernel
+def execute_called(
+    state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id, self_trade
+):
+    """`execute`, compiled once for all but plain new orders, into whose path it is written."""
+    return execute(
+        state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id, self_trade
+    )
+
+
 @leaf
 def prevent_level(state, instrument, side, ticks, lots, taker, self_trade):
     """Keep a taker from every order of its owner at a level, oldest first. Returns as `prevent`."""

@@ -33,7 +33,7 @@ from exchange.core.iceberg import all_lots, room_to_grow
 from exchange.core.kernel import inlined, kernel, leaf
 from exchange.core.margin import in_liquidation, unit_of
 from exchange.core.order_guards import check_guards, check_lot_step, check_waiting
-from exchange.core.orders import answer_order, enter_order, enter_termed, owned_order
+from exchange.core.orders import answer_order, enter_termed, owned_order
 from exchange.core.outbox import refuse
 from exchange.core.removal import change_open_order, cut_link, remove_order, remove_partner, shrink
 from exchange.core.self_trade import check_self_trade, self_trade_mode
@@ -145,7 +145,9 @@ def re_enter(state, event, slot, instrument, side, ticks, lots):
         refuse(state.io, event, code)
         return
     remove_order(state, slot)
-    enter_order(state, event, instrument, p, side, ticks, lots, flags, GTC, self_trade)
+    if state.io.held[0]["kind"] != 0:
+        state.io.held[0] = state.io.held[EMPTY]  # another command's
+    enter_termed(state, event, instrument, p, side, ticks, lots, flags, GTC, self_trade)
 
 
 @leaf

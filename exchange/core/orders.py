@@ -44,7 +44,7 @@ from exchange.core.admission import (
     wallet_for,
     wallet_of,
 )
-from exchange.core.allocation import execute
+from exchange.core.allocation import execute, execute_called
 from exchange.core.auction import interrupt, note_market_order
 from exchange.core.book import enlist, find_id, insert_id, link_order, order_room, take_order_slot
 from exchange.core.demands import check_demands
@@ -114,21 +114,14 @@ def stand(state, slot, lots):
 
 
 @leaf
-def take(state, instrument, p, side, limit_ticks, lots, order_id, self_trade):
-    """Match an admitted order as far as the market's state and bands let it reach. Returns as `execute`."""
+def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
+    """Match an admitted order as far as the market's state and bands let it reach, rest or expire the rest, answer."""
+    account, order_id = np.int64(event["account"]), np.int64(event["order_id"])
+    resting = rests(state.prices, instrument, flags, tif)
     reach = reach_of(state, instrument, side, limit_ticks, 1)
     left, kept, ended = execute(state, instrument, p, side, reach, lots, order_id, 0, 0, 0, self_trade)
     if reach != limit_ticks and left > 0 and not ended:
         interrupt(state, instrument, side, limit_ticks)
-    return left, kept, ended
-
-
-@leaf
-def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
-    """Match an admitted order, rest or expire what is left, and answer."""
-    account, order_id = np.int64(event["account"]), np.int64(event["order_id"])
-    resting = rests(state.prices, instrument, flags, tif)
-    left, kept, ended = take(state, instrument, p, side, limit_ticks, lots, order_id, self_trade)
     code = FILLED
     if ended:
         code = EXPIRED_SELF_TRADE
@@ -145,10 +138,13 @@ def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif
 
 @kernel
 def enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
-    """`enter_order` of an order with the terms that are held."""
+    """`enter_order` of an order with the terms that are held, if any."""
     account, order_id, held = np.int64(event["account"]), np.int64(event["order_id"]), state.io.held[0]
     resting = rests(state.prices, instrument, flags, tif)
-    left, kept, ended = take(state, instrument, p, side, limit_ticks, lots, order_id, self_trade)
+    reach = reach_of(state, instrument, side, limit_ticks, 1)
+    left, kept, ended = execute_called(state, instrument, p, side, reach, lots, order_id, 0, 0, 0, self_trade)
+    if reach != limit_ticks and left > 0 and not ended:
+        interrupt(state, instrument, side, limit_ticks)
     if left < kept:
         if event["kind"] == TRIGGER and state.prices.policy[0]["count_quotes"] != 0:
             state.gate.conduct[account]["filled"] += 1
