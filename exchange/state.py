@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from exchange import codes, config, schema, throttles
+from exchange.allocation import SHARE
 from exchange.core import passing
 from exchange.sessions import open_markets
 
@@ -242,7 +243,7 @@ def _io(capacity: config.Capacity, compiled: config.Compiled, wallets: int, posi
         zeros(1, schema.EVENT),
         pool(1 + places, schema.EVENT),
         pool(wallets + 1, schema.RANK),
-        pool(capacity.orders + 1, schema.SHARE),
+        pool(capacity.orders + 1, SHARE),
         zeros(max(64, 2 * count), np.int64),
     )
 

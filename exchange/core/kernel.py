@@ -218,7 +218,7 @@ def entry(function):
 
 
 def kernel(function):
-    """Compile a function that other kernels call: like `entry`, without the wrapper that Python needs."""
+    """Compile a function that other kernels call: like `entry`, but called where it is, without a wrapper for Python."""
     return _cached(function, _KernelCache, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
