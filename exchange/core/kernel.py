@@ -68,7 +68,7 @@ def _imports(path: str) -> tuple[str, ...]:
 
 
 def _sources(path: str) -> set[str]:
-    """The files whose text can change the code compiled from `path`: itself, all it imports, how the state is passed."""
+    """The files whose text can change the code compiled from `path`: itself, its imports, how the state is passed."""
     found, queue = {path, passing.__file__}, [path]
     while queue:
         for file in _imports(queue.pop()):
@@ -218,7 +218,7 @@ def entry(function):
 
 
 def kernel(function):
-    """Compile a function that other kernels call: like `entry`, but called where it is, without a wrapper for Python."""
+    """Compile a function that other kernels call, where it is: like `entry`, without the wrapper that Python needs."""
     return _cached(function, _KernelCache, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
