@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
-from exchange.audit import externals, gateway_slots, live_ticks, queue, waiting_legs
+from exchange.audit import externals, live_ticks, queue, waiting_legs
+from exchange.audit_gate import gateway_slots
 from exchange.audit_triggers import LADDERS, trigger_queues
 from exchange.core.terms import RING
 from exchange.state import Book, Gate, State

@@ -247,11 +247,12 @@ def _gate(compiled: config.Compiled) -> Gate:
     accounts, limits = int(policy["accounts"]), compiled.limits
     keys = max(throttles.keys_of(limit, accounts) for limit in limits)
     sliding = limits[limits["kind"] == codes.SLIDING]
+    stamps = sum(int(limit["capacity_max"]) * throttles.keys_of(limit, accounts) for limit in sliding)
     return Gate(
         compiled.gate.copy(),
         limits.copy(),
         pool_zeros(keys * len(limits) if compiled.gate[0]["limits"] else 1, throttles.METER),
-        pool_zeros(1 + sum(int(limit["capacity_max"]) * throttles.keys_of(limit, accounts) for limit in sliding), np.int64),
+        pool_zeros(1 + stamps, np.int64),
         pool_zeros(accounts if policy["count_quotes"] else 1, throttles.CONDUCT),
     )
 

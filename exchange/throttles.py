@@ -39,8 +39,7 @@ LIMIT = np.dtype(
 
 METER = np.dtype(
     [  # one limit of one account or group, at key * limits + limit; groups come after the accounts
-        # bucket: tokens owed times the interval; window: tokens taken in the window of ts_ns; sliding: tokens ever taken
-        ("level", "i8"),
+        ("level", "i8"),  # bucket: tokens owed times the interval; window: taken in that of ts_ns; sliding: ever taken
         ("ts_ns", "i8"),
     ]
 )
@@ -170,8 +169,11 @@ def compile_limits(throttles: tuple[Throttle, ...], accounts: int) -> np.ndarray
             row["capacity_max"] = throttle.capacity
             stamps += throttle.capacity * keys_of(row, accounts)
             if stamps > STAMPS_MAX:
-                raise ConfigError(f"{where}.capacity", f"keeps the time of each token of each account: {stamps} in all, "
-                    f"at most {STAMPS_MAX}; fewer accounts, capacity and weights divided by one number, or a bucket")
+                raise ConfigError(
+                    f"{where}.capacity",
+                    f"{stamps} times of tokens are to be kept, of at most {STAMPS_MAX}; divide capacity and weights by "
+                    "one number, have fewer accounts, or use a bucket",
+                )
     return limits
 
 
