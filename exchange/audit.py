@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
+from exchange.audit_gate import check_gate
 from exchange.audit_triggers import check_icebergs, check_triggers, set_bits, whole_lots
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
@@ -31,8 +32,7 @@ def check(state: State, full: bool = True) -> None:
         _check_open_orders(state)
         check_triggers(state)
         _check_units(state)
-        _check_gateway(state)
-        _check_conduct(state)
+        check_gate(state)
 
 
 def _require(holds: bool, rule: str, where: str) -> None:
@@ -364,35 +364,3 @@ def _check_guards(state: State, unit: int, pocket: int, slots: list[int], mainta
         at = {k: int(guards[2 * slots[0] + (legs[0]["lots"] < 0)]["mark_sub"]) for k in corner}
         _require(unit_health(state, pocket, legs, at, maintained) < 0, "GRD-2", f"unit {unit}: healthy at its guard")
     return count
-
-
-def gateway_slots(state: State) -> list[int]:
-    """Slots of the commands that wait in the gateway, oldest first."""
-    gate, places = state.gate.gate[0], max(1, len(state.io.gateway) - 1)
-    return [1 + (int(gate["head"]) + k) % places for k in range(int(gate["count"]))]
-
-
-def _check_gateway(state: State) -> None:
-    """The queue is no longer than it may be, in order of arrival, and has a timer as long as a command waits."""
-    gate, slots = state.gate.gate[0], gateway_slots(state)
-    where = f"gateway of {len(slots)} commands"
-    timers = state.io.timers[1 : int(state.io.control[0]["timer_count"]) + 1]
-    due = timers["ts_ns"][timers["kind"] == codes.GATEWAY_TICK].tolist()
-    _require(len(slots) <= gate["depth"] + gate["reserved"] and gate["serving"] == 0, "GWY-1", where)
-    _require(due == [gate["due_ns"]][: len(slots)], "GWY-1", f"{where}: timers {due}")
-    rows = state.io.gateway[slots]
-    arrived = rows["ts_ns"].tolist()
-    _require(arrived == sorted(arrived) and bool(np.all(rows["account"] >= codes.FIRST_USER)), "GWY-1", where)
-    if slots:
-        service = int(gate["service_ns"][int(rows["kind"][0])])
-        _require(arrived[0] + service <= due[0], "GWY-2", f"{where}: served before its time")
-        _require(due[0] <= int(state.io.control[0]["clock_ns"]) + service, "GWY-2", f"{where}: served too late")
-
-
-def _check_conduct(state: State) -> None:
-    conduct, gate = state.gate.conduct, state.gate.gate[0]
-    _require(bool(np.all(conduct["filled"] <= conduct["quotes"])), "QFR-1", "more quotes filled than submitted")
-    counted = conduct["violations"]
-    _require(bool(np.all(counted < max(1, int(gate["violations"])))), "THR-1", "violations without a ban")
-    _require(bool(np.all(conduct["ban_ns"] <= gate["ban_max_ns"])), "THR-1", "a ban longer than the longest")
-    _require(bool(np.all(state.gate.meters["level"] >= 0)), "THR-1", "a meter below zero")

@@ -135,7 +135,7 @@ TOO_MANY_ORDERS = 82
 THROTTLED = 84
 BANNED = 85
 GATEWAY_FULL = 86
-BAD_LIMIT = 87
+BAD_LIMIT, GROUP_UNCOUNTED = 87, 88
 
 # --- what happens to an order of a book, in its stream of changes ------------------------------------------------
 BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE = 1, 2, 3
@@ -163,8 +163,8 @@ INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
 REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
 QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
-BUCKET, WINDOW = 0, 1
 ICEBERG_NONE, ICEBERG_REFRESH, ICEBERG_PRO_RATA = 0, 1, 2
+BUCKET, WINDOW, SLIDING = 0, 1, 2
 
 OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
 FILLS_PER_ORDER = 6  # of one resting order in one event, where a level is shared in steps
@@ -253,6 +253,7 @@ RESULT_TEXT = {
     BANNED: "banned for too many throttled commands, for the time in money (ns)",
     GATEWAY_FULL: "the gateway's queue is full, for the time in money (ns)",
     BAD_LIMIT: "no throttle has this index",
+    GROUP_UNCOUNTED: "a throttle of groups counts those below the number of accounts, and this is not",
 }
 
 
@@ -395,4 +396,5 @@ RESULT_NAME = _names(
     "BANNED",
     "GATEWAY_FULL",
     "BAD_LIMIT",
+    "GROUP_UNCOUNTED",
 )

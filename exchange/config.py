@@ -275,7 +275,7 @@ def compile_venue(venue: Venue) -> Compiled:
         compile_order_guards(venue),
         compile_auctions(venue),
         _compile_policy(venue),
-        compile_limits(venue.throttles),
+        compile_limits(venue.throttles, codes.FIRST_USER + venue.capacity.accounts),
         compile_gate(venue),
     )
 

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
-from exchange.audit import externals, gateway_slots, live_ticks, queue, waiting_legs
+from exchange.audit import externals, live_ticks, queue, waiting_legs
+from exchange.audit_gate import gateway_slots
 from exchange.audit_triggers import LADDERS, trigger_queues
 from exchange.core.terms import RING
-from exchange.state import Book, State
+from exchange.state import Book, Gate, State
 
 POSITION_FIELDS = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots")
 SETTING_FIELDS = ("leverage_e2", "mode", "stage")
@@ -167,18 +168,32 @@ def _written(records: np.ndarray) -> list[tuple[int, Any]]:
     return [(int(k), records[k]) for k in live]
 
 
-def _throttles(state: State) -> dict[tuple[int, int], int]:
-    """(limit, account or accounts + group): what is used of it at the clock."""
-    limits, clock_ns = state.gate.limits, int(state.io.control[0]["clock_ns"])
-    found = {}
-    for slot, meter in _written(state.gate.meters):
-        k, key = slot % len(limits), slot // len(limits)
-        found[k, key] = used_of(limits[k], int(meter["level"]), int(meter["ts_ns"]), clock_ns)
-    return dict(sorted((place, amount) for place, amount in found.items() if amount))
+def _throttles(state: State) -> dict[tuple[int, int], Any]:
+    """(limit, account or accounts + group): what is used of it at the clock; of a sliding one when each was."""
+    gate, clock_ns = state.gate, int(state.io.control[0]["clock_ns"])
+    found: dict[tuple[int, int], Any] = {}
+    for slot, _ in _written(gate.meters):
+        key, k = divmod(slot, len(gate.limits))
+        sliding = gate.limits[k]["kind"] == codes.SLIDING
+        found[k, key] = live_stamps(gate, k, key, clock_ns) if sliding else used_of(gate, k, key, clock_ns)
+    return {place: found[place] for place in sorted(found) if found[place]}
 
 
-def used_of(limit: np.void, level: int, since_ns: int, now_ns: int) -> int:
-    """What a meter counts against its limit at a time."""
+def live_stamps(gate: Gate, k: int, key: int, now_ns: int) -> list[int]:
+    """Times of the tokens that count against a sliding limit at a time, oldest first."""
+    limit, level = gate.limits[k], int(gate.meters[key * len(gate.limits) + k]["level"])
+    places = int(limit["capacity_max"])
+    first = int(limit["stamp_base"]) + key * places
+    times = [int(gate.stamps[first + token % places]) for token in range(max(0, level - places), level)]
+    return [ts_ns for ts_ns in times if ts_ns > now_ns - int(limit["interval_ns"])]
+
+
+def used_of(gate: Gate, k: int, key: int, now_ns: int) -> int:
+    """What counts against a limit at a time."""
+    limit, meter = gate.limits[k], gate.meters[key * len(gate.limits) + k]
+    level, since_ns = int(meter["level"]), int(meter["ts_ns"])
+    if limit["kind"] == codes.SLIDING:
+        return len(live_stamps(gate, k, key, now_ns))
     if limit["kind"] == codes.BUCKET:
         return max(0, level - int(limit["refill"]) * (now_ns - since_ns))
     return level if now_ns // int(limit["interval_ns"]) == since_ns // int(limit["interval_ns"]) else 0

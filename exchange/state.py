@@ -90,7 +90,8 @@ class IO(NamedTuple):
 class Gate(NamedTuple):
     gate: np.ndarray  # GATE[1]
     limits: np.ndarray  # LIMIT[limit]
-    meters: np.ndarray  # METER[(account, or accounts + group) * limits + limit]
+    meters: np.ndarray  # METER[key * limits + limit]; key: account, or accounts + group
+    stamps: np.ndarray  # int64[limit.stamp_base + key * limit.capacity_max + place], rings of a sliding limit's tokens
     conduct: np.ndarray  # CONDUCT[account]
 
 
@@ -261,11 +262,15 @@ def _ledger(venue: config.Venue, wallets: int, positions: int) -> Ledger:
 def _gate(compiled: config.Compiled) -> Gate:
     """Meters and conduct of every account where something is throttled or counted."""
     policy = compiled.policy[0]
-    accounts, limits = int(policy["accounts"]), len(compiled.limits)
+    accounts, limits = int(policy["accounts"]), compiled.limits
+    keys = max(throttles.keys_of(limit, accounts) for limit in limits)
+    sliding = limits[limits["kind"] == codes.SLIDING]
+    stamps = sum(int(limit["capacity_max"]) * throttles.keys_of(limit, accounts) for limit in sliding)
     return Gate(
         compiled.gate.copy(),
-        compiled.limits.copy(),
-        pool_zeros(2 * accounts * limits if compiled.gate[0]["limits"] else 1, throttles.METER),
+        limits.copy(),
+        pool_zeros(keys * len(limits) if compiled.gate[0]["limits"] else 1, throttles.METER),
+        pool_zeros(1 + stamps, np.int64),
         pool_zeros(accounts if policy["count_quotes"] else 1, throttles.CONDUCT),
     )
 

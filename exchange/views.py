@@ -168,10 +168,9 @@ class Views:
     def throttle_used(self, limit: int, account: int) -> int:
         """Tokens that count now against a limit for an account, or its group; part of one counts as one."""
         gate, groups, accounts = self.state.gate, self.state.ledger.groups, int(self.compiled.policy[0]["accounts"])
-        grouped = gate.limits[limit]["by_group"] and 0 < groups[account] < accounts
-        key = accounts + int(groups[account]) if grouped else account
-        meter, terms = gate.meters[key * len(gate.limits) + limit], gate.limits[limit]
-        amount = used_of(terms, int(meter["level"]), int(meter["ts_ns"]), self.clock_ns)
+        terms = gate.limits[limit]
+        key = accounts + int(groups[account]) if terms["by_group"] and groups[account] else account
+        amount = used_of(gate, limit, key, self.clock_ns)
         return -(-amount // int(terms["interval_ns"])) if terms["kind"] == codes.BUCKET else amount
 
     def quotes(self, account: int) -> tuple[int, int]:

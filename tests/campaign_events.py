@@ -117,7 +117,16 @@ def gate_sections(seed: int) -> dict[str, Any]:
     if rng.random() < 0.28:
         sections["gateway"] = {"service_ns": pick(1, MS, 5 * MS, 40 * MS), "weights": weights(), "depth": pick(1, 3, 12),
                                "reserved": pick(0, 1, 4), "exempt": pick([], ["cancels"], ["closes"], ["cancels", "closes"])}
+    slide(sections.get("throttles", []), generator(seed, 42))
     return sections
+
+
+def slide(throttles: list[dict[str, Any]], rng: np.random.Generator) -> None:
+    """In half of the seeds that throttle, some limits slide."""
+    if rng.random() < 0.5:
+        for throttle in throttles:
+            if rng.random() < 0.7:
+                throttle.update(kind="sliding", refill=0)
 
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
@@ -169,7 +178,7 @@ class Stream:
         self.makers = list(weights)
         swarm = np.array(list(weights.values())) * self.rng.choice([0.4, 1.0, 1.0, 2.5], len(weights))
         self.chances = swarm / swarm.sum()
-        self.sessions = generator(seed, 124)
+        self.sessions, self.groups = generator(seed, 124), generator(seed, 142)
         self.session_rate = float(self.sessions.choice([0.0, 0.0, 0.01, 0.04]))
 
     def take(self, n: int) -> np.ndarray:
@@ -431,6 +440,10 @@ class Stream:
     def throttle(self) -> None:
         self.put(codes.SET_THROTTLE, instrument=self.whole(0, len(self.venue.throttles)), price=self.pick(1, 2, 5, 9),
                  qty=self.pick(1, 2, 6, 11))
+        if any(throttle.scope == "group" for throttle in self.venue.throttles) and self.groups.random() < 0.5:
+            for user in range(codes.FIRST_USER, codes.FIRST_USER + USERS):
+                group = int(self.groups.choice([0, 1, 1, 2, codes.FIRST_USER + 63, codes.FIRST_USER + 64, 2**31 - 1]))
+                self.put(codes.SET_GROUP, account=user, qty=group)
 
     def fees(self) -> None:
         self.put(codes.SET_FEES, instrument=self.instrument(), price=self.whole(-150, 300), qty=self.whole(150, 600))

@@ -1,0 +1,105 @@
+"""Every line and branch of matching is reached by fast tests and a walk of seeds: `python -m tests.coverage_gate`.
+
+Kernels run interpreted. What is not reached is listed, and fails, unless `coverage_gate.toml` says why nothing reaches
+it; an exception that is reached, or fits no line, fails too. A module of `exchange/core` is part of matching unless it is
+named here, so a new one is measured from its first day.
+"""
+
+import ast
+import json
+import os
+import sys
+import tempfile
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import coverage
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "exchange" / "core"
+OTHER = (  # margin and money, liquidation, recorded liquidity, prices, and the decorators
+    "accounts", "adl", "contract", "external", "guards", "impact", "kernel", "ledger", "liquidation", "margin", "plan",
+    "prices", "queue_model", "recorded", "shadow", "shift")
+TESTS = ("allocation", "auctions", "book_stream", "capacity", "gateway", "ladder", "market_states", "resting",
+         "self_trade", "terms", "throttles")
+SEEDS, EVENTS = range(40), 800
+
+
+def modules() -> list[Path]:
+    """Files of matching."""
+    return [path for path in sorted(CORE.glob("*.py")) if path.stem not in (*OTHER, "__init__")]
+
+
+def walk() -> None:
+    """What must reach everything: the tests of the rules of matching, then seeded streams against the reference."""
+    files = [str(ROOT / "tests" / f"test_{name}.py") for name in TESTS]
+    if pytest.main(["-q", "-W", "ignore", *files]):
+        raise SystemExit("a test fails: nothing is measured")
+    from tests.differential import compare
+
+    for seed in SEEDS:
+        compare(seed, EVENTS)
+
+
+def measure(paths: list[Path]) -> dict[str, Any]:
+    """The coverage report of some files while the walk runs, by file."""
+    measured = coverage.Coverage(data_file=None, config_file=False, branch=True, include=[str(path) for path in paths])
+    with measured.collect():
+        walk()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "coverage.json"
+        measured.json_report(outfile=str(report))
+        files: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))["files"]
+    return {Path(name).name: rows for name, rows in files.items()}
+
+
+def unreached(path: Path, rows: dict[str, Any]) -> Counter[tuple[str, str, str]]:
+    """(file, function, code) of each line and branch that nothing reached; a branch is `code -> code it goes to`."""
+    text = path.read_text(encoding="utf-8")
+    lines = ["", *(line.strip() for line in text.splitlines())]
+    names = {}
+    for node in ast.parse(text).body:
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+            names[line] = getattr(node, "name", "")
+    missing = set(rows["missing_lines"])
+    found = Counter((path.name, names[line], lines[line]) for line in missing)
+    for source, target in rows["missing_branches"]:
+        if source not in missing and target not in missing:  # of a line that is not reached the line says enough
+            end = lines[target] if target > 0 else "the end"
+            found[path.name, names[source], f"{lines[source]} -> {end}"] += 1
+    return found
+
+
+def exceptions() -> Counter[tuple[str, str, str]]:
+    """The table of what nothing reaches."""
+    rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).get("exception", [])
+    assert all(row["reason"] for row in rows)
+    return Counter((row["file"], row["function"], row["code"]) for row in rows)
+
+
+def main() -> int:
+    """Exit code 1 where something is not reached without a reason, or a reason is stale."""
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    paths = modules()
+    files = measure(paths)
+    found: Counter[tuple[str, str, str]] = Counter()
+    for path in paths:
+        found += unreached(path, files[path.name])
+    allowed = exceptions()
+    for title, rows in (("not reached", found - allowed), ("excepted, and reached or gone", allowed - found)):
+        for place in sorted(rows.elements()):
+            print(f"{title}: {' | '.join(place)}")
+    sums = Counter[str]()
+    for rows in files.values():
+        sums.update({name: rows["summary"][name] for name in ("num_statements", "covered_lines", "num_branches",
+                                                              "covered_branches")})
+    print(f"{len(paths)} modules: {sums['covered_lines']} of {sums['num_statements']} lines, {sums['covered_branches']} of "
+          f"{sums['num_branches']} branches, {allowed.total()} exceptions")
+    return int(found != allowed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
