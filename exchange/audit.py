@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
+from exchange.audit_pegs import check_pegs
 from exchange.audit_triggers import check_icebergs, check_triggers, set_bits, whole_lots
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
@@ -30,6 +31,7 @@ def check(state: State, full: bool = True) -> None:
         check_icebergs(state.book)
         _check_open_orders(state)
         check_triggers(state)
+        check_pegs(state)
         _check_units(state)
         _check_gateway(state)
         _check_conduct(state)
