@@ -353,10 +353,11 @@ def cancel_all(state, event):
         opened = opened or wallets[wallet]["open"] != 0
         slot = np.int64(wallets[wallet]["first_order"])
         while slot != 0:
-            after = after_account(state.book, slot)
             order = state.book.orders[slot]
+            after = np.int64(order["account_next"])
             meant = not order["flags"] & FORCED and (event["qty"] == 0 or event["qty"] == order["side"] + 1)
             if meant and (instrument == -1 or order["instrument"] == instrument):
+                after = after_account(state.book, slot)
                 emit_cancelled(state, slot, CANCELLED_BY_USER, 0)
                 remove_order(state, slot)
                 count += 1
