@@ -102,12 +102,14 @@ def compile_matching(record: np.void, instrument: "Instrument") -> None:
     record["self_trade"] = SELF_TRADE[instrument.self_trade]
     record["allocation"] = is_shared(instrument)
     record["iceberg"] = ICEBERGS[instrument.iceberg]
+    record["pegged"] = instrument.pegged
 
 
 def outcomes_per_order(venue: "Venue") -> int:
     """The most outcomes that one event emits for one live order."""
     shared = any(is_shared(instrument) for instrument in venue.instruments)
-    return codes.OUTCOMES_PER_ORDER * (codes.FILLS_PER_ORDER if shared else 1)
+    moves = codes.MOVES_PER_PEG if any(instrument.pegged for instrument in venue.instruments) else 0
+    return codes.OUTCOMES_PER_ORDER * (codes.FILLS_PER_ORDER if shared else 1) + moves
 
 
 def compile_allocations(venue: "Venue") -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from exchange import codes
 from exchange.audit_gate import check_gate
+from exchange.audit_pegs import check_pegs
 from exchange.audit_triggers import check_icebergs, check_triggers, set_bits, whole_lots
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
@@ -31,6 +32,7 @@ def check(state: State, full: bool = True) -> None:
         check_icebergs(state.book)
         _check_open_orders(state)
         check_triggers(state)
+        check_pegs(state)
         _check_units(state)
         check_gate(state)
 

@@ -61,7 +61,8 @@ def _check_queues(state: State) -> None:
                 standing += slots
         _require(len(standing) - before == watch["waiting"], "TRG-1", f"instrument {instrument}: orders waiting")
     _require(len(standing) == state.io.control[0]["waiting"], "TRG-1", "orders waiting in all")
-    parked = [int(slot) for slot in np.flatnonzero(state.book.orders["flags"] & codes.PARKED)]
+    waiting = (state.book.orders["flags"] & codes.PARKED != 0) & (state.book.terms["peg"] == codes.PEG_NONE)
+    parked = [int(slot) for slot in np.flatnonzero(waiting)]
     fired = [slot for slot in parked if state.io.order_timers[2 * slot + 1]]
     _require(sorted(standing + fired) == parked, "TRG-1", "a parked order neither waits nor has fired, or does both")
 

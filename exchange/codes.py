@@ -50,8 +50,7 @@ FIRST_USER = 8
 # --- outcome kinds -------------------------------------------------------------------------------------
 RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
 LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
-TRIGGERED = 13
-PREVENTED = 15
+TRIGGERED, REPRICED, PREVENTED = 13, 14, 15
 STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 
 # --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
@@ -115,7 +114,6 @@ BAD_LINK = 57
 BAD_MIN_LOTS = 58
 MIN_LOTS_UNFILLABLE = 59
 BAD_GROUP, BAD_SELF_TRADE = 64, 65
-
 BAD_STATE = 68
 CANCEL_ONLY = 69
 POST_ONLY_STATE = 70
@@ -131,7 +129,6 @@ LOTS_TOO_SMALL = 79
 BAD_PRICE_STEP = 80
 BAD_LOT_STEP = 81
 TOO_MANY_ORDERS = 82
-
 THROTTLED = 84
 BANNED = 85
 GATEWAY_FULL = 86
@@ -140,7 +137,7 @@ BAD_LIMIT, GROUP_UNCOUNTED = 87, 88
 # --- what happens to an order of a book, in its stream of changes ------------------------------------------------
 BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE = 1, 2, 3
 
-BAD_DISPLAY = 92
+BAD_DISPLAY, BAD_PEG = 92, 94
 
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
@@ -168,6 +165,7 @@ BUCKET, WINDOW, SLIDING = 0, 1, 2
 
 OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
 FILLS_PER_ORDER = 6  # of one resting order in one event, where a level is shared in steps
+MOVES_PER_PEG = 2  # at the end of one event: DESIGN §3.6
 OUTCOMES_PER_STEP = 4096  # funding, deleveraging: two for each of 1,024 accounts, and a margin
 
 REFILL_STEPS_PER_HALF_LIFE = 8
@@ -224,6 +222,7 @@ RESULT_TEXT = {
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
     BAD_DISPLAY: "what an iceberg shows must be 1..quantity, its least no more than that, where it may rest and hide",
+    BAD_PEG: "a pegged order rests (GTC, GTD) at a distance within the ladder, with no trigger, where the venue offers it",
     BAD_TERMS: "the terms contradict the order or each other",
     BAD_EXPIRY: "good till date needs an expiry in the future, and nothing else has one",
     BAD_TRIGGER: "no such trigger, or neither a price nor a trailing distance within the ladder",
@@ -311,6 +310,7 @@ OUTCOME_NAME = _names(
     "DEFICIT",
     "LIQUIDATION_END",
     "TRIGGERED",
+    "REPRICED",
     "PREVENTED",
     "STATE_CHANGE",
     "INDICATIVE",
@@ -365,6 +365,7 @@ RESULT_NAME = _names(
     "OUT_OF_ORDER",
     "BAD_CONSTITUENT",
     "BAD_DISPLAY",
+    "BAD_PEG",
     "BAD_TERMS",
     "BAD_EXPIRY",
     "BAD_TRIGGER",

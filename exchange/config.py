@@ -94,6 +94,7 @@ class Instrument(_Struct):
     self_trade: SelfTrade = "none"
     allocation: Allocation = Allocation()
     iceberg: Iceberg = "none"
+    pegged: bool = False
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
     constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
     orders: OrderGuards | None = None

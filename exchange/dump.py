@@ -7,6 +7,7 @@ import numpy as np
 from exchange import codes
 from exchange.audit import externals, live_ticks, queue, waiting_legs
 from exchange.audit_gate import gateway_slots
+from exchange.audit_pegs import pegged_slots
 from exchange.audit_triggers import LADDERS, trigger_queues
 from exchange.core.terms import RING
 from exchange.state import Book, Gate, State
@@ -20,7 +21,7 @@ MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
 AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions")
 PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
-TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks")
+TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks", "peg", "limit_ticks")
 DISPLAY_FIELDS = ("display_lots", "display_min_lots", "hidden_lots")
 TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots", *DISPLAY_FIELDS)
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
@@ -35,6 +36,7 @@ def dump(state: State) -> dict[str, Any]:
         "positions": _positions(state),
         "books": _books(book),
         "parked": _parked(state),
+        "pegs": {k: rows for k in range(len(book.books)) if (rows := _pegs(state, k))},
         "terms": _terms(book),
         "externals": _externals(book),
         "markets": {
@@ -141,6 +143,15 @@ def _parked(state: State) -> dict[tuple[int, int, bool], list[tuple[int, list[tu
             if rows:
                 parked[instrument, k // 2 + 1, bool(k % 2)] = rows
     return parked
+
+
+def _pegs(state: State, instrument: int) -> list[tuple[int, bool, bool]]:
+    """(order id, whether it waits, whether it comes back) of an instrument's pegged orders, in order."""
+    orders, timers = state.book.orders, state.io.order_timers
+    return [
+        (int(orders[slot]["order_id"]), bool(orders[slot]["flags"] & codes.PARKED), bool(timers[2 * slot + 1]))
+        for slot in pegged_slots(state, instrument)
+    ]
 
 
 def _terms(book: Book) -> dict[int, tuple[int, ...]]:

@@ -117,7 +117,7 @@ ORDER_TERMS = _record(  # one cache line: what an order has beyond price and qua
     ("expiry_ns", "i8"),
     ("extreme_sub", "i8"),  # trailing: the best price of its source so far
     ("trigger_ticks", "i4"),  # where it stands in its trigger ladder; 0 = in none
-    ("limit_ticks", "i4"),  # a peg's cap
+    ("limit_ticks", "i4"),  # a peg's cap: the worst price it may stand at
     ("offset_ticks", "i4"),
     ("display_lots", "i4"),
     ("display_min_lots", "i4"),
@@ -140,6 +140,9 @@ WATCH = _record(  # one an instrument: who waits for what; k = 2 * (source - 1) 
     ("seen_ticks", "i8", (6,)),  # the extreme that every trailing order has followed
     ("trail_head", "i4", (6,)),  # trailing orders, oldest first
     ("trail_tail", "i4", (6,)),
+    ("peg_head", "i4"),  # pegged orders, resting and waiting, in the order in which they came
+    ("peg_tail", "i4"),
+    ("peg_seen", "i8", (4,)),  # references and best prices to which they were brought last
 )
 
 TRIGGER_QUEUE = _record(("head", "i4"), ("tail", "i4"))  # the orders of one trigger price, first come first
@@ -301,6 +304,7 @@ INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
     ("self_trade", "i2"),  # the mode of orders that bring none
     ("allocation", "i2"),  # 0 = first in, first out
     ("iceberg", "i4"),
+    ("pegged", "i4"),  # pegged orders are offered
 )
 
 MARKET = _record(
@@ -370,6 +374,8 @@ CONTROL = _record(
     ("clock_ns", "i8"),
     ("event_seq", "i8"),
     ("waiting", "i8"),  # orders in all trigger ladders
+    ("pegged", "i8"),  # live pegged orders
+    ("unfinished", "i8"),  # the event before left a message of the recorded market unfinished: pegs are not in line
     ("outcome_seq", "i8"),
     ("outbox_count", "i8"),
     ("timer_count", "i8"),

@@ -9,6 +9,7 @@ import numpy as np
 from exchange import codes, config, schema
 from tests.campaign_icebergs import Icebergs, add_icebergs
 from tests.campaign_owners import Owners, add_rules
+from tests.campaign_pegs import Pegs, add_pegs
 from tests.campaign_terms import TermsDrawer
 
 MS = 1_000_000
@@ -46,7 +47,7 @@ def make_venue(seed: int) -> config.Venue:
                     "open_interest_max": pick("250", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
-    return config.build_venue(add_icebergs(add_rules({
+    return config.build_venue(add_pegs(add_icebergs(add_rules({
         **sessions, "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
         "fees": {"maker_ppm": pick(-150, 0, 200), "taker_ppm": pick(150, 500),
                  "liquidation_ppm": pick(0, 5_000, 15_000)},
@@ -67,7 +68,7 @@ def make_venue(seed: int) -> config.Venue:
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
                      "outcomes": 1 << 17},
         **gate_sections(seed),
-    }, seed), seed))
+    }, seed), seed), seed))
 
 
 def make_sessions(seed: int) -> dict[str, Any]:
@@ -167,6 +168,7 @@ class Stream:
         self.order_count = 0
         self.resting_kinds = RestingKinds(seed)
         self.icebergs = Icebergs(venue, seed)
+        self.pegs = Pegs(venue, seed)
         self.terms = TermsDrawer(generator(seed, 22))
         weights: dict[Callable[[], None], float] = {
             self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
@@ -212,6 +214,7 @@ class Stream:
         if kind in (codes.NEW, codes.AMEND):
             extra = self.terms.draw(kind, self.clock, self.fair, fields) | self.owners.mode()
             extra |= self.icebergs.display(kind, fields)
+            extra |= self.pegs.peg(kind, fields, extra)
             if "link_id" in extra and kind == codes.NEW:
                 self.owner[fields["order_id"]] = fields["account"]
             if extra:
@@ -224,6 +227,7 @@ class Stream:
         if self.chance(0.4):
             self.clock += int(self.rng.exponential(self.pace))
         self.rows += self.owners.beside(self.clock, self.fair)
+        self.rows += self.pegs.beside(self.clock, self.fair, USERS)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
         for row in self.terms.crowd(self.clock, self.fair, USERS):
             self.owner[row["order_id"]] = row["account"]

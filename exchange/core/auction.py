@@ -191,8 +191,9 @@ def expire_market_orders(state, instrument):
             after = next_level(book, instrument, side, ticks)
             slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
             while slot != 0:
-                behind = after_queue(book, slot)
+                behind = np.int64(book.orders[slot]["next"])
                 if book.orders[slot]["flags"] & MARKET:
+                    behind = after_queue(book, slot)
                     emit_cancelled(state, slot, EXPIRED, 0)
                     remove_order(state, slot)
                 slot = behind

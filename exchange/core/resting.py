@@ -32,11 +32,13 @@ def trim_position(state, p):
     slot = np.int64(ledger.wallets[np.int64(position["wallet"])]["last_order"])
     while rests[BID] > reducible_lots(ledger, p, BID) or rests[ASK] > reducible_lots(ledger, p, ASK):
         order = orders[slot]
-        before, side = before_account(state.book, slot), np.int64(order["side"])
+        before, side, excess = np.int64(order["account_prev"]), np.int64(order["side"]), np.int64(0)
         if order["position"] == p and order["flags"] & (REDUCE_ONLY | PARKED) == REDUCE_ONLY:
             excess = np.int64(rests[side]) - reducible_lots(ledger, p, side)
-            if excess > 0:
-                shrink_order(state, slot, min(excess, all_lots(state.book, slot)))
+        if excess > 0:
+            if excess >= all_lots(state.book, slot):
+                before = before_account(state.book, slot)
+            shrink_order(state, slot, min(excess, all_lots(state.book, slot)))
         slot = before
 
 

@@ -8,6 +8,7 @@ from exchange.codes import (
     BAD_FLAGS,
     BAD_LINK,
     BAD_MIN_LOTS,
+    BAD_PEG,
     BAD_TERMS,
     BAD_TIME_IN_FORCE,
     BAD_TRIGGER,
@@ -23,6 +24,7 @@ from exchange.codes import (
     OK,
     PARKED,
     PEG_NONE,
+    PEG_OPPOSITE,
     POST_ONLY,
     PRIORITY_EXPIRE,
     REDUCE_ONLY,
@@ -42,6 +44,7 @@ from exchange.core.book import find_id
 from exchange.core.iceberg import check_display, hide, set_hidden
 from exchange.core.kernel import kernel, leaf
 from exchange.core.outbox import answer, emit, refuse
+from exchange.core.pegs import leave_pegs
 from exchange.core.timers import drop_timer, push_order_timer
 from exchange.core.waiting import ladder_number, last_reached, reaches, source_sub, stop_waiting, trailing_ticks
 
@@ -114,13 +117,23 @@ def check_terms(state, event, instrument):
         return BAD_TERMS
     if held["trigger"] != TRIGGER_NONE and flags & BUDGET:
         return BAD_TERMS
-    if held["peg"] != PEG_NONE:
-        return BAD_TERMS  # nothing would heed it
+    if held["peg"] != PEG_NONE and not is_peg(held, record, tif, flags):
+        return BAD_PEG
     if not check_display(state, tif, flags, event, instrument):
         return BAD_DISPLAY
     if held["link_id"] != 0 and linked_slot(state, np.int64(event["account"]), instrument) == 0:
         return BAD_LINK
     return OK
+
+
+@leaf
+def is_peg(held, record, tif, flags):
+    """May the order that the held row belongs to be pegged as it says?"""
+    if record["pegged"] == 0 or held["peg"] < PEG_NONE or held["peg"] > PEG_OPPOSITE or held["min_lots"] != 0:
+        return False
+    if (tif != GTC and tif != GTD) or flags & (MARKET | BUDGET) or held["trigger"] != TRIGGER_NONE:
+        return False
+    return abs(np.int64(held["offset_ticks"])) <= record["ticks_max"]
 
 
 @leaf
@@ -218,6 +231,8 @@ def release_terms(state, slot):
     terms = state.book.terms[slot]
     if terms["trigger_ticks"] != 0:
         stop_waiting(state, slot)
+    if terms["peg"] != PEG_NONE:
+        leave_pegs(state, slot)
     drop_timer(state.io, 2 * slot)
     drop_timer(state.io, 2 * slot + 1)
     if terms["hidden_lots"] != 0:
@@ -234,8 +249,9 @@ def stash_terms(state, slot):
     io, order, terms = state.io, state.book.orders[slot], state.book.terms[slot]
     held = io.held[0]
     expiry_ns, self_trade = np.int64(held["expiry_ns"]), np.int64(held["self_trade"])
+    offset_ticks = np.int64(held["offset_ticks"])
     if order["flags"] & PARKED:
-        expiry_ns, self_trade = np.int64(0), np.int64(0)  # the row that is held is not this order's
+        expiry_ns, self_trade, offset_ticks = np.int64(0), np.int64(0), np.int64(0)  # the held row is not this order's
     io.held[0] = io.held[EMPTY]
     held["kind"] = TERMS
     held["account"] = np.int64(order["account"])
@@ -248,5 +264,8 @@ def stash_terms(state, slot):
         if order["flags"] & PARKED:  # it enters like a NEW, and may have been amended below its display
             held["display_lots"] = min(np.int64(terms["display_lots"]), np.int64(order["order_lots"]))
         held["display_min_lots"] = min(np.int64(terms["display_min_lots"]), np.int64(held["display_lots"]))
-    if terms["link"] != 0 and order["flags"] & PARKED == 0:
+    if terms["peg"] != PEG_NONE:
+        held["peg"] = terms["peg"]
+        held["offset_ticks"] = offset_ticks if offset_ticks != 0 else np.int64(terms["offset_ticks"])
+    if terms["link"] != 0 and (terms["peg"] != PEG_NONE or order["flags"] & PARKED == 0):
         held["link_id"] = np.int64(state.book.orders[np.int64(terms["link"])]["order_id"])

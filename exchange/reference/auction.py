@@ -68,7 +68,7 @@ def reach(world: World, instrument: int, side: int, limit: int) -> int | None:
 
 def take(world: World, taker: Taker) -> None:
     """Match an admitted order as far as the market's state and bands let it reach."""
-    _note_entry(world, taker.instrument)
+    note_entry(world, taker.instrument)
     limit = reach(world, taker.instrument, taker.side, taker.limit_ticks)
     if limit is not None:
         match(world, taker, limit)
@@ -76,7 +76,7 @@ def take(world: World, taker: Taker) -> None:
             _interrupt(world, taker.instrument, taker.side, taker.limit_ticks)
 
 
-def _note_entry(world: World, instrument: int) -> None:
+def note_entry(world: World, instrument: int) -> None:
     """An order is admitted: the static band's reference holds for its period; an auction without a timer gets one."""
     auction = world.auctions[instrument]
     if world.markets[instrument].state != codes.STATE_AUCTION:

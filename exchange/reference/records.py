@@ -78,6 +78,7 @@ class Contract:
     liquidation_ppm: int
     market_band_ppm: int
     iceberg: int
+    pegged: int
     asset: int
     self_trade: int
     tiers: list[Tier]
@@ -171,6 +172,8 @@ class OrderTerms:
     trigger_kind: int = 0
     trigger_ticks: int = 0
     offset_ticks: int = 0
+    peg: int = 0
+    limit_ticks: int = 0  # a peg's cap
     min_lots: int = 0
     display_lots: int = 0
     display_min_lots: int = 0

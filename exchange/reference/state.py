@@ -4,7 +4,7 @@ from dataclasses import astuple
 from typing import Any
 
 from exchange import codes
-from exchange.reference import margin, triggers
+from exchange.reference import margin, pegs, triggers
 from exchange.reference.records import Position
 from exchange.reference.world import World
 
@@ -18,6 +18,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "positions": _positions(world),
         "books": _books(world),
         "parked": _parked(world),
+        "pegs": {k: rows for k in range(len(world.books)) if (rows := _pegs(world, k))},
         "terms": _terms(world),
         "externals": _externals(world),
         "markets": {k: _market(world, k) for k in range(len(world.markets))},
@@ -99,6 +100,11 @@ def _parked(world: World) -> dict[tuple[int, int, bool], list[tuple[int, list[tu
     return parked
 
 
+def _pegs(world: World, instrument: int) -> list[tuple[int, bool, bool]]:
+    fired = [timer.target.order_id for timer in world.timers if timer.kind == codes.TRIGGER]
+    return [(o.order_id, o.is_parked, o.order_id in fired) for o in pegs.pegged(world, instrument)]
+
+
 def _terms(world: World) -> dict[int, tuple[int, ...]]:
     rows = {
         order_id: (
@@ -109,6 +115,8 @@ def _terms(world: World) -> dict[int, tuple[int, ...]]:
             order.terms.trigger_kind,
             order.terms.trigger_ticks,
             order.terms.offset_ticks,
+            order.terms.peg,
+            order.terms.limit_ticks,
             order.terms.min_lots,
             order.terms.display_lots,
             order.terms.display_min_lots,

@@ -26,7 +26,7 @@ def check_terms(world: World, event: Event, held: Terms) -> None:
     require(0 <= held.min_lots <= event.qty, codes.BAD_MIN_LOTS)
     require(not (held.min_lots and event.flags & codes.POST_ONLY), codes.BAD_TERMS)
     require(not (held.trigger and event.flags & codes.BUDGET), codes.BAD_TERMS)
-    require(not held.peg, codes.BAD_TERMS)  # nothing heeds it
+    require(not held.peg or _is_peg(contract, event, held), codes.BAD_PEG)
     is_dated = event.time_in_force in (codes.GTC, codes.GTD)
     is_resting = event.time_in_force == codes.TO_LIMIT or (is_dated and not event.flags & codes.MARKET)
     if held.display_lots:
@@ -48,6 +48,14 @@ def _is_trigger(contract: Contract, held: Terms) -> bool:
         return 1 <= held.offset_ticks <= contract.ticks_max
     is_kind = held.trigger_kind in (codes.STOP, codes.TAKE_PROFIT)
     return is_kind and held.offset_ticks == 0 and contract.ticks_min <= held.trigger_ticks <= contract.ticks_max
+
+
+def _is_peg(contract: Contract, event: Event, held: Terms) -> bool:
+    """A limit order that may rest, at a distance within the ladder from a reference, where pegs are offered."""
+    if not contract.pegged or held.peg not in (codes.PEG_MID, codes.PEG_BEST, codes.PEG_OPPOSITE):
+        return False
+    is_limit = event.time_in_force in (codes.GTC, codes.GTD) and not event.flags & (codes.MARKET | codes.BUDGET)
+    return is_limit and not held.trigger and not held.min_lots and abs(held.offset_ticks) <= contract.ticks_max
 
 
 def linked(world: World, event: Event, held: Terms) -> Order | None:
@@ -107,8 +115,10 @@ def _keeps_size(world: World, order: Order) -> bool:
     return not margin.open_orders(world.position(order.account, order.instrument), order.side)
 
 
-def attach(world: World, order: Order, held: Terms, time_in_force: int, partner: Order | None) -> None:
-    """Give an order what stays of its row; its expiry sets a timer."""
+def attach(
+    world: World, order: Order, held: Terms, time_in_force: int, partner: Order | None, cap: int = 0
+) -> None:
+    """Give an order what stays of its row, with a peg its cap; its expiry sets a timer."""
     terms = OrderTerms(expiry_ns=held.expiry_ns, time_in_force=time_in_force, self_trade=held.self_trade)
     if time_in_force == codes.TO_LIMIT and not order.is_parked:
         terms.time_in_force = codes.GTC  # it is a limit order from now on
@@ -117,6 +127,8 @@ def attach(world: World, order: Order, held: Terms, time_in_force: int, partner:
         terms.offset_ticks, terms.min_lots = held.offset_ticks, held.min_lots
     if held.display_lots:
         terms.display_lots, terms.display_min_lots = held.display_lots, max(1, held.display_min_lots)
+    if held.peg:
+        terms.peg, terms.offset_ticks, terms.limit_ticks = held.peg, held.offset_ticks, cap
     order.terms = terms
     if not order.is_parked:
         order.hide()
@@ -143,7 +155,10 @@ def check_changes(world: World, event: Event, order: Order, held: Terms) -> None
     unknown = (held.peg, held.display_lots, held.display_min_lots)
     require(not any((*fixed, *unknown)), codes.BAD_TERMS)
     require(not (event.price and order.is_parked and order.flags & codes.MARKET), codes.BAD_TERMS)
-    if held.trigger_ticks or held.offset_ticks:
+    if terms.peg:
+        require(not held.trigger_ticks, codes.BAD_TERMS)
+        require(abs(held.offset_ticks) <= world.contracts[order.instrument].ticks_max, codes.BAD_PEG)
+    elif held.trigger_ticks or held.offset_ticks:
         contract = world.contracts[order.instrument]
         is_trailing = terms.offset_ticks != 0
         require(order.is_parked and terms.trigger_ticks != 0, codes.BAD_TERMS)
@@ -185,6 +200,8 @@ def amend_parked(world: World, event: Event, order: Order, held: Terms) -> None:
         terms.offset_ticks = held.offset_ticks or terms.offset_ticks
         triggers.wait(world, order, ticks)
     order.ticks = event.price or order.ticks
+    if terms.peg:
+        terms.limit_ticks, terms.offset_ticks = order.ticks, held.offset_ticks or terms.offset_ticks
     order.order_lots = order.leaves_lots = event.qty
     take_changes(world, order, held)
 
@@ -198,6 +215,8 @@ def kept(order: Order, held: Terms) -> Terms:
         self_trade=self_trade,
         display_lots=terms.display_lots,
         display_min_lots=terms.display_min_lots,
+        peg=terms.peg,
+        offset_ticks=(held.offset_ticks or terms.offset_ticks) if terms.peg else 0,
     )
 
 

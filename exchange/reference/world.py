@@ -316,6 +316,7 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
         "liquidation_ppm",
         "market_band_ppm",
         "iceberg",
+        "pegged",
         "asset",
         "self_trade",
     )
