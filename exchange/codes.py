@@ -72,7 +72,6 @@ SHRUNK_REDUCE_ONLY = 17  # of a CANCELLED outcome: lots are gone, the rest of th
 CANCELLED_SELF_TRADE = 13
 EXPIRED_SELF_TRADE = 15
 
-FIRST_REJECTION = 20
 UNSUPPORTED_KIND = 20
 BAD_INSTRUMENT = 21
 BAD_ACCOUNT = 22
@@ -133,11 +132,12 @@ THROTTLED = 84
 BANNED = 85
 GATEWAY_FULL = 86
 BAD_LIMIT, GROUP_UNCOUNTED = 87, 88
+BAD_DISPLAY, BAD_PEG = 92, 94
+
+FIRST_REJECTION = UNSUPPORTED_KIND
 
 # --- what happens to an order of a book, in its stream of changes ------------------------------------------------
 BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE = 1, 2, 3
-
-BAD_DISPLAY, BAD_PEG = 92, 94
 
 # --- liquidation stages of a margin unit ------------------------------------------------------------------
 STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3, 4
@@ -260,6 +260,12 @@ def _names(*names: str) -> dict[int, str]:
     return {globals()[name]: name for name in names}
 
 
+def _between(first: str, last: str) -> dict[int, str]:
+    """Names by value of a block of constants above."""
+    names = list(globals())
+    return _names(*names[names.index(first) : names.index(last) + 1])
+
+
 EVENT_NAME = _names(
     "NEW",
     "CANCEL",
@@ -316,86 +322,4 @@ OUTCOME_NAME = _names(
     "INDICATIVE",
     "AUCTION",
 )
-RESULT_NAME = _names(
-    "OK",
-    "RESTING",
-    "FILLED",
-    "PARTLY_FILLED_RESTING",
-    "EXPIRED",
-    "CANCELLED_BY_USER",
-    "CANCELLED_BY_LIQUIDATION",
-    "CANCELLED_REDUCE_ONLY",
-    "RECOVERED",
-    "CLOSED",
-    "PARKED_ORDER",
-    "CANCELLED_BY_EXPIRY",
-    "CANCELLED_BY_LINK",
-    "CANCELLED_BY_VENUE",
-    "SHRUNK_REDUCE_ONLY",
-    "UNSUPPORTED_KIND",
-    "BAD_INSTRUMENT",
-    "BAD_ACCOUNT",
-    "BAD_SIDE",
-    "BAD_TIME_IN_FORCE",
-    "BAD_FLAGS",
-    "BAD_PRICE",
-    "BAD_LOTS",
-    "BAD_AMOUNT",
-    "BAD_ORDER_ID",
-    "DUPLICATE_ORDER_ID",
-    "UNKNOWN_ORDER",
-    "NOT_OWNER",
-    "HALTED",
-    "IN_LIQUIDATION",
-    "NO_MARK",
-    "REDUCE_ONLY_INCREASES",
-    "POST_ONLY_WOULD_TAKE",
-    "FOK_UNFILLABLE",
-    "POSITION_LIMIT",
-    "OPEN_INTEREST_CAP",
-    "LEVERAGE_TIER",
-    "INSUFFICIENT_MARGIN",
-    "INSUFFICIENT_BALANCE",
-    "BAD_LEVERAGE",
-    "POSITION_OPEN",
-    "NOT_ISOLATED",
-    "ORDERS_FULL",
-    "POSITIONS_FULL",
-    "EXTERNALS_FULL",
-    "OUT_OF_ORDER",
-    "BAD_CONSTITUENT",
-    "BAD_DISPLAY",
-    "BAD_PEG",
-    "BAD_TERMS",
-    "BAD_EXPIRY",
-    "BAD_TRIGGER",
-    "WOULD_TRIGGER",
-    "NO_TRIGGER_PRICE",
-    "BAD_LINK",
-    "BAD_MIN_LOTS",
-    "MIN_LOTS_UNFILLABLE",
-    "CANCELLED_SELF_TRADE",
-    "EXPIRED_SELF_TRADE",
-    "BAD_GROUP",
-    "BAD_SELF_TRADE",
-    "BAD_STATE",
-    "CANCEL_ONLY",
-    "POST_ONLY_STATE",
-    "REDUCE_ONLY_STATE",
-    "NOT_IN_AUCTION",
-    "IN_AUCTION",
-    "NO_AUCTION",
-    "PRICE_COLLAR",
-    "FAT_FINGER",
-    "NOTIONAL_TOO_SMALL",
-    "NOTIONAL_TOO_LARGE",
-    "LOTS_TOO_SMALL",
-    "BAD_PRICE_STEP",
-    "BAD_LOT_STEP",
-    "TOO_MANY_ORDERS",
-    "THROTTLED",
-    "BANNED",
-    "GATEWAY_FULL",
-    "BAD_LIMIT",
-    "GROUP_UNCOUNTED",
-)
+RESULT_NAME = _between("OK", "BAD_PEG")
