@@ -20,7 +20,7 @@ from typing import Any
 from tests.campaign.report import Budget, Part
 
 ROOT = Path(__file__).parents[2]
-SEEDS = {"small": 4, "pools": 6}  # worlds and sizes; other parts have
+SEEDS = {"small": 8, "pools": 6}  # worlds and sizes; other parts have
 MANY_SEEDS = 32
 COPIED = ("exchange", "tests")
 FILE = Path(__file__).with_suffix(".toml")
@@ -76,7 +76,7 @@ def hunters() -> dict[str, Callable[[int], object]]:
         return ("plain", "swarm")[seed % 2]
 
     def walk(seed: int) -> None:
-        world = list(small.WORLDS)[seed % len(small.WORLDS)]
+        world = list(small.WORLDS)[(seed - 1) % len(small.WORLDS)]
         small.Walk(world, 2).below_root()
 
     return {

@@ -6,8 +6,8 @@ from exchange import codes
 from tests.campaign.case import MONEY, TAG, Case, is_in, outcomes_of, stream, terms_of, world
 
 LIMIT = 2**31 - 1
-WIDE = {"collar_ppm": 999_999, "fat_finger_ppm": 999_999, "notional_max": "1000000000", "order_min": "1", "lot_step": "1",
-        "price_step_ticks": 1, "open_orders": 10**6}
+WIDE = {"collar_ppm": 999_999, "fat_finger_ppm": 999_999, "notional_max": "1000000000", "order_min": "1",
+        "lot_step": "1", "price_step_ticks": 1, "open_orders": 10**6}
 THROTTLES = [{"kind": "bucket", "capacity": LIMIT, "refill": LIMIT, "interval_ns": 10**6},
              {"kind": "window", "scope": "group", "capacity": LIMIT, "interval_ns": 10**9}]
 MODES = ("cancel_newest", "cancel_oldest", "cancel_both", "decrement")
@@ -20,8 +20,9 @@ def published_book(seed: int, count: int) -> Case:
 
 
 def limits_never_reached(seed: int, count: int) -> Case:
-    """Guards, price bands, throttles and bans that are there, but so wide that nothing comes near them."""
-    table = world(seed, auction={"dynamic_ppm": 0, "static_ppm": 0})
+    """Guards, price bands, throttles and bans that are there, but so wide that nothing comes near them. (A strong
+    impact would: it takes the recorded quotes to the end of the ladder.)"""
+    table = world(seed, auction={"dynamic_ppm": 0, "static_ppm": 0}, impact={"model": "none"})
     table |= {"orders": {}, "throttles": [], "penalty": {}}
     wide = {**table, "orders": WIDE, "throttles": THROTTLES, "penalty": {"violations": 1},
             "auction": {**table["auction"], "dynamic_ppm": 999_999, "static_ppm": 999_999}}
