@@ -12,7 +12,8 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from exchange import codes
+from exchange import codes, config
+from exchange.allocation import outcomes_per_order
 from tests.campaign import regressions
 from tests.campaign.report import Budget, Part
 from tests.campaign.twin import Twin
@@ -21,7 +22,7 @@ from tests.desk import FIRST, INSTRUMENT, UNIT, venue_table
 MS = 1_000_000
 USERS = st.integers(FIRST, FIRST + 3)
 FUNDED = st.integers(FIRST, FIRST + 2)
-INSTRUMENTS = st.sampled_from([0, 0, 0, 1, -1, 7])
+INSTRUMENTS = st.sampled_from([0, 0, 0, 0, 0, 1, 1, -1, 7])
 IDS = st.integers(0, 12)
 SIDES = st.sampled_from([codes.BID, codes.ASK])
 TICKS = st.sampled_from([100, 99, 101, 98, 102, 95, 105])
@@ -34,12 +35,42 @@ WORLDS = st.fixed_dictionaries({
     "mark": st.sampled_from([{"source": "recorded"}, {"source": "computed", "period_ns": 0, "samples": 3},
                              {"source": "computed", "period_ns": 200 * MS, "samples": 2}]),
     "depth": st.sampled_from([{"refill": "none"}, {"refill": "decay", "half_life_ns": 800 * MS}]),
-    "liquidation": st.sampled_from([{}, {"mode": "shadow"},
+    "liquidation": st.sampled_from([{}, {"mode": "shadow"}, {"in_auction": "join"},
                                     {"detection_delay_ns": 30 * MS, "order_delay_ns": 20 * MS}]),
     "fees": st.sampled_from([{"maker_ppm": -100, "taker_ppm": 500, "liquidation_ppm": 5_000}, {"maker_ppm": 200}]),
-    "gateway": st.sampled_from([{}, {}, {"service_ns": 50 * MS, "depth": 2, "reserved": 1, "exempt": ["cancels"]}]),
-    "capacity": st.sampled_from([{}, {"orders": 3, "external_levels": 2, "positions": 4, "outcomes": 4_111}]),
+    "gateway": st.sampled_from([{}, {}, {}, {"service_ns": 50 * MS, "depth": 2, "reserved": 1, "exempt": ["cancels"]}]),
+    "capacity": st.sampled_from([{}, {"orders": 3, "external_levels": 2, "positions": 4}]),
+    "auction": st.sampled_from([{}, {}, {"price": "midpoint", "indicative_period_ns": 40 * MS},
+                                {"dynamic_ppm": 20_000, "static_ppm": 40_000, "duration_ns": 90 * MS,
+                                 "extension_ns": 50 * MS, "extensions_max": 1}]),
+    "orders": st.sampled_from([{}, {}, {"open_orders": 2, "fat_finger_ppm": 30_000},
+                               {"collar_ppm": 40_000, "lot_step": "2"}]),
 })
+LIMITS = [{"kind": "bucket", "capacity": 4, "refill": 2, "interval_ns": 60 * MS},
+          {"kind": "window", "scope": "group", "capacity": 8, "interval_ns": 200 * MS}]
+PENALTY = {"violations": 2, "interval_ns": 500 * MS, "ban_ns": 80 * MS, "ban_max_ns": 200 * MS}
+GATES = st.sampled_from([{}, {}, {}, {"throttles": LIMITS}, {"throttles": LIMITS, "penalty": PENALTY}])
+MATCHING = st.fixed_dictionaries({
+    "self_trade": st.sampled_from(["none", "none", "cancel_newest", "cancel_oldest", "cancel_both", "decrement"]),
+    "allocation": st.sampled_from([{}, {}, {"algorithm": "pro_rata"},
+                                   {"algorithm": "configurable", "top_max_lots": 2, "fifo_ppm": 400_000,
+                                    "market_makers": [{"account": FIRST, "share_ppm": 250_000}]}]),
+})
+TRIGGERS = st.integers(codes.TRIGGER_MARK, codes.TRIGGER_LAST)
+MODES = st.sampled_from([codes.STP_DEFAULT] * 4 + list(range(codes.STP_NONE, codes.STP_DECREMENT + 2)))
+TERMS = st.one_of(
+    st.fixed_dictionaries({"trigger": TRIGGERS, "trigger_kind": st.integers(codes.STOP, codes.TAKE_PROFIT),
+                           "trigger_ticks": TICKS, "flags": st.sampled_from([0, codes.MARKET, codes.REDUCE_ONLY])}),
+    st.fixed_dictionaries({"trigger": TRIGGERS, "offset_ticks": st.integers(1, 4),
+                           "flags": st.sampled_from([0, codes.MARKET])}),
+    st.fixed_dictionaries({"min_lots": st.integers(1, 4), "time_in_force": st.sampled_from([codes.GTC, codes.IOC])}),
+    st.just({"flags": codes.MARKET, "time_in_force": codes.TO_LIMIT}),
+    st.fixed_dictionaries({"flags": st.just(codes.BUDGET), "time_in_force": st.just(codes.FOK),
+                           "price": st.integers(96 * UNIT, 310 * UNIT)}),
+    st.just({}))
+CHANGES = st.one_of(st.fixed_dictionaries({"trigger_ticks": TICKS}), st.fixed_dictionaries({"self_trade": MODES}),
+                    st.fixed_dictionaries({"offset_ticks": st.integers(0, 5)}), st.just({"link_id": 1}), st.just({}))
+TIMES = st.one_of(st.just(0), st.just(0), st.integers(1, 400))  # milliseconds from now; 0: none
 
 
 class Venues(RuleBasedStateMachine):
@@ -53,6 +84,7 @@ class Venues(RuleBasedStateMachine):
         self.twin: Twin | None = None
         self.kept: Twin | None = None
         self.placed = 100
+        self.pace = 0
 
     def send(self, kind: int, **fields: int) -> None:
         """One command to both venues; a difference leaves its rows behind for the regression file."""
@@ -60,22 +92,30 @@ class Venues(RuleBasedStateMachine):
         before = Counter(self.twin.reached)
         try:
             self.twin.send(kind, **fields)
-            self.twin.settle()
+            self.twin.settle(self.pace)
         except Exception:
             Venues.failed.update(table=self.twin.table, rows=list(self.twin.rows))
             raise
         Venues.reached.update(self.twin.reached - before)
         Venues.reached["machine steps"] += 1
 
-    @initialize(sections=WORLDS, cash=st.integers(25, 80))
-    def open(self, sections: dict[str, Any], cash: int) -> None:
+    @initialize(sections=WORLDS, matching=MATCHING, gates=GATES, cash=st.integers(25, 80),
+                pace=st.sampled_from([0, 0, 30 * MS]))
+    def open(self, sections: dict[str, Any], matching: dict[str, Any], gates: dict[str, Any], cash: int,
+             pace: int) -> None:
         terms = {"price_max": "127", "tiers": TIERS, "position_max": "20", "open_interest_max": "30", "order_max": "10"}
-        self.twin = Twin(venue_table(count=2, instrument=terms, **sections))
+        table = venue_table(count=2, instrument={**terms, **matching}, **sections, **gates)
+        table["capacity"]["outcomes"] = 1 << 14
+        if sections["capacity"]:  # as little room for outcomes as the venue accepts
+            room = outcomes_per_order(config.build_venue(table)) * table["capacity"]["orders"]
+            table["capacity"]["outcomes"] = room + codes.OUTCOMES_PER_STEP
+        self.twin = Twin(table)
         for k in (0, 1):
             self.send(codes.INDEX, instrument=k, price=100 * INSTRUMENT["mark_per_tick"])
             self.send(codes.MARK, instrument=k, price=100 * INSTRUMENT["mark_per_tick"])
         for account in (codes.INSURANCE, FIRST, FIRST + 1, FIRST + 2):
             self.send(codes.DEPOSIT, account=account, qty=cash * UNIT)
+        self.pace = pace  # time that passes after each command
 
     @rule(account=st.sampled_from([FIRST, FIRST + 1, FIRST + 3, codes.INSURANCE, codes.FEES]), money=st.integers(0, 50))
     def deposit(self, account: int, money: int) -> None:
@@ -116,14 +156,65 @@ class Venues(RuleBasedStateMachine):
     def amend(self, pick: int, ticks: int, lots: int) -> None:
         self.send(codes.AMEND, price=ticks, qty=lots, **self.live(pick))
 
+    @rule(account=FUNDED, side=SIDES, ticks=TICKS, lots=st.integers(1, 5), terms=TERMS, until=TIMES, mode=MODES,
+          linked=st.sampled_from([False, False, True]), pick=st.integers(0, 9))
+    def place_termed(self, account: int, side: int, ticks: int, lots: int, terms: dict[str, int], until: int,
+                     mode: int, linked: bool, pick: int) -> None:
+        """An order with terms: a trigger, a least quantity, a budget; at times dated, or linked to a live order."""
+        assert self.twin is not None
+        self.placed += 1
+        named = self.live(pick)
+        extra = {"self_trade": mode} | ({"link_id": named["order_id"], "account": named["account"]} if linked else {})
+        if until and "time_in_force" not in terms:
+            extra |= {"time_in_force": codes.GTD, "expiry_ns": self.twin.clock + until * MS}
+        self.send(codes.NEW, **{"account": account, "order_id": self.placed, "side": side, "price": ticks, "qty": lots,
+                                **terms, **extra})
+
+    @rule(pick=st.integers(0, 9), ticks=st.one_of(st.just(0), TICKS), lots=LOTS, changes=CHANGES, until=TIMES)
+    def amend_terms(self, pick: int, ticks: int, lots: int, changes: dict[str, int], until: int) -> None:
+        assert self.twin is not None
+        dated = {"expiry_ns": self.twin.clock + until * MS} if until else {}
+        self.send(codes.AMEND, price=ticks, qty=lots, **self.live(pick), **changes, **dated)
+
+    @rule(instrument=INSTRUMENTS, state=st.integers(-1, 6), kind=st.sampled_from([codes.SET_STATE, codes.HALT]),
+          stays=st.sampled_from([False, False, True]), ticks=TICKS, lots=LOTS, flags=ORDER_FLAGS)
+    def state(self, instrument: int, state: int, kind: int, stays: bool, ticks: int, lots: int, flags: int) -> None:
+        """Another state of a market, an order in it, and mostly the old one again."""
+        self.send(kind, instrument=instrument, qty=state)
+        self.rest(FIRST, codes.BID, ticks, lots, flags)
+        if not stays:
+            self.send(codes.RESUME, instrument=instrument)
+
+    @rule(instrument=INSTRUMENTS, lasts=TIMES, ticks=st.one_of(st.just(0), TICKS), orders=st.integers(0, 3),
+          lots=st.integers(1, 4), price=TICKS, stays=st.booleans())
+    def auction(self, instrument: int, lasts: int, ticks: int, orders: int, lots: int, price: int, stays: bool) -> None:
+        """An auction, some orders that may cross in it, and at once its end or not yet."""
+        self.send(codes.AUCTION_START, instrument=instrument, qty=lasts * MS, price=ticks)
+        for k in range(orders):
+            self.rest(FIRST + k % 3, codes.BID if k % 2 else codes.ASK, price + 2 * (k % 2) - 1, lots + k, 0)
+        if not stays:
+            self.end_auction(instrument, ticks)
+
+    @rule(instrument=INSTRUMENTS, ticks=st.one_of(st.just(0), TICKS))
+    def end_auction(self, instrument: int, ticks: int) -> None:
+        self.send(codes.AUCTION_END, instrument=instrument, price=ticks)
+
+    @rule(account=USERS, group=st.integers(-1, 2))
+    def group(self, account: int, group: int) -> None:
+        self.send(codes.SET_GROUP, account=account, qty=group)
+
+    @rule(limit=st.integers(-1, 2), capacity=st.integers(0, 6), refill=st.integers(0, 4))
+    def throttle(self, limit: int, capacity: int, refill: int) -> None:
+        self.send(codes.SET_THROTTLE, instrument=limit, price=capacity, qty=refill)
+
     @rule(pick=st.integers(0, 9), stranger=st.sampled_from([False, False, False, True]))
     def cancel(self, pick: int, stranger: bool) -> None:
         named = self.live(pick)
         self.send(codes.CANCEL, **{**named, "account": named["account"] + stranger})
 
-    @rule(account=USERS, instrument=INSTRUMENTS)
-    def cancel_all(self, account: int, instrument: int) -> None:
-        self.send(codes.CANCEL_ALL, account=account, instrument=instrument)
+    @rule(account=st.one_of(USERS, st.just(0)), instrument=INSTRUMENTS, sides=st.sampled_from([0, 1, 2, 3]))
+    def cancel_all(self, account: int, instrument: int, sides: int) -> None:
+        self.send(codes.CANCEL_ALL, account=account, instrument=instrument, qty=sides)
 
     @rule(instrument=INSTRUMENTS, sub=st.integers(850, 1_150))
     def mark(self, instrument: int, sub: int) -> None:

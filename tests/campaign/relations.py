@@ -5,60 +5,30 @@ They need no reference, so they see faults that both implementations share. Each
 
 import copy
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from exchange import codes, config, schema
-from exchange.venue import Exchange
+from exchange import codes, schema
+from tests.campaign import rules
+from tests.campaign.case import (
+    LOT_KINDS,
+    MONEY,
+    ORDER_KINDS,
+    TAG,
+    Case,
+    answers,
+    is_in,
+    outcomes_of,
+    stream,
+    terms_of,
+    world,
+)
 from tests.campaign.report import Budget, Part
 from tests.campaign.twin import reach_of
-from tests.campaign_events import SECOND, TICKS_MAX, USERS, generator, make_events, make_venue
+from tests.campaign_events import SECOND, TICKS_MAX, USERS, generator
 from tests.differential import first_difference
 
-ORDER_KINDS = (codes.NEW, codes.CANCEL, codes.AMEND, codes.CANCEL_ALL)
-LOT_KINDS = (codes.NEW, codes.AMEND, codes.LEVEL_SET, codes.TRADE_PRINT, codes.OPEN_POSITION,
-             codes.CANCEL)  # a refused cancel answers with the lots it names
-TAG = 7_777  # liquidation_id of a row that the map adds: its RESULT carries it
 SCALE = 10
-MONEY = 1 << 44
-
-
-def unchanged(outcomes: np.ndarray) -> None:
-    """The map that leaves outcomes as they are."""
-
-
-class Case(NamedTuple):
-    """One relation on one seed: two tables, two streams, and what is done to the outcomes of each, in place."""
-
-    base: dict[str, Any]
-    image: dict[str, Any]
-    events: np.ndarray
-    image_events: np.ndarray
-    map_base: Callable[[np.ndarray], None] = unchanged
-    map_image: Callable[[np.ndarray], None] = unchanged
-
-
-def world(seed: int, **sections: dict[str, Any]) -> dict[str, Any]:
-    """The seed's venue as a table with fields of sections replaced."""
-    table = config.to_table(make_venue(seed))
-    for name, fields in sections.items():
-        table[name] = {**table[name], **fields}
-    return table
-
-
-def stream(table: dict[str, Any], seed: int, count: int) -> np.ndarray:
-    return make_events(config.build_venue(table), seed, count)
-
-
-def is_in(events: np.ndarray, kinds: tuple[int, ...]) -> np.ndarray:
-    return np.isin(events["kind"], kinds)
-
-
-def answers(outcomes: np.ndarray, kinds: tuple[int, ...]) -> np.ndarray:
-    """RESULT rows of commands of these kinds."""
-    return (outcomes["kind"] == codes.RESULT) & np.isin(outcomes["flags"], kinds)
 
 
 def relabel_accounts(seed: int, count: int) -> Case:
@@ -94,14 +64,16 @@ def scale_lots(seed: int, count: int) -> Case:
         instrument["mark_per_tick"], instrument["allocation"] = min(instrument["mark_per_tick"], 10), {}
     finer = {**table, "instruments": [{**instrument, "lot": "0.1"} for instrument in table["instruments"]]}
     events = stream(table, seed, count)
-    events = events[(events["kind"] != codes.SHIFT) & (events["price"] < 2**20)]
+    events = events[(events["kind"] != codes.SHIFT) & ((events["price"] < 2**20) | is_in(events, (codes.TERMS,)))]
     events["qty"][(events["kind"] == codes.DEPOSIT) & (events["account"] == codes.INSURANCE)] = MONEY
     image = events.copy()
     image["qty"][is_in(events, LOT_KINDS)] *= SCALE
+    for name in ("min_lots", "display_lots", "display_min_lots"):
+        terms_of(image)[name][is_in(events, (codes.TERMS,))] *= SCALE
 
     def scale(outcomes: np.ndarray) -> None:
         result = outcomes["kind"] == codes.RESULT
-        outcomes["lots"][~result | answers(outcomes, LOT_KINDS)] *= SCALE
+        outcomes["lots"][~result | answers(outcomes, (*LOT_KINDS, codes.TERMS))] *= SCALE
         outcomes["money"][np.isin(outcomes["kind"], (codes.INDICATIVE, codes.AUCTION))] *= SCALE  # an imbalance
 
     return Case(table, finer, events, image, scale)
@@ -162,6 +134,8 @@ def shift_time(seed: int, count: int) -> Case:
     image["ts_ns"] += later
     known = (events["kind"] == codes.FUNDING_RATE) & (events["qty"] > 0) & (events["qty"] < 2**60)
     image["qty"][known] += later
+    dated = (events["kind"] == codes.TERMS) & (terms_of(events)["expiry_ns"] != 0)
+    terms_of(image)["expiry_ns"][dated] += later
 
     def delay(outcomes: np.ndarray) -> None:
         outcomes["ts_ns"] += later
@@ -171,9 +145,9 @@ def shift_time(seed: int, count: int) -> Case:
 
 
 def mirror(seed: int, count: int) -> Case:
-    """Prices turned upside down and sides exchanged. Fees, margin, uncrossing, guards, auctions and the clearing of a
-    book do not mirror: accounts are rich, rows of those kinds, LAST flags and impact (parts of the price) are left
-    out."""
+    """Prices turned upside down and sides exchanged, triggers too. Fees, margin, uncrossing, guards, auctions, market
+    orders, budgets and the clearing of a book do not mirror: accounts are rich, rows of those kinds, LAST flags and
+    impact (parts of the price) are left out."""
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite"},
                   depth={"refill": "none"}, impact={"model": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0})
     for instrument in table["instruments"]:
@@ -181,16 +155,19 @@ def mirror(seed: int, count: int) -> Case:
     table["orders"], table["auction"] = {}, {}
     events = stream(table, seed, count)
     kept = is_in(events, (*ORDER_KINDS, codes.LEVEL_SET, codes.TRADE_PRINT, codes.BOOK_CLEAR, codes.INDEX, codes.MARK,
-                          codes.DEPOSIT, codes.OPEN_POSITION))
-    events = events[kept & ((events["flags"] & codes.MARKET) == 0) & ~cleared(events)]
+                          codes.DEPOSIT, codes.OPEN_POSITION, codes.SET_GROUP))
+    kept &= ((events["flags"] & (codes.MARKET | codes.BUDGET)) == 0) & ~cleared(events)
+    events = events[kept | is_in(events, (codes.TERMS,))]
     events["qty"][events["kind"] == codes.CANCEL_ALL] = 0  # both sides
-    events["flags"] &= ~codes.LAST
+    events["flags"][events["kind"] == codes.LEVEL_SET] &= ~codes.LAST
     events["qty"][events["kind"] == codes.DEPOSIT] = MONEY
     per_tick = np.array([instrument["mark_per_tick"] for instrument in table["instruments"]])
     image = events.copy()
     ticks, subs = is_in(events, (*ORDER_KINDS, *LOT_KINDS)), is_in(events, (codes.INDEX, codes.MARK))
     ticks &= (events["kind"] != codes.AMEND) | (events["price"] != 0)
     turn(image, ticks, subs, per_tick)
+    triggers = (events["kind"] == codes.TERMS) & (terms_of(events)["trigger_ticks"] != 0)
+    terms_of(image)["trigger_ticks"][triggers] = TICKS_MAX + 1 - terms_of(events)["trigger_ticks"][triggers]
     sided = is_in(events, (*ORDER_KINDS, codes.LEVEL_SET, codes.TRADE_PRINT)) & np.isin(events["side"], (0, 1))
     image["side"][sided] = 1 - events["side"][sided]
     seeded = events["kind"] == codes.OPEN_POSITION
@@ -201,6 +178,7 @@ def mirror(seed: int, count: int) -> Case:
         asked &= ~answers(outcomes, (codes.AMEND,)) | (outcomes["price"] != 0)
         traded = np.isin(outcomes["kind"], (codes.FILL, codes.CANCELLED, codes.PREVENTED))
         outcomes["flags"][traded] ^= codes.SELL
+        traded |= outcomes["kind"] == codes.TRIGGERED
         marks = outcomes["kind"] == codes.MARK_PRICE
         turn(outcomes, asked | traded, marks | answers(outcomes, (codes.INDEX, codes.MARK)), per_tick)
         indexed = marks & (outcomes["money"] != 0)
@@ -228,16 +206,8 @@ def larger_pools(seed: int, count: int) -> Case:
 
 
 RELATIONS = {relation.__name__: relation for relation in (
-    relabel_accounts, scale_lots, resting_orders_never_reached, split_deposits, shift_time, mirror, larger_pools)}
-
-
-def outcomes_of(table: dict[str, Any], events: np.ndarray) -> np.ndarray:
-    """Every outcome of a stream, run to its end."""
-    exchange = Exchange(config.build_venue(table))
-    exchange.submit(events)
-    exchange.run()
-    exchange.run(int(events["ts_ns"].max()) + 1)
-    return exchange.outcomes()
+    relabel_accounts, scale_lots, resting_orders_never_reached, split_deposits, shift_time, mirror, larger_pools,
+    *rules.RELATIONS)}
 
 
 def without_added(outcomes: np.ndarray) -> np.ndarray:
@@ -255,8 +225,8 @@ def holds(relation: str, seed: int, count: int) -> Counter:
     case = RELATIONS[relation](seed, count)
     base, image = outcomes_of(case.base, case.events), outcomes_of(case.image, case.image_events)
     reached = reach_of(base.tolist())
+    base, image = without_added(base), without_added(image)
     case.map_base(base)
-    image = without_added(image)
     case.map_image(image)
     difference = first_difference(base.tolist(), image.tolist(), case.events)
     assert not difference, difference

@@ -1,17 +1,20 @@
-"""Small worlds, exhaustively: every sequence over 31 symbols to a depth, kernels against reference at every node.
+"""Small worlds, exhaustively: every sequence over some 30 symbols to a depth, kernels against reference at every node.
 
-Two accounts, two sides, three prices, two sizes make 24 orders; four cancels and three marks complete the alphabet. The
-walk is depth first. The kernels' state lies in one buffer, so that going back is one copy; the reference goes back by
-unpickling its parent. Outcomes are compared at every node, audit and whole state at every inner node and some leaves.
+Two accounts, two sides, three prices, two sizes make 24 orders; four cancels and three marks complete the alphabet.
+Worlds about a rule of their own (self-trades, auctions, stops and links) have their own alphabet.
+
+The walk is depth first. The kernels' state lies in one buffer, so that going back is one copy; the reference goes back
+by unpickling its parent. Outcomes are compared at every node, audit and whole state at inner nodes and some leaves.
 """
 
 import pickle
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from exchange import codes, config, schema
+from exchange.allocation import outcomes_per_order
 from exchange.core.loop import run
 from exchange.dump import dump
 from exchange.reference.venue import ReferenceVenue
@@ -30,34 +33,87 @@ ORDERS = [{"kind": codes.NEW, "account": account, "side": side, "price": price, 
           for account in (A, B) for side in (codes.BID, codes.ASK) for price in PRICES for qty in SIZES]
 CANCELS = [{"kind": codes.CANCEL, "order_id": order_id} for order_id in (1, 2, 3, 4)]
 SYMBOLS = [*ORDERS, *CANCELS, *({"kind": codes.MARK, "price": price} for price in MARKS)]
-CHECKED_LEAVES = 31  # whole state and audit at one leaf in so many
+CHECKED_LEAVES = 37  # whole state and audit at one leaf in so many; a prime, so that no symbol is left out
+
+
+class Small(NamedTuple):
+    """A small world: rows that open it, what its venue has beyond the others', its alphabet, money of A and of B."""
+
+    rows: tuple[dict[str, int], ...] = ()
+    instrument: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
+    symbols: list[dict[str, int]] = SYMBOLS
+    cash: int = 18
+
+
+def order(account: int, side: int, price: int, qty: int, **terms: int) -> dict[str, int]:
+    return {"kind": codes.NEW, "account": account, "side": side, "price": price, "qty": qty, **terms}
+
+
+OWNERS = [*(order(A, side, 100, qty, self_trade=mode) for side in (codes.BID, codes.ASK) for qty in SIZES
+            for mode in range(codes.STP_NONE, codes.STP_DECREMENT + 1)),
+          *(order(B, side, 100, qty) for side in (codes.BID, codes.ASK) for qty in SIZES), *CANCELS[2:],
+          *({"kind": codes.SET_GROUP, "account": B, "qty": group} for group in (0, 1)),
+          {"kind": codes.AMEND, "account": A, "order_id": 3, "price": 100, "qty": 4}]
+AUCTIONS = [*(order(account, side, price, qty) for account in (A, B) for side in (codes.BID, codes.ASK)
+              for price in (95, 101) for qty in SIZES),
+            *(order(A, side, 100, 2, **terms) for side in (codes.BID, codes.ASK)
+              for terms in ({"flags": codes.MARKET}, {"self_trade": codes.STP_CANCEL_NEWEST}, {"min_lots": 1})),
+            {"kind": codes.AUCTION_START, "price": 97}, {"kind": codes.AUCTION_END},
+            {"kind": codes.AUCTION_END, "price": 104}, *CANCELS[2:], *({"kind": codes.MARK, "price": p} for p in MARKS)]
+STOPS = [*(order(account, side, 100, 1, flags=codes.MARKET, trigger=source, trigger_ticks=ticks,
+                 trigger_kind=codes.STOP if (side == codes.BID) == (ticks > 100) else codes.TAKE_PROFIT)
+           for account, source in ((A, codes.TRIGGER_MARK), (B, codes.TRIGGER_LAST), (A, codes.TRIGGER_LAST))
+           for side in (codes.BID, codes.ASK) for ticks in (97, 104)),
+         *(order(A, side, 100, 2, trigger=codes.TRIGGER_MARK, offset_ticks=4) for side in (codes.BID, codes.ASK)),
+         *(order(A, side, 100, 2, link_id=link) for side in (codes.BID, codes.ASK) for link in (3, 4)),
+         *(order(B, side, price, 2) for side in (codes.BID, codes.ASK) for price in (95, 104)),
+         order(A, codes.ASK, 100, 1, time_in_force=codes.GTD, expiry_ns=2), *CANCELS[2:],
+         *({"kind": codes.MARK, "price": price} for price in (*MARKS, 96))]
 WORLDS = {
-    "cross": [],
-    "isolated": [{"kind": codes.SET_MARGIN_MODE, "account": account, "qty": codes.ISOLATED} for account in (A, B)],
-    "recorded depth": [
+    "cross": Small(),
+    "isolated": Small(tuple({"kind": codes.SET_MARGIN_MODE, "account": account, "qty": codes.ISOLATED}
+                            for account in (A, B))),
+    "recorded depth": Small((
         {"kind": codes.LEVEL_SET, "side": codes.BID, "price": 95, "qty": 2},
-        {"kind": codes.LEVEL_SET, "side": codes.ASK, "price": 104, "qty": 2, "flags": codes.LAST}],
-    "waiting orders": [
-        {"kind": codes.NEW, "account": A, "order_id": 101, "side": codes.ASK, "price": 100, "qty": 1},
-        {"kind": codes.NEW, "account": A, "order_id": 102, "side": codes.ASK, "qty": 2, "flags": codes.MARKET,
-         "trigger": codes.TRIGGER_MARK, "trigger_ticks": 95, "link_id": 101},
-        {"kind": codes.NEW, "account": B, "order_id": 103, "side": codes.BID, "price": 104, "qty": 1,
-         "trigger": codes.TRIGGER_MARK, "offset_ticks": 5}],
+        {"kind": codes.LEVEL_SET, "side": codes.ASK, "price": 104, "qty": 2, "flags": codes.LAST})),
+    "waiting orders": Small((
+        {"order_id": 101, **order(A, codes.ASK, 100, 1)},
+        {"order_id": 102, **order(A, codes.ASK, 0, 2, flags=codes.MARKET, trigger=codes.TRIGGER_MARK, trigger_ticks=95,
+                                  link_id=101)},
+        {"order_id": 103, **order(B, codes.BID, 104, 1, trigger=codes.TRIGGER_MARK, offset_ticks=5)})),
+    "one owner": Small(({"kind": codes.SET_GROUP, "account": A, "qty": 1},
+                        {"kind": codes.SET_GROUP, "account": B, "qty": 1}),
+                       {"self_trade": "decrement"}, symbols=OWNERS, cash=90),
+    "auction": Small(({"kind": codes.AUCTION_START}, {"order_id": 101, **order(A, codes.BID, 101, 2)},
+                      {"order_id": 102, **order(B, codes.ASK, 95, 1)}),
+                     sections={"auction": {"indicative_period_ns": 2}}, symbols=AUCTIONS, cash=90),
+    "stops": Small(({"order_id": 101, **order(A, codes.ASK, 104, 1)}, {"order_id": 102, **order(B, codes.BID, 104, 1)}),
+                   symbols=STOPS, cash=60),
+    "shared level": Small(tuple({"order_id": 101 + k, **order(account, codes.ASK, 100, qty)}
+                                for k, (account, qty) in enumerate(((A, 2), (MAKER, 3), (B, 1), (MAKER, 1)))),
+                          {"allocation": {"algorithm": "configurable", "top_max_lots": 1, "fifo_ppm": 400_000,
+                                          "pro_rata_min_lots": 1,
+                                          "market_makers": [{"account": MAKER, "share_ppm": 350_000}]}}, cash=90),
 }
 
 
 def prepare(world: str) -> tuple[Exchange, ReferenceVenue, int]:
     """Both venues of a small world after its opening rows (two poor accounts, orders, a position), and the clock."""
+    small = WORLDS[world]
     instrument = {"price_max": "127", "mark_per_tick": 1, "tiers": TIERS, "position_max": "6", "order_max": "9"}
-    capacity = {"accounts": 3, "positions": 4, "orders": 8, "external_levels": 2, "outcomes": 4_136}
-    venue = config.build_venue(venue_table(instrument=instrument, capacity=capacity,
-                                           fees={"maker_ppm": -100, "taker_ppm": 700, "liquidation_ppm": 5_000}))
+    table = venue_table(instrument={**instrument, **small.instrument},
+                        capacity={"accounts": 3, "positions": 4, "orders": 8, "external_levels": 2},
+                        fees={"maker_ppm": -100, "taker_ppm": 700, "liquidation_ppm": 5_000}, **small.sections)
+    room = outcomes_per_order(config.build_venue(table)) * table["capacity"]["orders"]
+    table["capacity"]["outcomes"] = room + codes.OUTCOMES_PER_STEP
+    venue = config.build_venue(table)
     rows: list[dict[str, int]] = [
         {"kind": codes.MARK, "price": 100}, {"kind": codes.DEPOSIT, "account": MAKER, "qty": 1_000 * UNIT},
         {"kind": codes.DEPOSIT, "account": codes.INSURANCE, "qty": 1},
-        *({"kind": codes.DEPOSIT, "account": account, "qty": 18 * UNIT} for account in (A, B)),
+        *({"kind": codes.DEPOSIT, "account": account, "qty": small.cash * UNIT} for account in (A, B)),
         *({"kind": codes.SET_LEVERAGE, "account": account, "qty": 2_000} for account in (A, B)),
-        *WORLDS[world],
+        *small.rows,
         {"kind": codes.OPEN_POSITION, "account": A, "order_id": B, "price": 100, "qty": 2},
         {"kind": codes.NEW, "account": MAKER, "order_id": 1, "side": codes.BID, "price": 95, "qty": 2},
         {"kind": codes.NEW, "account": MAKER, "order_id": 2, "side": codes.ASK, "price": 104, "qty": 2}]
@@ -96,11 +152,14 @@ class Walk:
         self.path: list[int] = []
         self.nodes = 0
         self.reached: Counter = Counter()
-        self.events = [[self.event(k, symbol) for symbol in SYMBOLS] for k in range(depth)]
+        self.symbols = WORLDS[world].symbols
+        self.events = [[self.event(k, symbol) for symbol in self.symbols] for k in range(depth)]
 
     def event(self, depth: int, symbol: dict[str, int]) -> np.ndarray:
         """The row of a symbol at a depth; an order's id tells where it was placed: 3, 4, ..."""
         row: dict[str, int] = {"ts_ns": self.clock + depth, "order_id": 3 + depth, **symbol}
+        if row.get("expiry_ns"):
+            row["expiry_ns"] += row["ts_ns"]
         return schema.events(row)
 
     def owner(self, order_id: int) -> int:
@@ -108,7 +167,7 @@ class Walk:
         if order_id < 3:
             return MAKER
         placed = self.path[order_id - 3] if order_id - 3 < len(self.path) else 0
-        return ORDERS[placed]["account"] if placed < len(ORDERS) else A
+        return self.symbols[placed].get("account", A)
 
     def step(self, depth: int, symbol: int, reference: ReferenceVenue) -> None:
         """Apply one symbol to both venues at the present node and fire what is due; compare the outcomes."""
@@ -146,19 +205,19 @@ class Walk:
             if not last or self.nodes % CHECKED_LEAVES == 0:
                 self.check(reference)
             if not last:
-                self.below(depth + 1, (self.buffer.copy(), pickle.dumps(reference)), range(len(SYMBOLS)))
+                self.below(depth + 1, (self.buffer.copy(), pickle.dumps(reference)), range(len(self.symbols)))
             self.path.pop()
 
     def below_root(self) -> None:
         """Every sequence."""
-        self.below(0, self.root, range(len(SYMBOLS)))
+        self.below(0, self.root, range(len(self.symbols)))
 
     def subtree(self, first: int) -> None:
         """Every sequence that begins with symbol `first`; a failure names the world and the sequence."""
         try:
             self.below(0, self.root, range(first, first + 1))
         except Exception as error:
-            rows: list[dict[str, Any]] = [SYMBOLS[k] for k in self.path]
+            rows: list[dict[str, Any]] = [self.symbols[k] for k in self.path]
             raise AssertionError(f"world {self.world!r} path {self.path} = {rows}: {error}") from error
 
 
@@ -167,11 +226,11 @@ def campaign(seed: int, budget: Budget, plan: list[tuple[str, int]]) -> Part:
     part, done = Part("small worlds"), Counter()
     for world, depth in plan:
         walk = Walk(world, depth)
-        for k in range(len(SYMBOLS)):
+        for k in range(len(walk.symbols)):
             if not budget.left(part.runs):
                 break
             walk.nodes = 0
-            first = (seed + k) % len(SYMBOLS)
+            first = (seed + k) % len(walk.symbols)
             try:
                 walk.subtree(first)
             except AssertionError as error:
@@ -181,6 +240,6 @@ def campaign(seed: int, budget: Budget, plan: list[tuple[str, int]]) -> Part:
             part.take(walk.nodes, Counter())
             done[f"{world} to depth {depth}"] += 1
         part.reached += walk.reached
-    part.note = ", ".join(f"{name}: {count}/{len(SYMBOLS)} subtrees" for name, count in done.items())
+    part.note = ", ".join(f"{name}: {count} subtrees" for name, count in done.items())
     part.seconds = budget.spent()
     return part
