@@ -127,17 +127,15 @@ def next_level(book, instrument, side, ticks):
 
 @leaf
 def take_order_slot(pools, orders):
-    """A free order slot, or 0 when the pool is full. Mutates the pool."""
+    """A free order slot; `order_room` said that there is one. Mutates the pool."""
     pool = pools[0]
     slot = np.int64(pool["order_free"])
     if slot != 0:
         pool["order_free"] = np.int64(orders[slot]["next"])
         orders[slot]["next"] = 0
-    elif pool["order_high"] + 1 < orders.shape[0]:
+    else:
         slot = np.int64(pool["order_high"]) + 1
         pool["order_high"] = slot
-    else:
-        return np.int64(0)
     pool["order_live"] += 1
     return slot
 
@@ -249,8 +247,3 @@ def first_simulated(book, instrument, side, ticks):
     while slot != 0 and book.orders[slot]["account"] == EXTERNAL:
         slot = np.int64(book.orders[slot]["next"])
     return slot
-
-
-@leaf
-def opposite(side):
-    return ASK if side == BID else BID

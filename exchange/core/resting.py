@@ -32,8 +32,7 @@ def trim_position(state, p):
         before, side = before_account(state.book, slot), np.int64(order["side"])
         if order["position"] == p and order["flags"] & (REDUCE_ONLY | PARKED) == REDUCE_ONLY:
             excess = np.int64(rests[side]) - reducible_lots(ledger, p, side)
-            if excess > 0:
-                shrink_order(state, slot, min(excess, np.int64(order["leaves_lots"])))
+            shrink_order(state, slot, min(excess, np.int64(order["leaves_lots"])))
         slot = before
 
 
