@@ -54,8 +54,7 @@ def prevent_level(state, instrument, side, ticks, lots, taker, self_trade):
     while slot != 0 and not ended:
         after, maker = after_queue(state.book, slot), np.int64(orders[slot]["account"])
         if maker != EXTERNAL and same_owner(state.ledger, state.prices, taker, maker):
-            if orders[slot]["flags"] & REDUCE_ONLY == 0 or trim_reduce_only(state, slot):
-                lots, ended = prevent(state, slot, lots, taker, self_trade)
+            lots, ended = prevent(state, slot, lots, taker, self_trade)
         slot = after
     return lots, ended
 

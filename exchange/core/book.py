@@ -132,17 +132,15 @@ def next_level(book, instrument, side, ticks):
 
 @leaf
 def take_order_slot(pools, orders):
-    """A free order slot, or 0 when the pool is full. Mutates the pool."""
+    """A free order slot; `order_room` said that there is one. Mutates the pool."""
     pool = pools[0]
     slot = np.int64(pool["order_free"])
     if slot != 0:
         pool["order_free"] = np.int64(orders[slot]["next"])
         orders[slot]["next"] = 0
-    elif pool["order_high"] + 1 < orders.shape[0]:
+    else:
         slot = np.int64(pool["order_high"]) + 1
         pool["order_high"] = slot
-    else:
-        return np.int64(0)
     pool["order_live"] += 1
     return slot
 

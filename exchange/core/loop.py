@@ -308,6 +308,6 @@ def fire_timer(state):
         fire_trigger(state, unit)
     elif kind == AUCTION_TICK:
         auction_tick(state, unit)
-    elif kind == GATEWAY_TICK:
+    else:
         serve(state)
     return kind == GATEWAY_TICK
