@@ -22,6 +22,7 @@ from exchange.codes import (
     FILL,
     FORCED,
     HALT,
+    ICEBERG_PRO_RATA,
     IN_AUCTION,
     INDICATIVE,
     MAKER,
@@ -139,7 +140,7 @@ def pair_orders(state, instrument, price, surplus):
     """
     book, total = state.book, np.int64(0)
     best, hides = book.books[instrument]["best_ticks"], book.pools[0]["slices"] != 0
-    iceberg = np.int64(state.prices.instruments[instrument]["iceberg"])
+    shares = surplus != 0 and state.prices.instruments[instrument]["iceberg"] == ICEBERG_PRO_RATA
     while best[BID] >= price and 0 < best[ASK] <= price:
         bid = np.int64(book.levels[level_of(book, instrument, BID, np.int64(best[BID]))]["head"])
         ask = np.int64(book.levels[level_of(book, instrument, ASK, np.int64(best[ASK]))]["head"])
@@ -148,7 +149,7 @@ def pair_orders(state, instrument, price, surplus):
         if book.orders[ask]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, ask):
             continue
         if hides:
-            uncover_pair(book, instrument, iceberg, bid if surplus > 0 else ask, ask if surplus > 0 else bid)
+            uncover_pair(book, instrument, shares, bid if surplus > 0 else ask, ask if surplus > 0 else bid)
         buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
         bid_leaves, ask_leaves = np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"])
         lots = min(bid_leaves, ask_leaves)

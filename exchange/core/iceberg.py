@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exchange.codes import BOOK_RESIZE, GTC, GTD, ICEBERG_NONE, ICEBERG_PRO_RATA, MARKET, TERMED, TO_LIMIT
+from exchange.codes import BOOK_RESIZE, GTC, GTD, ICEBERG_NONE, MARKET, TERMED, TO_LIMIT
 from exchange.core.book import cut_leaves, level_of, link_order, next_level, note_change, unlink_order
 from exchange.core.kernel import kernel, leaf
 
@@ -143,13 +143,13 @@ def share_hidden(book, instrument, side, ticks, lots):
 
 
 @kernel
-def uncover_pair(book, instrument, policy, maker, taker):
-    """Two orders meet in an auction: both show all they have, but with policy "pro_rata" the maker its level's share.
+def uncover_pair(book, instrument, shares, maker, taker):
+    """Two orders meet in an auction: both show all they have, but where the maker's level `shares` its part of that.
 
     Mutates book.
     """
     uncover(book, taker, np.int64(book.terms[taker]["hidden_lots"]))
-    if policy == ICEBERG_PRO_RATA:
+    if shares:
         order = book.orders[maker]
         lots = np.int64(book.orders[taker]["leaves_lots"])
         share_hidden(book, instrument, np.int64(order["side"]), np.int64(order["ticks"]), lots)

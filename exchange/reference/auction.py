@@ -168,7 +168,7 @@ def _pair(world: World, instrument: int, price: int, surplus: int) -> int:
         if not check_reduce_only(world, bid) or not check_reduce_only(world, ask):
             continue
         maker, taker = (bid, ask) if surplus > 0 else (ask, bid)
-        icebergs.uncover(world, maker, taker, list(book.queue(maker.side, maker.ticks).values()))
+        icebergs.uncover(world, maker, taker, list(book.queue(maker.side, maker.ticks).values()), surplus)
         lots = min(bid.shown_lots, ask.shown_lots)
         older, newer = sorted((bid, ask), key=lambda order: (order.external is not None, order.joined))
         if _prevents(world, older, newer):

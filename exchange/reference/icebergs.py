@@ -27,10 +27,10 @@ def share(orders: list[Order], lots: int) -> None:
         order.hidden_lots -= shares[order.serial] + more
 
 
-def uncover(world: World, maker: Order, taker: Order, level: list[Order]) -> None:
-    """Two orders meet in an auction: both show all, or (policy "pro_rata") the maker's level shares."""
+def uncover(world: World, maker: Order, taker: Order, level: list[Order], surplus: int) -> None:
+    """Two orders meet in an auction: both show all; with "pro_rata" the level of the side with more shares instead."""
     taker.hidden_lots = 0
-    if world.contracts[maker.instrument].iceberg == codes.ICEBERG_PRO_RATA:
+    if surplus and world.contracts[maker.instrument].iceberg == codes.ICEBERG_PRO_RATA:
         share(level, taker.leaves_lots)
     else:
         maker.hidden_lots = 0
