@@ -117,7 +117,8 @@ def test_references_pass_over_levels_of_pegged_orders_and_count_recorded_size(wo
 
 def test_a_middle_needs_both_sides_and_the_others_their_own(empty):
     empty.new(B, 1, BID, 990, 5)
-    assert [empty.peg(3, BID, PEG_MID), empty.peg(4, ASK, PEG_BEST), empty.peg(5, BID, PEG_OPPOSITE)] == [PARKED_ORDER] * 3
+    for order_id, side, peg in ((3, BID, PEG_MID), (4, ASK, PEG_BEST), (5, BID, PEG_OPPOSITE)):
+        assert empty.peg(order_id, side, peg) == PARKED_ORDER
     assert empty.peg(6, ASK, PEG_OPPOSITE, 2) == RESTING
     assert [empty.at(k) for k in (3, 4, 5, 6)] == [0, 0, 0, 992]
 
@@ -338,7 +339,8 @@ def test_guards_of_price_pass_it_by_and_those_of_quantity_hold():
 
 
 def test_the_outbox_holds_two_moves_of_every_order():
-    plain, pegged = (Pegs(pegged=offered).core.state.prices.policy[0]["outcomes_per_order"] for offered in (False, True))
+    made = [Pegs(pegged=offered).core.state.prices.policy[0] for offered in (False, True)]
+    plain, pegged = (int(policy["outcomes_per_order"]) for policy in made)
     assert pegged == plain + codes.MOVES_PER_PEG
 
 
@@ -458,7 +460,8 @@ def test_the_audit_names_the_rule_that_was_broken(damage):
 
 def test_moves_are_in_the_stream_of_book_changes():
     made = Exchange(config.build_venue(venue_table(instrument={"pegged": True}, publish_book=True)))
-    rows = [{"kind": codes.MARK, "price": 10_000}, *({"kind": codes.DEPOSIT, "account": k, "qty": 10**8} for k in (A, B)),
+    rows = [{"kind": codes.MARK, "price": 10_000}, {"kind": codes.DEPOSIT, "account": A, "qty": 10**8},
+            {"kind": codes.DEPOSIT, "account": B, "qty": 10**8},
             {"kind": codes.NEW, "account": B, "order_id": 1, "side": BID, "price": 990, "qty": 5},
             {"kind": codes.NEW, "account": A, "order_id": 3, "side": BID, "price": 1_200, "qty": 4, "peg": PEG_BEST},
             {"kind": codes.NEW, "account": B, "order_id": 2, "side": BID, "price": 991, "qty": 5}]
