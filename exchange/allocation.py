@@ -29,6 +29,16 @@ ALLOCATION = np.dtype(  # one an instrument: how a taker's lots are shared among
     align=True,
 )
 
+SHARE = np.dtype(  # one an order of the level at work, oldest first; `visit` alone is in the order of its step
+    [
+        ("visit", "i8"),  # low 31 bits: place of the order to fill
+        ("slot", "i4"),
+        ("lots", "i4"),  # what it may fill
+        ("share", "i8"),  # the most it gets in the step
+    ],
+    align=True,
+)
+
 LOTS_MAX = 2**31 - 1
 MILLION = 1_000_000
 

@@ -3,11 +3,12 @@
 Suffixes name the unit: `_ticks`, `_lots`, `_sub` (of marks and indices), `_ppm`, `_ppb`, `_ns`, `_seq`; none: quanta.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from exchange import codes
+from exchange.rows import joined
 
 
 def _record(*fields: tuple) -> np.dtype:
@@ -74,20 +75,6 @@ def _event(row: Mapping[str, int]) -> np.ndarray:
     terms = {**row, "kind": codes.TERMS}
     extra = np.array([tuple(terms.get(name, 0) for name in TERMS.names or ())], TERMS)
     return joined([extra.view(EVENT), event], EVENT)
-
-
-def copied(records: np.ndarray) -> np.ndarray:
-    """A contiguous copy of one-dimensional records, byte by byte: numpy copies field by field, twenty times as slow."""
-    twin = np.empty(len(records), records.dtype)
-    twin.view(np.uint8)[:] = np.ascontiguousarray(records).view(np.uint8)
-    return twin
-
-
-def joined(parts: Sequence[np.ndarray], layout: np.dtype) -> np.ndarray:
-    """Contiguous records of one layout end to end, joined byte by byte; a lone part is returned as it is."""
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([np.zeros(0, np.uint8), *(part.view(np.uint8) for part in parts)]).view(layout)
 
 
 OUTCOME = _record(
@@ -409,13 +396,6 @@ CONTROL = _record(
     ("next_event", "i8"),  # place in the input where run() stopped
     ("guard_checks", "i8"),
     ("rejected", "i8"),
-)
-
-SHARE = _record(  # one an order of the level at work, oldest first; `visit` alone is in the order of its step
-    ("visit", "i8"),  # low 31 bits: place of the order to fill
-    ("slot", "i4"),
-    ("lots", "i4"),  # what it may fill
-    ("share", "i8"),  # the most it gets in the step
 )
 
 RANK = _record(("score", "i8"), ("wallet", "i4"), ("position", "i4"))

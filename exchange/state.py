@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from exchange import codes, config, schema, throttles
+from exchange.allocation import SHARE
+from exchange.core import passing
 from exchange.sessions import open_markets
 
 CACHE_LINE = 64
@@ -92,7 +94,7 @@ class Gate(NamedTuple):
     conduct: np.ndarray  # CONDUCT[account]
 
 
-class State(NamedTuple):
+class _Groups(NamedTuple):
     book: Book
     ledger: Ledger
     guards: Guards
@@ -100,6 +102,20 @@ class State(NamedTuple):
     io: IO
     gate: Gate
     triggers: Triggers
+
+
+class State(_Groups):
+    """All groups. Compiled functions get it by `address`, that of the table of its arrays (`core/passing.py`)."""
+
+    def __new__(cls, *groups: Any) -> "State":
+        state = super().__new__(cls, *groups)
+        state.table = passing.table_of(state)
+        state.address = state.table.ctypes.data
+        state.numba_type = passing.type_of(state)
+        return state
+
+
+passing.register(State)
 
 
 def _ladders(ticks_max: np.ndarray, each: int = 2) -> tuple[np.ndarray, int, int]:
@@ -227,7 +243,7 @@ def _io(capacity: config.Capacity, compiled: config.Compiled, wallets: int, posi
         zeros(1, schema.EVENT),
         pool(1 + places, schema.EVENT),
         pool(wallets + 1, schema.RANK),
-        pool(capacity.orders + 1, schema.SHARE),
+        pool(capacity.orders + 1, SHARE),
         zeros(max(64, 2 * count), np.int64),
     )
 
