@@ -140,8 +140,7 @@ WATCH = _record(  # one an instrument: who waits for what; k = 2 * (source - 1) 
     ("seen_ticks", "i8", (6,)),  # the extreme that every trailing order has followed
     ("trail_head", "i4", (6,)),  # trailing orders, oldest first
     ("trail_tail", "i4", (6,)),
-    ("peg_head", "i4"),  # pegged orders, resting and waiting, in the order in which they came
-    ("peg_tail", "i4"),
+    *((name, "i4") for name in ("peg_head", "peg_tail")),  # pegged orders, resting and waiting, in order of entry
     ("peg_seen", "i8", (4,)),  # references and best prices to which they were brought last
 )
 
