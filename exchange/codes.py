@@ -222,7 +222,7 @@ RESULT_TEXT = {
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
     BAD_DISPLAY: "what an iceberg shows must be 1..quantity, its least no more than that, where it may rest and hide",
-    BAD_PEG: "a pegged order rests (GTC, GTD) within the ladder, without trigger, where the venue offers it",
+    BAD_PEG: "a peg needs an order that rests (GTC, GTD), no trigger, a distance within the ladder, and a venue for it",
     BAD_TERMS: "the terms contradict the order or each other",
     BAD_EXPIRY: "good till date needs an expiry in the future, and nothing else has one",
     BAD_TRIGGER: "no such trigger, or neither a price nor a trailing distance within the ladder",

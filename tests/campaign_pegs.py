@@ -1,4 +1,4 @@
-"""Campaign switches of pegged orders, absent in half of the seeds; drawn apart, so that other streams stay as they are."""
+"""Campaign switches of pegged orders, absent in half of the seeds; drawn apart: other streams stay as they are."""
 
 from collections import deque
 from typing import Any
@@ -67,7 +67,8 @@ class Pegs:
                 rows.append(self.change(order_id, account, round(fair[k])))
                 continue
             self.sent += 1
-            side, order_id, account = self.whole(0, 1), FIRST_ID + self.sent, codes.FIRST_USER + self.whole(0, users - 2)
+            side, account = self.whole(0, 1), codes.FIRST_USER + self.whole(0, users - 2)
+            order_id = FIRST_ID + self.sent
             away = self.whole(-3, 15) * (1 if side == codes.BID else -1)
             row = {"kind": codes.NEW, "order_id": order_id, "account": account, "instrument": k, "side": side,
                    "price": max(1, round(fair[k]) + away), "qty": self.whole(1, 8), "peg": self.whole(1, 3),

@@ -18,13 +18,13 @@ from exchange.core.timers import push_order_timer
 
 @kernel
 def follow_pegs(state, event):
-    """An event is over: bring every pegged order in line with its reference, but in the middle of a message.
+    """Where an event is over, bring every pegged order in line with its reference, but in the middle of a message.
 
     Mutates book, sums, lists, the heap.
     """
     control, kind = state.io.control[0], event["kind"]
     control["unfinished"] = kind == BOOK_CLEAR or (kind == LEVEL_SET and event["flags"] & LAST == 0)
-    if control["unfinished"]:
+    if control["unfinished"] or control["sweep_next"] != 0:
         return
     for instrument in range(np.int64(state.prices.policy[0]["instruments"])):
         if state.triggers.watches[instrument]["peg_head"] != 0:

@@ -87,7 +87,8 @@ def cleared(events: np.ndarray) -> np.ndarray:
 
 def resting_orders_never_reached(seed: int, count: int) -> Case:
     """A bid at the lowest price and an ask at the highest, of an account with no other business. Nobody is pegged, for
-    the two may be the best of a side. Impact is left out: a strong one takes the recorded quotes to the end of the ladder; in a gateway queue the two orders delay others."""
+    the two may be the best of a side. Impact is left out: a strong one takes the recorded quotes to the end of the
+    ladder; in a gateway queue the two orders delay others."""
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0}, impact={"model": "none"},
                   gateway={"service_ns": 0})
     for instrument in table["instruments"]:
