@@ -11,7 +11,7 @@ from exchange.codes import ASK, BID, BUDGET, FOK, GTD, MARKET, POST_ONLY, REDUCE
 from exchange.core import arith
 from exchange.errors import InvariantError
 from tests.campaign.twin import Twin
-from tests.desk import FIRST, SECOND, Desk, venue_table
+from tests.desk import FIRST, NEVER_NS, SECOND, Desk, venue_table
 
 A, B, C = FIRST, FIRST + 1, FIRST + 2
 BIG = 2**31 - 1
@@ -179,8 +179,8 @@ def test_a_reduce_only_order_whose_position_went_in_the_auction_goes_in_its_turn
 # --- what is read, and what must hold ----------------------------------------------------------------------------
 
 
-def test_views_add_up_what_a_side_offers():
-    desk = Desk()
+def test_views_add_up_what_a_side_offers_and_who_is_worth_what():
+    desk = Desk(liquidation={"detection_delay_ns": NEVER_NS})
     desk.fund(A, B, money=10**9)
     desk.mark(1_000)
     for order_id, (side, ticks, lots) in enumerate(((BID, 990, 4), (BID, 980, 5), (ASK, 1_010, 2), (ASK, 1_030, 6)), 1):
@@ -191,7 +191,12 @@ def test_views_add_up_what_a_side_offers():
     assert [shown.impact_price(0, ASK, lots) for lots in (2, 4, 8, 9)] == [1_010, 1_020, 1_025, None]
     desk.seed(A, B, 1_000, 10)
     desk.mark(1_010)
-    assert (shown.equity(A), shown.equity(B)) == (10**9 + 10_000, 10**9 - 10_000) and shown.liquidating() == []
+    assert (shown.equity(A), shown.equity(B)) == (10**9 + 10_000, 10**9 - 10_000)
+    desk.fund(C, money=20_000)
+    desk.seed(C, B, 1_010, 10)
+    assert shown.liquidating() == []
+    desk.mark(991)
+    assert (shown.equity(C), shown.liquidating()) == (1_000, [C])
 
 
 @pytest.mark.parametrize("damage", [lambda state: state.ledger.totals["deposits"].__iadd__(1),
