@@ -258,6 +258,10 @@ def _check_open_orders(state: State) -> None:
         (state.book.orders["account"] > codes.EXTERNAL) & (state.book.orders["leaves_lots"] > 0)
     ):
         order = state.book.orders[slot]
+        position = state.ledger.positions[order["position"]]
+        unit = position if position["mode"] == codes.ISOLATED else state.ledger.wallets[position["wallet"]]
+        calm = unit["stage"] < codes.STAGE_REDUCE or order["flags"] & codes.FORCED
+        _require(bool(calm), "LIQ-2", f"order {order['order_id']}: its unit is in liquidation")
         if order["flags"] & codes.PARKED:
             continue
         if not order["flags"] & codes.REDUCE_ONLY:

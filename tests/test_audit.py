@@ -202,6 +202,7 @@ BREAKS = {
     "reduce-only lots": ("ORD-1", lambda x: put(x.ledger.legs[x.desk.slot(A)]["reduce_lots"], codes.ASK, 1)),
     "reduce-only flag": ("ORD-1", lambda x: put(x.position(A), "reducing", 1)),
     "reduce-only beyond the position": ("ORD-1", lambda x: reduce_only(x, 12)),
+    "orders of a wallet in liquidation": ("LIQ-2", lambda x: put(x.wallet(A), "stage", codes.STAGE_REDUCE)),
     "a breached wallet goes on": ("LIQ-3", lambda x: put(x.wallet(D), "stage", codes.STAGE_NONE)),
     "a mark passes by": ("LIQ-3", lambda x: put(x.markets[0], "mark_sub", 8_000)),
     "a liquidated unit is armed": ("LIQ-3", lambda x: put(x.guard(D, 1, DOWN), "mark_sub", 9_000)),

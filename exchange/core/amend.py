@@ -15,7 +15,6 @@ from exchange.codes import (
     EXPIRE,
     GTC,
     GTD,
-    IN_LIQUIDATION,
     MARKET,
     OK,
     ORDERS_FULL,
@@ -35,7 +34,6 @@ from exchange.codes import (
 from exchange.core.admission import check_matchable, unspoken_lots
 from exchange.core.iceberg import all_lots, room_to_grow
 from exchange.core.kernel import inlined, kernel, leaf
-from exchange.core.margin import in_liquidation, unit_of
 from exchange.core.order_guards import check_guards, check_lot_step, check_waiting
 from exchange.core.orders import answer_order, enter_pegged, enter_termed, owned_order
 from exchange.core.outbox import refuse
@@ -72,8 +70,6 @@ def check_amend(state, event, slot):
         code = check_state(np.int64(state.prices.markets[instrument]["state"]), flags, GTC, flags & PARKED)
         if code != OK:
             return code
-    if in_liquidation(state.ledger, unit_of(state.ledger, np.int64(order["position"]))):
-        return IN_LIQUIDATION
     code = check_self_trade(state.io) if held_for(state.io, event) else OK
     if code == OK and state.prices.markets[instrument]["guarded"] != 0:
         code = check_lot_step(state.prices, instrument, np.int64(event["qty"]))

@@ -323,7 +323,6 @@ def apply_amend(world: World, event: Event) -> Reply:
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
     require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
     check_state(world, order.instrument, order.flags, codes.GTC, order.is_parked)
-    check_not_liquidating(world, order.account, order.instrument)
     held = terms.held_for(world, event) or terms.NOTHING
     require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
     check_lot_step(world, order.instrument, event.qty)
