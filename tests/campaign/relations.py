@@ -58,7 +58,7 @@ def relabel_accounts(seed: int, count: int) -> Case:
 
 def scale_lots(seed: int, count: int) -> Case:
     """Lots a tenth as large, ten times as many: the same money. The fund is rich, because it takes over whole lots.
-    Refill by half-lives, impact, shared queues, levels and reserves divide lots: a finer lot is rounded otherwise there."""
+    Refill by half-lives, impact, shared queues, levels and reserves divide lots: finer ones are rounded otherwise."""
     table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"})
     for instrument in table["instruments"]:
         instrument["mark_per_tick"], instrument["allocation"] = min(instrument["mark_per_tick"], 10), {}
