@@ -20,7 +20,7 @@ from typing import Any
 from tests.campaign.report import Budget, Part
 
 ROOT = Path(__file__).parents[2]
-SEEDS = {"small": 8, "pools": 6}  # worlds and sizes; other parts have
+SEEDS = {"small": 18, "pools": 6}  # worlds to depth 2 and then 3, sizes; other parts have
 MANY_SEEDS = 32
 COPIED = ("exchange", "tests")
 FILE = Path(__file__).with_suffix(".toml")
@@ -77,7 +77,7 @@ def hunters() -> dict[str, Callable[[int], object]]:
 
     def walk(seed: int) -> None:
         world = list(small.WORLDS)[(seed - 1) % len(small.WORLDS)]
-        small.Walk(world, 2).below_root()
+        small.Walk(world, 2 + (seed - 1) // len(small.WORLDS)).below_root()
 
     return {
         "streams": lambda seed: streams.differ(profile(seed), seed, 800),

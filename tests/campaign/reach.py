@@ -1,4 +1,4 @@
-"""What the campaign reached: every code, outcome, command, stop, and branch of the loop and the liquidation machine.
+"""What the campaign reached: every code, outcome, command, stop, and branch of the loop, liquidations and triggers.
 
 Branches are measured on interpreted kernels in a process of its own: each `if`, `elif` and `while` of the traced files
 must be seen both ways. Conditional expressions and the parts of `and` and `or` are not told apart.
@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from exchange import codes
-from exchange.core import liquidation, loop
+from exchange.core import liquidation, loop, triggers, waiting
 from exchange.errors import InvariantError
 from exchange.venue import Exchange
 from tests.campaign.report import Budget, Part
@@ -26,7 +26,7 @@ from tests.campaign.waterfall import more_counterparties_than_one_step_closes, w
 from tests.desk import FIRST, venue_table
 
 ROOT = Path(__file__).parents[2]
-TRACED = {module.__file__: module.__name__.rsplit(".", 1)[1] for module in (loop, liquidation)}
+TRACED = {module.__file__: module.__name__.rsplit(".", 1)[1] for module in (loop, liquidation, triggers, waiting)}
 STREAMS = ("plain", "swarm", "plain", "swarm", "plain", "swarm")
 EVENTS = 1_500
 STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: "OUTBOX_FULL", codes.BROKEN: "BROKEN"}
@@ -107,6 +107,19 @@ def every_kind_refused() -> Counter:
     return twin.reached
 
 
+def a_stop_beside_a_source_without_a_price() -> Counter:
+    """A stop waits for the mark where no index is known and nothing was traded yet."""
+    twin = Twin(venue_table())
+    twin.send(codes.DEPOSIT, account=FIRST, qty=10**6)
+    twin.send(codes.MARK, price=10_000)
+    assert twin.send(codes.NEW, account=FIRST, order_id=1, side=codes.ASK, price=900, qty=1,
+                     trigger=codes.TRIGGER_MARK, trigger_ticks=950) == codes.PARKED_ORDER
+    twin.send(codes.MARK, price=9_000)
+    twin.settle()
+    assert twin.reached["outcome TRIGGERED"]
+    return twin.reached
+
+
 def rare_stops(seed: int) -> None:
     """DONE with events left, OUTBOX_FULL by an outbox nobody drains, BROKEN by a position out of nowhere."""
     venue, events = make("plain", seed, 200)
@@ -134,7 +147,7 @@ def measure(seed: int) -> Counter:
     try:
         for k, profile in enumerate(STREAMS):
             reached += differ(profile, seed + k, EVENTS)[1]
-        reached += every_kind_refused()
+        reached += every_kind_refused() + a_stop_beside_a_source_without_a_price()
         more_counterparties_than_one_step_closes()
         for twin in worlds():
             reached += twin.reached
@@ -155,7 +168,7 @@ def campaign(seed: int, budget: Budget) -> Part:
         part.take(len(STREAMS) * EVENTS, Counter(json.loads(finished.stdout)))
     ways = {name for name, *_ in branches()}
     taken = sum(1 for name in ways if part.reached[f"branch {name}"])
-    part.note = f"{taken} of {len(ways)} ways of the branches of loop and liquidation machine"
+    part.note = f"{taken} of {len(ways)} ways of the branches of loop, liquidation machine and triggers"
     part.seconds = budget.spent()
     return part
 

@@ -37,13 +37,14 @@ CHECKED_LEAVES = 37  # whole state and audit at one leaf in so many; a prime, so
 
 
 class Small(NamedTuple):
-    """A small world: rows that open it, what its venue has beyond the others', its alphabet, money of A and of B."""
+    """A small world: rows that open it, what its venue has beyond the others', its alphabet, money of A and of B (by
+    default a quantum less than A needs to keep its position at the lowest mark)."""
 
     rows: tuple[dict[str, int], ...] = ()
     instrument: dict[str, Any] = {}
     sections: dict[str, Any] = {}
     symbols: list[dict[str, int]] = SYMBOLS
-    cash: int = 18
+    cash: int = 1_967
 
 
 def order(account: int, side: int, price: int, qty: int, **terms: int) -> dict[str, int]:
@@ -55,10 +56,21 @@ OWNERS = [*(order(A, side, 100, qty, self_trade=mode) for side in (codes.BID, co
           *(order(B, side, 100, qty) for side in (codes.BID, codes.ASK) for qty in SIZES), *CANCELS[2:],
           *({"kind": codes.SET_GROUP, "account": B, "qty": group} for group in (0, 1)),
           {"kind": codes.AMEND, "account": A, "order_id": 3, "price": 100, "qty": 4}]
+REDUCING = [*(order(A, codes.ASK, price, qty, flags=flags) for price in (100, 101) for qty in (1, 3)
+              for flags in (0, codes.REDUCE_ONLY)),
+            *(order(B, codes.BID, price, qty, flags=flags) for price in (100, 101) for qty in (1, 4)
+              for flags in (0, codes.REDUCE_ONLY)),
+            order(B, codes.BID, 101, 6, time_in_force=codes.IOC), order(B, codes.BID, 101, 5, time_in_force=codes.FOK),
+            *(order(A, codes.BID, price, 2) for price in (95, 101)),
+            *({"kind": codes.AMEND, "account": A, "order_id": 102, "price": price, "qty": qty}
+              for price in (0, 100) for qty in (1, 4)),
+            *CANCELS[2:], *({"kind": codes.MARK, "price": price} for price in MARKS)]
+TRANSFERS = [{"kind": codes.TRANSFER, "account": A, "qty": money} for money in (-UNIT, 2 * UNIT)]
 AUCTIONS = [*(order(account, side, price, qty) for account in (A, B) for side in (codes.BID, codes.ASK)
               for price in (95, 101) for qty in SIZES),
             *(order(A, side, 100, 2, **terms) for side in (codes.BID, codes.ASK)
               for terms in ({"flags": codes.MARKET}, {"self_trade": codes.STP_CANCEL_NEWEST}, {"min_lots": 1})),
+            order(A, codes.BID, 101, 1, time_in_force=codes.GTD, expiry_ns=2),
             {"kind": codes.AUCTION_START, "price": 97}, {"kind": codes.AUCTION_END},
             {"kind": codes.AUCTION_END, "price": 104}, *CANCELS[2:], *({"kind": codes.MARK, "price": p} for p in MARKS)]
 STOPS = [*(order(account, side, 100, 1, flags=codes.MARKET, trigger=source, trigger_ticks=ticks,
@@ -73,7 +85,7 @@ STOPS = [*(order(account, side, 100, 1, flags=codes.MARKET, trigger=source, trig
 WORLDS = {
     "cross": Small(),
     "isolated": Small(tuple({"kind": codes.SET_MARGIN_MODE, "account": account, "qty": codes.ISOLATED}
-                            for account in (A, B))),
+                            for account in (A, B)), symbols=[*SYMBOLS, *TRANSFERS]),
     "recorded depth": Small((
         {"kind": codes.LEVEL_SET, "side": codes.BID, "price": 95, "qty": 2},
         {"kind": codes.LEVEL_SET, "side": codes.ASK, "price": 104, "qty": 2, "flags": codes.LAST})),
@@ -84,17 +96,24 @@ WORLDS = {
         {"order_id": 103, **order(B, codes.BID, 104, 1, trigger=codes.TRIGGER_MARK, offset_ticks=5)})),
     "one owner": Small(({"kind": codes.SET_GROUP, "account": A, "qty": 1},
                         {"kind": codes.SET_GROUP, "account": B, "qty": 1}),
-                       {"self_trade": "decrement"}, symbols=OWNERS, cash=90),
-    "auction": Small(({"kind": codes.AUCTION_START}, {"order_id": 101, **order(A, codes.BID, 101, 2)},
+                       {"self_trade": "decrement"}, symbols=OWNERS, cash=90 * UNIT),
+    "reduce-only": Small((
+        {"kind": codes.OPEN_POSITION, "account": A, "order_id": B, "price": 100, "qty": 3},
+        {"order_id": 101, **order(A, codes.ASK, 101, 2)},
+        {"order_id": 102, **order(A, codes.ASK, 101, 3, flags=codes.REDUCE_ONLY)}),
+        {"position_max": "12"}, symbols=REDUCING, cash=90 * UNIT),
+    "auction": Small(({"kind": codes.AUCTION_START, "qty": 8},  # to the end of the third symbol's time
+                      {"order_id": 101, **order(A, codes.BID, 101, 2)},
                       {"order_id": 102, **order(B, codes.ASK, 95, 1)}),
-                     sections={"auction": {"indicative_period_ns": 2}}, symbols=AUCTIONS, cash=90),
+                     sections={"auction": {"indicative_period_ns": 2}}, symbols=AUCTIONS, cash=90 * UNIT),
     "stops": Small(({"order_id": 101, **order(A, codes.ASK, 104, 1)}, {"order_id": 102, **order(B, codes.BID, 104, 1)}),
-                   symbols=STOPS, cash=60),
+                   symbols=STOPS, cash=60 * UNIT),
     "shared level": Small(tuple({"order_id": 101 + k, **order(account, codes.ASK, 100, qty)}
                                 for k, (account, qty) in enumerate(((A, 2), (MAKER, 3), (B, 1), (MAKER, 1)))),
                           {"allocation": {"algorithm": "configurable", "top_max_lots": 1, "fifo_ppm": 400_000,
                                           "pro_rata_min_lots": 1,
-                                          "market_makers": [{"account": MAKER, "share_ppm": 350_000}]}}, cash=90),
+                                          "market_makers": [{"account": MAKER, "share_ppm": 350_000}]}},
+                          cash=90 * UNIT),
 }
 
 
@@ -111,7 +130,7 @@ def prepare(world: str) -> tuple[Exchange, ReferenceVenue, int]:
     rows: list[dict[str, int]] = [
         {"kind": codes.MARK, "price": 100}, {"kind": codes.DEPOSIT, "account": MAKER, "qty": 1_000 * UNIT},
         {"kind": codes.DEPOSIT, "account": codes.INSURANCE, "qty": 1},
-        *({"kind": codes.DEPOSIT, "account": account, "qty": small.cash * UNIT} for account in (A, B)),
+        *({"kind": codes.DEPOSIT, "account": account, "qty": small.cash} for account in (A, B)),
         *({"kind": codes.SET_LEVERAGE, "account": account, "qty": 2_000} for account in (A, B)),
         *small.rows,
         {"kind": codes.OPEN_POSITION, "account": A, "order_id": B, "price": 100, "qty": 2},

@@ -6,10 +6,12 @@ One seed is one profile: mixes find what equal weights miss (a cancel-free, crow
 from collections import Counter
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from exchange import codes, config
 from exchange.allocation import outcomes_per_order
+from exchange.book_stream import Book
 from exchange.dump import dump
 from exchange.errors import InvariantError
 from exchange.venue import Exchange
@@ -79,20 +81,35 @@ def make(profile: str, seed: int, count: int) -> tuple[config.Venue, np.ndarray]
 
 
 def run_core(venue: config.Venue, events: np.ndarray, audit_every: int) -> tuple[Exchange, list, Counter]:
-    """Exchange, outcomes and queue depths of the kernels, audited in full every so many batches."""
-    exchange, outcomes, depths = Exchange(venue), [], Counter()
+    """Exchange, outcomes and queue depths of the kernels, audited in full every so many batches. The book is published
+    and built again from its changes; the reference, which publishes nothing, must have the same outcomes."""
+    exchange, outcomes, depths = Exchange(msgspec.structs.replace(venue, publish_book=True)), [], Counter()
+    book = Book()
     for k, start in enumerate(range(0, len(events), BATCH)):
         exchange.submit(events[start:start + BATCH])
         exchange.run()
         outcomes += exchange.outcomes().tolist()
+        book.apply(exchange.book_changes())
         if k % audit_every == 0:
             exchange.audit()
+            assert_rebuilt(exchange, book)
             counts = exchange.state.book.levels["count"]
             depths["levels seen"] += int(np.count_nonzero(counts))
             depths["levels of three or more orders"] += int(np.count_nonzero(counts >= 3))
     exchange.run(int(events["ts_ns"][-1]) + 1)
     exchange.audit()
+    book.apply(exchange.book_changes())
+    assert_rebuilt(exchange, book)
     return exchange, outcomes + exchange.outcomes().tolist(), depths
+
+
+def assert_rebuilt(exchange: Exchange, book: Book) -> None:
+    """Is a book that was built from the published changes the venue's, order by order?"""
+    for k in range(len(exchange.books)):
+        for side in (codes.BID, codes.ASK):
+            shown = [(ticks, (order_id, account, leaves)) for order_id, _, _, account, ticks, leaves
+                     in exchange.book_orders(k, side).tolist()]
+            assert book.orders(k, side) == shown, f"instrument {k} side {side}: the rebuilt book differs"
 
 
 def differ(profile: str, seed: int, count: int, audit_every: int = 8) -> tuple[str, Counter]:
