@@ -190,9 +190,3 @@ def test_orders_of_one_owner_never_trade_under_a_mode():
                 assert row["account"] != row["counterparty"] and not mine == other != 0
                 checked += 1
     assert checked > 100
-
-
-@pytest.mark.parametrize("field", ["display_lots", "display_min_lots", "peg"])
-def test_terms_that_nothing_would_heed_are_refused(field):
-    made = desk()
-    assert made.code(codes.NEW, account=A, order_id=1, side=BID, price=999, qty=1, **{field: 1}) == codes.BAD_TERMS
