@@ -31,7 +31,7 @@ class Pegs:
     def __init__(self, venue: config.Venue, seed: int):
         self.rng = generator(seed, 1)
         self.is_on = any(instrument.pegged for instrument in venue.instruments)
-        self.rate = float(self.rng.choice([0.1, 0.3])) if self.is_on else 0.005
+        self.rate = float(self.rng.choice([0.1, 0.3]))
         self.reach = int(self.rng.choice([2, 4, 12]))
         self.sent = 0
         self.placed: deque[tuple[int, int]] = deque(maxlen=40)  # id and account
@@ -47,8 +47,10 @@ class Pegs:
 
     def peg(self, kind: int, fields: dict[str, int], extra: dict[str, int]) -> dict[str, int]:
         """Terms that peg a NEW which suits it, or change a peg; {} for most."""
+        if not self.is_on:
+            return {}
         if kind == codes.AMEND:
-            return {"offset_ticks": self.offset()} if self.is_on and self.chance(self.rate) else {}
+            return {"offset_ticks": self.offset()} if self.chance(self.rate) else {}
         dated = fields.get("time_in_force", 0) in (codes.GTC, codes.GTD)
         suits = dated and not fields.get("flags", 0) & codes.MARKET and not {"trigger", "min_lots"} & {*extra}
         if not self.chance(self.rate if suits else 0.005):

@@ -262,14 +262,25 @@ def test_a_waiting_one_is_cancelled_expires_and_is_found_by_cancel_all(world):
     assert world.core.state.io.control[0]["pegged"] == 0
 
 
-def test_a_filled_part_is_gone_when_it_waits(world):
+def test_what_was_filled_of_it_still_counts_when_it_waited(world):
     world.peg(3, ASK, PEG_BEST, -1)
     world.new(C, 5, BID, 1_009, 1)
     world.send(codes.HALT)
     assert world.moves() == [(3, 0, 3)]
     world.send(codes.RESUME)
     assert world.fired() == [(3, RESTING, 1_009, 3)]
-    assert world.reference.world.orders[3].order_lots == 3
+    assert world.reference.world.orders[3].order_lots == 4
+    world.send(codes.HALT)
+    world.send(codes.SET_STATE, qty=codes.STATE_CANCEL_ONLY)
+    assert world.fired() == [(3, codes.CANCEL_ONLY, 900, 3)]
+
+
+def test_an_amended_total_counts_what_was_filled_before_it_waited(world):
+    world.peg(3, ASK, PEG_BEST, -1)
+    world.new(C, 5, BID, 1_009, 1)
+    world.send(codes.AUCTION_START)
+    assert world.amend(A, 3, 8) == PARKED_ORDER and world.reference.world.orders[3].leaves_lots == 7
+    assert world.amend(A, 3, 1) == codes.CANCELLED_BY_USER
 
 
 def test_it_keeps_its_partner_while_it_waits_and_when_it_comes_back(world):

@@ -168,10 +168,15 @@ def amend_termed(state, event):
         state.io.held[0] = state.io.held[EMPTY]
     if code == OK:
         code = check_changes(state, event, slot)
-    if code == OK and state.book.orders[slot]["flags"] & PARKED:
+    gone = event["qty"] <= state.book.orders[slot]["order_lots"] - all_lots(state.book, slot)  # as much was filled
+    if code == OK and state.book.orders[slot]["flags"] & PARKED and not gone:
         code = check_parked(state, event, slot)
     if code != OK:
         refuse(state.io, event, code)
+    elif gone:
+        remove_partner(state, slot)
+        answer_order(state, event, slot, CANCELLED_BY_USER)
+        remove_order(state, slot)
     elif state.book.orders[slot]["flags"] & PARKED:
         amend_parked(state, event, slot)
     else:
@@ -268,8 +273,8 @@ def amend_parked(state, event, slot):
         if held["offset_ticks"] != 0:
             terms["offset_ticks"] = np.int64(held["offset_ticks"])
         peg_stale(state, np.int64(order["instrument"]))
+    order["leaves_lots"] += total - np.int64(order["order_lots"])
     order["order_lots"] = total
-    order["leaves_lots"] = total
     take_changes(state, slot)
     answer_order(state, event, slot, PARKED_ORDER)
 
@@ -284,11 +289,7 @@ def amend_resting(state, event, slot):
     limit_ticks = np.int64(terms["limit_ticks"]) if pegged else np.int64(order["ticks"])
     ticks = ticks if ticks != 0 else limit_ticks
     moves = pegged and held["offset_ticks"] != 0 and held["offset_ticks"] != terms["offset_ticks"]
-    if total <= cum:
-        remove_partner(state, slot)
-        answer_order(state, event, slot, CANCELLED_BY_USER)
-        remove_order(state, slot)
-    elif ticks == limit_ticks and total <= order["order_lots"] and not moves:
+    if ticks == limit_ticks and total <= order["order_lots"] and not moves:
         lower(state, slot, total)
         take_changes(state, slot)
         answer_order(state, event, slot, RESTING)

@@ -79,7 +79,6 @@ def reprice(state, slot, ticks):
         set_hidden(book, slot, np.int64(0))
         order["flags"] |= PARKED
         order["ticks"] = np.int64(book.terms[slot]["limit_ticks"])
-        order["order_lots"] = lots
         order["leaves_lots"] = lots
     account, order_id, flags = np.int64(order["account"]), np.int64(order["order_id"]), np.int64(0)
     if order["side"] == ASK:

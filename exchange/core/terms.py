@@ -262,7 +262,7 @@ def stash_terms(state, slot):
     if terms["display_lots"] != 0:
         held["display_lots"] = np.int64(terms["display_lots"])
         if order["flags"] & PARKED:  # it enters like a NEW, and may have been amended below its display
-            held["display_lots"] = min(np.int64(terms["display_lots"]), np.int64(order["order_lots"]))
+            held["display_lots"] = min(np.int64(terms["display_lots"]), np.int64(order["leaves_lots"]))
         held["display_min_lots"] = min(np.int64(terms["display_min_lots"]), np.int64(held["display_lots"]))
     if terms["peg"] != PEG_NONE:
         held["peg"] = terms["peg"]

@@ -12,6 +12,7 @@ from exchange.codes import (
     REDUCE_ONLY,
     TRIGGER,
 )
+from exchange.core.book import find_id
 from exchange.core.kernel import kernel, leaf
 from exchange.core.orders import place_termed
 from exchange.core.removal import cut_link, emit_cancelled, remove_order
@@ -85,9 +86,10 @@ def follow(state, instrument, k, price_sub):
 def fire_trigger(state, slot):
     """TRIGGER: a parked order enters like a NEW of this moment; its partner goes first. Mutates all that a NEW does.
 
-    A pegged one that comes back keeps its partner, which goes if it is refused.
+    A pegged one that comes back remembers what of it was filled, and keeps its partner, which goes if it is refused.
     """
     io, order, partner = state.io, state.book.orders[slot], np.int64(0)
+    cum = np.int64(order["order_lots"]) - np.int64(order["leaves_lots"])  # of a pegged one, before it waited
     event = io.entering[0]
     event["ts_ns"] = np.int64(io.control[0]["clock_ns"])
     event["kind"] = TRIGGER
@@ -96,7 +98,7 @@ def fire_trigger(state, slot):
     event["instrument"] = np.int64(order["instrument"])
     event["side"] = np.int64(order["side"])
     event["price"] = np.int64(order["ticks"])
-    event["qty"] = np.int64(order["order_lots"])
+    event["qty"] = np.int64(order["leaves_lots"])
     event["flags"] = np.int64(order["flags"]) & (POST_ONLY | REDUCE_ONLY | MARKET)
     event["time_in_force"] = np.int64(state.book.terms[slot]["time_in_force"])
     io.held[ASIDE] = io.held[0]
@@ -107,6 +109,10 @@ def fire_trigger(state, slot):
     remove_order(state, slot)
     place_termed(state, event)
     io.held[0] = io.held[ASIDE]
+    if cum != 0:
+        slot = find_id(state.book.ids, state.book.orders, np.int64(event["order_id"]))
+        if slot != 0:
+            state.book.orders[slot]["order_lots"] += cum
     if partner != 0 and state.book.terms[partner]["link"] == 0:
         emit_cancelled(state, partner, CANCELLED_BY_LINK, 0)
         remove_order(state, partner)

@@ -128,15 +128,15 @@ def fire(world: World, order: Order) -> None:
     world.remove_order(order)
     flags = order.flags & ~codes.PARKED
     event = Event(
-        world.clock_ns, 0, 0, order.order_id, order.ticks, order.order_lots, order.account, 0, codes.NEW,
+        world.clock_ns, 0, 0, order.order_id, order.ticks, order.leaves_lots, order.account, 0, codes.NEW,
         order.instrument, flags, order.side, waited.time_in_force,
     )
     row = terms.NOTHING._replace(
         expiry_ns=waited.expiry_ns,
         min_lots=waited.min_lots,
         self_trade=waited.self_trade,
-        display_lots=min(waited.display_lots, order.order_lots),
-        display_min_lots=min(waited.display_min_lots, order.order_lots),
+        display_lots=min(waited.display_lots, order.leaves_lots),
+        display_min_lots=min(waited.display_min_lots, order.leaves_lots),
         link_id=partner.order_id if partner is not None else 0,
         peg=waited.peg,
         offset_ticks=waited.offset_ticks if waited.peg else 0,
@@ -153,11 +153,13 @@ def fire(world: World, order: Order) -> None:
         order_id=order.order_id,
         instrument=order.instrument,
         price=order.ticks if reply.price is None else reply.price,
-        lots=order.order_lots if reply.lots is None else reply.lots,
+        lots=order.leaves_lots if reply.lots is None else reply.lots,
         code=reply.code,
         flags=codes.TRIGGER,
     )
-    if partner is not None and order.order_id not in world.orders:
+    if order.order_id in world.orders:
+        world.orders[order.order_id].order_lots += order.order_lots - order.leaves_lots  # a peg's, before it waited
+    elif partner is not None:
         world.emit_cancelled(partner, codes.CANCELLED_BY_LINK)
         world.remove_order(partner)
 
@@ -327,6 +329,8 @@ def apply_amend(world: World, event: Event) -> Reply:
     require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
     check_lot_step(world, order.instrument, event.qty)
     terms.check_changes(world, event, order, held)
+    if event.qty <= order.order_lots - order.leaves_lots:
+        return _cancel(world, order)
     if order.is_parked:
         require(order.terms is None or event.qty >= order.terms.min_lots, codes.BAD_MIN_LOTS)
         form = order.flags | codes.MARKET if order.terms and order.terms.peg else order.flags
@@ -338,8 +342,6 @@ def apply_amend(world: World, event: Event) -> Reply:
     limit = peg.limit_ticks if peg else order.ticks
     ticks = event.price or limit
     is_moved = peg is not None and held.offset_ticks not in (0, peg.offset_ticks)
-    if event.qty <= done:
-        return _cancel(world, order)
     if ticks == limit and event.qty <= order.order_lots and not is_moved:
         order.cut(order.order_lots - event.qty)
         terms.take_changes(world, order, held)

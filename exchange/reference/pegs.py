@@ -82,7 +82,7 @@ def _moves(world: World, order: Order) -> bool:
         book.join(order)
     else:
         order.flags |= codes.PARKED
-        order.ticks, order.order_lots, order.hidden_lots = terms.limit_ticks, order.leaves_lots, 0
+        order.ticks, order.hidden_lots = terms.limit_ticks, 0
     world.emit(
         codes.REPRICED,
         account=order.account,

@@ -202,7 +202,8 @@ def amend_parked(world: World, event: Event, order: Order, held: Terms) -> None:
     order.ticks = event.price or order.ticks
     if terms.peg:
         terms.limit_ticks, terms.offset_ticks = order.ticks, held.offset_ticks or terms.offset_ticks
-    order.order_lots = order.leaves_lots = event.qty
+    order.leaves_lots += event.qty - order.order_lots
+    order.order_lots = event.qty
     take_changes(world, order, held)
 
 
