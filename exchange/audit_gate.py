@@ -58,7 +58,7 @@ def _check_meters(state: State) -> None:
     _require(bool(np.all((groups >= 0) & (groups <= group_max))), "GRP-1", f"a group beyond {group_max}")
     for k in np.flatnonzero(gate.limits["kind"] == codes.SLIDING).tolist():
         limit = gate.limits[k]
-        places, interval_ns = int(limit["capacity_max"]), int(limit["interval_ns"])
+        places = int(limit["capacity_max"])
         _require(bool(limit["capacity"] <= places), "THR-2", f"limit {k}: more capacity than stamps")
         levels = gate.meters["level"][k :: len(gate.limits)]
         for key in np.flatnonzero(levels).tolist():
