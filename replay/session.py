@@ -299,6 +299,8 @@ class Session:
         self.outcome_count += len(outcomes)
         figures.count_rejected(outcomes, self.rejected)
         self.recorder.outcomes(self.number, outcomes)
+        if self.venue.publish_book:
+            self.recorder.book_changes(self.number, self.exchange.book_changes())
         self.kept.append(figures.keep(outcomes))
         return outcomes
 

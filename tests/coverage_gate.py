@@ -1,8 +1,8 @@
 """Every line and branch of matching is reached by fast tests and a walk of seeds: `python -m tests.coverage_gate`.
 
 Kernels run interpreted. What is not reached is listed, and fails, unless `coverage_gate.toml` says why nothing reaches
-it; an exception that is reached, or fits no line, fails too. A module of `exchange/core` is part of matching unless it is
-named here, so a new one is measured from its first day.
+it; an exception that is reached, or fits no line, fails too. A module of `exchange/core` is part of matching unless it
+is named here, so a new one is measured from its first day.
 """
 
 import ast
@@ -89,7 +89,8 @@ def complaints(places: list[tuple[str, str, str, int]], allowed: Counter[tuple[s
             left[file, function, code] -= 1
         else:
             said.append(f"not reached: {file}:{line}: {function}: {code}")
-    return said + [f"excepted, and reached or gone: {': '.join(place)}" for place in sorted((allowed - found).elements())]
+    stale = sorted((allowed - found).elements())
+    return said + [f"excepted, and reached or gone: {': '.join(place)}" for place in stale]
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ import pytest
 from standin import StandIn
 
 from exchange import codes, schema
+from exchange.book_stream import Book
 from exchange.errors import ConfigError, FeedError, InvariantError
 from exchange.venue import Exchange
 from replay import figures, present, recorder, session
@@ -266,7 +267,7 @@ def test_each_close_is_counted_once():
 def test_an_error_leaves_nothing_behind(tmp_path):
     with pytest.raises(RuntimeError), Recorder(tmp_path / "run") as made:
         made.outcomes(0, outcomes_of({}, {}))
-        made._flush()
+        made.records["outcomes"].flush()
         raise RuntimeError
     assert os.listdir(tmp_path) == []
 
@@ -277,12 +278,35 @@ def test_chunks_are_joined_in_order(tmp_path, monkeypatch):
         for k in range(10):
             made.outcomes(k // 5, outcomes_of({"money": 2 * k}, {"money": 2 * k + 1}))
         made.series(row_of())
-        assert len(made.parts) >= 3
+        assert len(made.records["outcomes"].parts) >= 3
         made.close({})
     frame = polars.read_parquet(tmp_path / "run" / "outcomes.parquet")
     assert frame["money"].to_list() == list(range(20))
     assert frame["variant"].to_list() == [0] * 10 + [1] * 10
     assert sorted(os.listdir(tmp_path / "run")) == sorted(recorder.FILES)
+
+
+def test_the_changes_of_the_books_are_recorded_where_the_venue_publishes_them(tmp_path):
+    scenario = scenario_of(venue={"publish_book": True}, run={"seed_after_ms": 5_000, "modes": ["overlay"],
+                                                              "refills": ["none"], "sensitivity": False})
+    tape, made = open_feed(scenario), []
+
+    def exchange_of(venue):
+        made.append(Exchange(venue))
+        return made[-1]
+
+    with Recorder(tmp_path / "run") as kept:
+        session.run_scenario(scenario, tape, kept, make_exchange=exchange_of)
+        kept.close({})
+    assert sorted(os.listdir(tmp_path / "run")) == sorted(["book_changes.parquet", *recorder.FILES])
+    frame, rebuilt = polars.read_parquet(tmp_path / "run" / "book_changes.parquet"), Book()
+    assert set(frame["variant"]) == {0} and frame["seq"].to_list() == list(range(1, len(frame) + 1))
+    rows = np.zeros(len(frame), schema.BOOK_CHANGE)
+    for name in schema.BOOK_CHANGE.names:
+        rows[name] = frame[name].to_numpy()
+    rebuilt.apply(rows)
+    for side in (codes.BID, codes.ASK):
+        assert rebuilt.levels(0, side) == [tuple(row) for row in made[0].levels(0, side, 10**6).tolist()]
 
 
 def test_an_existing_run_is_replaced_only_by_force(tmp_path):
