@@ -26,9 +26,9 @@ COPIED = ("exchange", "tests")
 FILE = Path(__file__).with_suffix(".toml")
 
 
-def bugs() -> list[dict[str, Any]]:
+def bugs(file: Path = FILE) -> list[dict[str, Any]]:
     """Every patch: name, file, old and new text, the part that must catch it, the first seed at which it did."""
-    found: list[dict[str, Any]] = tomllib.loads(FILE.read_text(encoding="utf-8"))["bug"]
+    found: list[dict[str, Any]] = tomllib.loads(file.read_text(encoding="utf-8"))["bug"]
     return found
 
 
