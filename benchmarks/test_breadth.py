@@ -10,6 +10,7 @@ from benchmarks.crowd import INSTRUMENTS, Crowd
 from benchmarks.measure import Row, measure, report, spread, timed
 from benchmarks.streams import ACCOUNTS, LIVE, MESSAGES, MID_TICKS
 from exchange import codes, config, schema, state
+from exchange.rows import joined
 
 ROUNDS = 9
 CASH = 10**12
@@ -106,7 +107,7 @@ def test_a_cascade(benchmark):
             venues.finish(crowd.state, kept)
 
     benchmark.pedantic(crash, rounds=1)
-    seconds, outcomes = benchmark.stats.stats.data[0], schema.joined(kept, schema.OUTCOME)
+    seconds, outcomes = benchmark.stats.stats.data[0], joined(kept, schema.OUTCOME)
     kinds = {kind: outcomes[outcomes["kind"] == kind] for kind in
              (codes.LIQUIDATION_START, codes.LIQUIDATION_END, codes.FILL, codes.TAKEOVER, codes.ADL, codes.DEFICIT)}
     accounts = len(np.unique(kinds[codes.LIQUIDATION_START]["account"]))

@@ -6,6 +6,7 @@ import numpy as np
 
 from exchange import codes, config, schema
 from exchange.core import loop
+from exchange.rows import copied
 from exchange.state import State
 from exchange.venue import EVENTS_PER_CALL, FOREVER_NS
 
@@ -66,7 +67,7 @@ def run(state: State, events: np.ndarray, horizon_ns: int, kept: list[np.ndarray
         code = loop.run(state, events, events.view(schema.TERMS), first, FOREVER_NS, horizon_ns)
         first = int(control["next_event"])
         if kept is not None:
-            kept.append(schema.copied(state.io.outbox[:int(control["outbox_count"])]))
+            kept.append(copied(state.io.outbox[:int(control["outbox_count"])]))
         control["outbox_count"] = 0
     assert code == codes.NEED_INPUT, f"the loop stopped with {code}"
 

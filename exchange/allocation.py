@@ -12,7 +12,7 @@ from exchange import codes
 from exchange.errors import ConfigError
 
 if TYPE_CHECKING:
-    from exchange.config import Venue
+    from exchange.config import Instrument, Venue
 
 MARKET_MAKERS_MAX = 8
 ALLOCATION = np.dtype(  # one an instrument: how a taker's lots are shared among the orders of a level
@@ -29,12 +29,24 @@ ALLOCATION = np.dtype(  # one an instrument: how a taker's lots are shared among
     align=True,
 )
 
+SHARE = np.dtype(  # one an order of the level at work, oldest first; `visit` alone is in the order of its step
+    [
+        ("visit", "i8"),  # low 31 bits: place of the order to fill
+        ("slot", "i4"),
+        ("lots", "i4"),  # what it may fill
+        ("share", "i8"),  # the most it gets in the step
+    ],
+    align=True,
+)
+
 LOTS_MAX = 2**31 - 1
 MILLION = 1_000_000
 
 Lots = Annotated[int, msgspec.Meta(ge=0, le=LOTS_MAX)]
 Share = Annotated[int, msgspec.Meta(ge=0, le=MILLION)]
 SelfTrade = Literal["none", "cancel_newest", "cancel_oldest", "cancel_both", "decrement"]
+Iceberg = Literal["none", "refresh", "pro_rata"]
+ICEBERGS = {"none": codes.ICEBERG_NONE, "refresh": codes.ICEBERG_REFRESH, "pro_rata": codes.ICEBERG_PRO_RATA}
 SELF_TRADE = {
     "none": codes.STP_NONE,
     "cancel_newest": codes.STP_CANCEL_NEWEST,
@@ -80,17 +92,36 @@ PRESETS = {  # in the order of FIELDS
 }
 
 
+def is_shared(instrument: "Instrument") -> bool:
+    """Is a level of this instrument shared in steps, rather than filled oldest order first?"""
+    return instrument.allocation.algorithm != "fifo" or instrument.iceberg == "pro_rata"
+
+
+def compile_matching(record: np.void, instrument: "Instrument") -> None:
+    """Write what an instrument's record says of matching."""
+    record["self_trade"] = SELF_TRADE[instrument.self_trade]
+    record["allocation"] = is_shared(instrument)
+    record["iceberg"] = ICEBERGS[instrument.iceberg]
+    record["pegged"] = instrument.pegged
+
+
 def outcomes_per_order(venue: "Venue") -> int:
     """The most outcomes that one event emits for one live order."""
-    shared = any(instrument.allocation.algorithm != "fifo" for instrument in venue.instruments)
-    return codes.OUTCOMES_PER_ORDER * (codes.FILLS_PER_ORDER if shared else 1)
+    shared = any(is_shared(instrument) for instrument in venue.instruments)
+    moves = codes.MOVES_PER_PEG if any(instrument.pegged for instrument in venue.instruments) else 0
+    return codes.OUTCOMES_PER_ORDER * (codes.FILLS_PER_ORDER if shared else 1) + moves
 
 
 def compile_allocations(venue: "Venue") -> np.ndarray:
     """One record an instrument; all zero where matching is first in first out."""
     rows = np.zeros(len(venue.instruments), ALLOCATION)
     for k, instrument in enumerate(venue.instruments):
-        _compile_allocation(rows[k], instrument.allocation, f"$.venue.instruments[{k}].allocation")
+        where = f"$.venue.instruments[{k}]"
+        _compile_allocation(rows[k], instrument.allocation, f"{where}.allocation")
+        if instrument.iceberg == "pro_rata":
+            if instrument.allocation.algorithm != "fifo":
+                raise ConfigError(f"{where}.iceberg", "pro_rata shares what is hidden of a level that goes by fifo")
+            rows[k]["fifo_ppm"] = MILLION
     return rows
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
-from exchange.audit_triggers import check_triggers, set_bits
+from exchange.audit_gate import check_gate
+from exchange.audit_pegs import check_pegs
+from exchange.audit_triggers import check_icebergs, check_triggers, set_bits, whole_lots
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
 from exchange.state import Book, State
@@ -27,11 +29,12 @@ def check(state: State, full: bool = True) -> None:
             _check_book(state, instrument)
             _check_market_state(state, instrument)
         _check_ids(state)
+        check_icebergs(state.book)
         _check_open_orders(state)
         check_triggers(state)
+        check_pegs(state)
         _check_units(state)
-        _check_gateway(state)
-        _check_conduct(state)
+        check_gate(state)
 
 
 def _require(holds: bool, rule: str, where: str) -> None:
@@ -136,7 +139,7 @@ def _check_book(state: State, instrument: int) -> None:
                 _require(order["priority_seq"] > joined, "BK-3", where + f": slot {slot}")
                 joined = order["priority_seq"]
                 _require(0 < order["leaves_lots"] <= order["order_lots"], "BK-4", where + f": slot {slot}")
-                simulated += int(order["leaves_lots"]) if order["account"] != codes.EXTERNAL else 0
+                simulated += whole_lots(book, slot) if order["account"] != codes.EXTERNAL else 0
                 before = slot
             _require(
                 level["lots"] == sum(int(book.orders[slot]["leaves_lots"]) for slot in slots), "BK-2", where + ": lots"
@@ -158,8 +161,6 @@ def _check_top(book: Book, instrument: int, side: int, live: list[int]) -> None:
         if book.orders[slot]["priority_seq"] == top
     ]
     _require(not later, "BK-7", f"instrument {instrument} side {side}: slot {later} is the top order")
-
-
 def _check_external(state: State, external: Any) -> None:
     where, orders = f"ticks {external['ticks']}", state.book.orders
     _require(0 <= external["displaced_lots"] <= external["lots"], "EXT-1", f"{where}: displaced")
@@ -257,16 +258,20 @@ def _check_open_orders(state: State) -> None:
         (state.book.orders["account"] > codes.EXTERNAL) & (state.book.orders["leaves_lots"] > 0)
     ):
         order = state.book.orders[slot]
+        position = state.ledger.positions[order["position"]]
+        unit = position if position["mode"] == codes.ISOLATED else state.ledger.wallets[position["wallet"]]
+        calm = unit["stage"] < codes.STAGE_REDUCE or order["flags"] & codes.FORCED
+        _require(bool(calm), "LIQ-2", f"order {order['order_id']}: its unit is in liquidation")
         if order["flags"] & codes.PARKED:
             continue
         if not order["flags"] & codes.REDUCE_ONLY:
             row = sums.setdefault(int(order["position"]), [0, 0, 0, 0])
             record = state.prices.instruments[order["instrument"]]
             price_sub = int(order["ticks"]) * int(record["mark_per_tick"])
-            row[2 * int(order["side"])] += abs(contract_value(record, price_sub, int(order["leaves_lots"])))
-            row[2 * int(order["side"]) + 1] += int(order["leaves_lots"])
-        else:
-            reducing.setdefault(int(order["position"]), [0, 0])[int(order["side"])] += int(order["leaves_lots"])
+            row[2 * int(order["side"])] += abs(contract_value(record, price_sub, whole_lots(state.book, slot)))
+            row[2 * int(order["side"]) + 1] += whole_lots(state.book, slot)
+        elif not order["flags"] & codes.PARKED:
+            reducing.setdefault(int(order["position"]), [0, 0])[int(order["side"])] += whole_lots(state.book, slot)
     positions = state.ledger.positions
     for p in range(1, int(state.io.control[0]["position_high"]) + 1):
         row = positions[p]
@@ -365,35 +370,3 @@ def _check_guards(state: State, unit: int, pocket: int, slots: list[int], mainta
         at = {k: int(guards[2 * slots[0] + (legs[0]["lots"] < 0)]["mark_sub"]) for k in corner}
         _require(unit_health(state, pocket, legs, at, maintained) < 0, "GRD-2", f"unit {unit}: healthy at its guard")
     return count
-
-
-def gateway_slots(state: State) -> list[int]:
-    """Slots of the commands that wait in the gateway, oldest first."""
-    gate, places = state.gate.gate[0], max(1, len(state.io.gateway) - 1)
-    return [1 + (int(gate["head"]) + k) % places for k in range(int(gate["count"]))]
-
-
-def _check_gateway(state: State) -> None:
-    """The queue is no longer than it may be, in order of arrival, and has a timer as long as a command waits."""
-    gate, slots = state.gate.gate[0], gateway_slots(state)
-    where = f"gateway of {len(slots)} commands"
-    timers = state.io.timers[1 : int(state.io.control[0]["timer_count"]) + 1]
-    due = timers["ts_ns"][timers["kind"] == codes.GATEWAY_TICK].tolist()
-    _require(len(slots) <= gate["depth"] + gate["reserved"] and gate["serving"] == 0, "GWY-1", where)
-    _require(due == [gate["due_ns"]][: len(slots)], "GWY-1", f"{where}: timers {due}")
-    rows = state.io.gateway[slots]
-    arrived = rows["ts_ns"].tolist()
-    _require(arrived == sorted(arrived) and bool(np.all(rows["account"] >= codes.FIRST_USER)), "GWY-1", where)
-    if slots:
-        service = int(gate["service_ns"][int(rows["kind"][0])])
-        _require(arrived[0] + service <= due[0], "GWY-2", f"{where}: served before its time")
-        _require(due[0] <= int(state.io.control[0]["clock_ns"]) + service, "GWY-2", f"{where}: served too late")
-
-
-def _check_conduct(state: State) -> None:
-    conduct, gate = state.gate.conduct, state.gate.gate[0]
-    _require(bool(np.all(conduct["filled"] <= conduct["quotes"])), "QFR-1", "more quotes filled than submitted")
-    counted = conduct["violations"]
-    _require(bool(np.all(counted < max(1, int(gate["violations"])))), "THR-1", "violations without a ban")
-    _require(bool(np.all(conduct["ban_ns"] <= gate["ban_max_ns"])), "THR-1", "a ban longer than the longest")
-    _require(bool(np.all(state.gate.meters["level"] >= 0)), "THR-1", "a meter below zero")

@@ -1,10 +1,10 @@
-"""What is always true of orders with terms: TRG-1 to TRG-3 of DESIGN §5, by recomputation from the raw records."""
+"""What is always true of orders with terms: TRG-1 to TRG-3, ICE-1. DESIGN §5; recomputed from the raw records."""
 
 import numpy as np
 
 from exchange import codes
 from exchange.errors import InvariantError
-from exchange.state import State
+from exchange.state import Book, State
 
 LADDERS = 6  # an instrument: three sources, falling and rising
 STILL = (codes.STATE_HALTED, codes.STATE_AUCTION)  # states in which triggers wait
@@ -61,7 +61,8 @@ def _check_queues(state: State) -> None:
                 standing += slots
         _require(len(standing) - before == watch["waiting"], "TRG-1", f"instrument {instrument}: orders waiting")
     _require(len(standing) == state.io.control[0]["waiting"], "TRG-1", "orders waiting in all")
-    parked = [int(slot) for slot in np.flatnonzero(state.book.orders["flags"] & codes.PARKED)]
+    waiting = (state.book.orders["flags"] & codes.PARKED != 0) & (state.book.terms["peg"] == codes.PEG_NONE)
+    parked = [int(slot) for slot in np.flatnonzero(waiting)]
     fired = [slot for slot in parked if state.io.order_timers[2 * slot + 1]]
     _require(sorted(standing + fired) == parked, "TRG-1", "a parked order neither waits nor has fired, or does both")
 
@@ -104,3 +105,20 @@ def _check_timers(state: State, terms: np.ndarray, flags: np.ndarray) -> None:
     kinds = timers["kind"][1 : int(state.io.control[0]["timer_count"]) + 1]
     orders = np.count_nonzero((kinds == codes.EXPIRE) | (kinds == codes.TRIGGER))
     _require(orders == len(handles), "TRG-3", f"{orders} timers of orders, {len(handles)} known")
+
+
+def whole_lots(book: Book, slot: int) -> int:
+    """Leaves of an order and what it hides."""
+    return int(book.orders[slot]["leaves_lots"]) + int(book.terms[slot]["hidden_lots"])
+
+
+def check_icebergs(book: Book) -> None:
+    """What hides shows at least its least and at most its display; what may be shown yet is counted."""
+    slices = 0
+    for slot in np.flatnonzero(book.terms["hidden_lots"]):
+        terms, shown = book.terms[slot], int(book.orders[slot]["leaves_lots"])
+        fits = book.orders[slot]["flags"] & codes.TERMED and terms["display_min_lots"] <= shown <= terms["display_lots"]
+        _require(bool(fits) and terms["hidden_lots"] > 0, "ICE-1", f"slot {slot}: shows {shown}")
+        slices += -(-int(terms["hidden_lots"]) // int(terms["display_lots"]))
+    _require(slices == book.pools[0]["slices"], "ICE-1", f"{slices} slices")
+    _require(slices + book.pools[0]["order_live"] < len(book.orders), "ICE-1", "more slices than the pool holds orders")

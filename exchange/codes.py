@@ -50,8 +50,7 @@ FIRST_USER = 8
 # --- outcome kinds -------------------------------------------------------------------------------------
 RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
 LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
-TRIGGERED = 13
-PREVENTED = 15
+TRIGGERED, REPRICED, PREVENTED = 13, 14, 15
 STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 
 # --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
@@ -73,7 +72,6 @@ SHRUNK_REDUCE_ONLY = 17  # of a CANCELLED outcome: lots are gone, the rest of th
 CANCELLED_SELF_TRADE = 13
 EXPIRED_SELF_TRADE = 15
 
-FIRST_REJECTION = 20
 UNSUPPORTED_KIND = 20
 BAD_INSTRUMENT = 21
 BAD_ACCOUNT = 22
@@ -115,7 +113,6 @@ BAD_LINK = 57
 BAD_MIN_LOTS = 58
 MIN_LOTS_UNFILLABLE = 59
 BAD_GROUP, BAD_SELF_TRADE = 64, 65
-
 BAD_STATE = 68
 CANCEL_ONLY = 69
 POST_ONLY_STATE = 70
@@ -131,11 +128,13 @@ LOTS_TOO_SMALL = 79
 BAD_PRICE_STEP = 80
 BAD_LOT_STEP = 81
 TOO_MANY_ORDERS = 82
-
 THROTTLED = 84
 BANNED = 85
 GATEWAY_FULL = 86
-BAD_LIMIT = 87
+BAD_LIMIT, GROUP_UNCOUNTED = 87, 88
+BAD_DISPLAY, BAD_PEG = 92, 94
+
+FIRST_REJECTION = UNSUPPORTED_KIND
 
 # --- what happens to an order of a book, in its stream of changes ------------------------------------------------
 BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE = 1, 2, 3
@@ -161,10 +160,12 @@ INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
 REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
 QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
-BUCKET, WINDOW = 0, 1
+ICEBERG_NONE, ICEBERG_REFRESH, ICEBERG_PRO_RATA = 0, 1, 2
+BUCKET, WINDOW, SLIDING = 0, 1, 2
 
 OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
 FILLS_PER_ORDER = 6  # of one resting order in one event, where a level is shared in steps
+MOVES_PER_PEG = 2  # at the end of one event: DESIGN §3.6
 OUTCOMES_PER_STEP = 4096  # funding, deleveraging: two for each of 1,024 accounts, and a margin
 
 REFILL_STEPS_PER_HALF_LIFE = 8
@@ -220,6 +221,8 @@ RESULT_TEXT = {
     EXTERNALS_FULL: "the pool of external levels is full",
     OUT_OF_ORDER: "event time is before the clock",
     BAD_CONSTITUENT: "no such index constituent",
+    BAD_DISPLAY: "what an iceberg shows must be 1..quantity, its least no more than that, where it may rest and hide",
+    BAD_PEG: "a peg needs an order that rests (GTC, GTD), no trigger, a distance within the ladder, and a venue for it",
     BAD_TERMS: "the terms contradict the order or each other",
     BAD_EXPIRY: "good till date needs an expiry in the future, and nothing else has one",
     BAD_TRIGGER: "no such trigger, or neither a price nor a trailing distance within the ladder",
@@ -249,11 +252,18 @@ RESULT_TEXT = {
     BANNED: "banned for too many throttled commands, for the time in money (ns)",
     GATEWAY_FULL: "the gateway's queue is full, for the time in money (ns)",
     BAD_LIMIT: "no throttle has this index",
+    GROUP_UNCOUNTED: "a throttle of groups counts those below the number of accounts, and this is not",
 }
 
 
 def _names(*names: str) -> dict[int, str]:
     return {globals()[name]: name for name in names}
+
+
+def _between(first: str, last: str) -> dict[int, str]:
+    """Names by value of a block of constants above."""
+    names = list(globals())
+    return _names(*names[names.index(first) : names.index(last) + 1])
 
 
 EVENT_NAME = _names(
@@ -306,88 +316,10 @@ OUTCOME_NAME = _names(
     "DEFICIT",
     "LIQUIDATION_END",
     "TRIGGERED",
+    "REPRICED",
     "PREVENTED",
     "STATE_CHANGE",
     "INDICATIVE",
     "AUCTION",
 )
-RESULT_NAME = _names(
-    "OK",
-    "RESTING",
-    "FILLED",
-    "PARTLY_FILLED_RESTING",
-    "EXPIRED",
-    "CANCELLED_BY_USER",
-    "CANCELLED_BY_LIQUIDATION",
-    "CANCELLED_REDUCE_ONLY",
-    "RECOVERED",
-    "CLOSED",
-    "PARKED_ORDER",
-    "CANCELLED_BY_EXPIRY",
-    "CANCELLED_BY_LINK",
-    "CANCELLED_BY_VENUE",
-    "SHRUNK_REDUCE_ONLY",
-    "UNSUPPORTED_KIND",
-    "BAD_INSTRUMENT",
-    "BAD_ACCOUNT",
-    "BAD_SIDE",
-    "BAD_TIME_IN_FORCE",
-    "BAD_FLAGS",
-    "BAD_PRICE",
-    "BAD_LOTS",
-    "BAD_AMOUNT",
-    "BAD_ORDER_ID",
-    "DUPLICATE_ORDER_ID",
-    "UNKNOWN_ORDER",
-    "NOT_OWNER",
-    "HALTED",
-    "IN_LIQUIDATION",
-    "NO_MARK",
-    "REDUCE_ONLY_INCREASES",
-    "POST_ONLY_WOULD_TAKE",
-    "FOK_UNFILLABLE",
-    "POSITION_LIMIT",
-    "OPEN_INTEREST_CAP",
-    "LEVERAGE_TIER",
-    "INSUFFICIENT_MARGIN",
-    "INSUFFICIENT_BALANCE",
-    "BAD_LEVERAGE",
-    "POSITION_OPEN",
-    "NOT_ISOLATED",
-    "ORDERS_FULL",
-    "POSITIONS_FULL",
-    "EXTERNALS_FULL",
-    "OUT_OF_ORDER",
-    "BAD_CONSTITUENT",
-    "BAD_TERMS",
-    "BAD_EXPIRY",
-    "BAD_TRIGGER",
-    "WOULD_TRIGGER",
-    "NO_TRIGGER_PRICE",
-    "BAD_LINK",
-    "BAD_MIN_LOTS",
-    "MIN_LOTS_UNFILLABLE",
-    "CANCELLED_SELF_TRADE",
-    "EXPIRED_SELF_TRADE",
-    "BAD_GROUP",
-    "BAD_SELF_TRADE",
-    "BAD_STATE",
-    "CANCEL_ONLY",
-    "POST_ONLY_STATE",
-    "REDUCE_ONLY_STATE",
-    "NOT_IN_AUCTION",
-    "IN_AUCTION",
-    "NO_AUCTION",
-    "PRICE_COLLAR",
-    "FAT_FINGER",
-    "NOTIONAL_TOO_SMALL",
-    "NOTIONAL_TOO_LARGE",
-    "LOTS_TOO_SMALL",
-    "BAD_PRICE_STEP",
-    "BAD_LOT_STEP",
-    "TOO_MANY_ORDERS",
-    "THROTTLED",
-    "BANNED",
-    "GATEWAY_FULL",
-    "BAD_LIMIT",
-)
+RESULT_NAME = _between("OK", "BAD_PEG")

@@ -12,7 +12,14 @@ import msgspec
 import numpy as np
 
 from exchange import codes, schema, units
-from exchange.allocation import SELF_TRADE, Allocation, SelfTrade, compile_allocations, outcomes_per_order
+from exchange.allocation import (
+    Allocation,
+    Iceberg,
+    SelfTrade,
+    compile_allocations,
+    compile_matching,
+    outcomes_per_order,
+)
 from exchange.errors import ConfigError
 from exchange.fields import explained
 from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
@@ -86,6 +93,8 @@ class Instrument(_Struct):
     impact: Impact | None = None
     self_trade: SelfTrade = "none"
     allocation: Allocation = Allocation()
+    iceberg: Iceberg = "none"
+    pegged: bool = False
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
     constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
     orders: OrderGuards | None = None
@@ -267,7 +276,7 @@ def compile_venue(venue: Venue) -> Compiled:
         compile_order_guards(venue),
         compile_auctions(venue),
         _compile_policy(venue),
-        compile_limits(venue.throttles),
+        compile_limits(venue.throttles, codes.FIRST_USER + venue.capacity.accounts),
         compile_gate(venue),
     )
 
@@ -277,8 +286,7 @@ def _compile_instrument(record: np.void, venue: Venue, k: int) -> list[tuple[int
     instrument, asset, where = venue.instruments[k], int(record["asset"]), f"$.venue.instruments[{k}]"
     quantum = number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
     compile_units(record, instrument, quantum, where)
-    record["self_trade"] = SELF_TRADE[instrument.self_trade]
-    record["allocation"] = instrument.allocation.algorithm != "fifo"
+    compile_matching(record, instrument)
     fees = fees_of(venue, instrument)
     record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
     if fees.maker_ppm + fees.taker_ppm < 0:

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
-from exchange.audit import externals, gateway_slots, live_ticks, queue, waiting_legs
+from exchange.audit import externals, live_ticks, queue, waiting_legs
+from exchange.audit_gate import gateway_slots
+from exchange.audit_pegs import pegged_slots
 from exchange.audit_triggers import LADDERS, trigger_queues
 from exchange.core.terms import RING
-from exchange.state import Book, State
+from exchange.state import Book, Gate, State
 
 POSITION_FIELDS = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots")
 SETTING_FIELDS = ("leverage_e2", "mode", "stage")
@@ -19,8 +21,9 @@ MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
 AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions")
 PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
-TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks")
-TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots")
+TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks", "peg", "limit_ticks")
+DISPLAY_FIELDS = ("display_lots", "display_min_lots", "hidden_lots")
+TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots", *DISPLAY_FIELDS)
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
 
@@ -33,6 +36,7 @@ def dump(state: State) -> dict[str, Any]:
         "positions": _positions(state),
         "books": _books(book),
         "parked": _parked(state),
+        "pegs": {k: rows for k in range(len(book.books)) if (rows := _pegs(state, k))},
         "terms": _terms(book),
         "externals": _externals(book),
         "markets": {
@@ -141,6 +145,15 @@ def _parked(state: State) -> dict[tuple[int, int, bool], list[tuple[int, list[tu
     return parked
 
 
+def _pegs(state: State, instrument: int) -> list[tuple[int, bool, bool]]:
+    """(order id, whether it waits, whether it comes back) of an instrument's pegged orders, in order."""
+    orders, timers = state.book.orders, state.io.order_timers
+    return [
+        (int(orders[slot]["order_id"]), bool(orders[slot]["flags"] & codes.PARKED), bool(timers[2 * slot + 1]))
+        for slot in pegged_slots(state, instrument)
+    ]
+
+
 def _terms(book: Book) -> dict[int, tuple[int, ...]]:
     """Terms of every order that has some, by order id; the partner by its id."""
     found = {}
@@ -166,18 +179,32 @@ def _written(records: np.ndarray) -> list[tuple[int, Any]]:
     return [(int(k), records[k]) for k in live]
 
 
-def _throttles(state: State) -> dict[tuple[int, int], int]:
-    """(limit, account or accounts + group): what is used of it at the clock."""
-    limits, clock_ns = state.gate.limits, int(state.io.control[0]["clock_ns"])
-    found = {}
-    for slot, meter in _written(state.gate.meters):
-        k, key = slot % len(limits), slot // len(limits)
-        found[k, key] = used_of(limits[k], int(meter["level"]), int(meter["ts_ns"]), clock_ns)
-    return dict(sorted((place, amount) for place, amount in found.items() if amount))
+def _throttles(state: State) -> dict[tuple[int, int], Any]:
+    """(limit, account or accounts + group): what is used of it at the clock; of a sliding one when each was."""
+    gate, clock_ns = state.gate, int(state.io.control[0]["clock_ns"])
+    found: dict[tuple[int, int], Any] = {}
+    for slot, _ in _written(gate.meters):
+        key, k = divmod(slot, len(gate.limits))
+        sliding = gate.limits[k]["kind"] == codes.SLIDING
+        found[k, key] = live_stamps(gate, k, key, clock_ns) if sliding else used_of(gate, k, key, clock_ns)
+    return {place: found[place] for place in sorted(found) if found[place]}
 
 
-def used_of(limit: np.void, level: int, since_ns: int, now_ns: int) -> int:
-    """What a meter counts against its limit at a time."""
+def live_stamps(gate: Gate, k: int, key: int, now_ns: int) -> list[int]:
+    """Times of the tokens that count against a sliding limit at a time, oldest first."""
+    limit, level = gate.limits[k], int(gate.meters[key * len(gate.limits) + k]["level"])
+    places = int(limit["capacity_max"])
+    first = int(limit["stamp_base"]) + key * places
+    times = [int(gate.stamps[first + token % places]) for token in range(max(0, level - places), level)]
+    return [ts_ns for ts_ns in times if ts_ns > now_ns - int(limit["interval_ns"])]
+
+
+def used_of(gate: Gate, k: int, key: int, now_ns: int) -> int:
+    """What counts against a limit at a time."""
+    limit, meter = gate.limits[k], gate.meters[key * len(gate.limits) + k]
+    level, since_ns = int(meter["level"]), int(meter["ts_ns"])
+    if limit["kind"] == codes.SLIDING:
+        return len(live_stamps(gate, k, key, now_ns))
     if limit["kind"] == codes.BUCKET:
         return max(0, level - int(limit["refill"]) * (now_ns - since_ns))
     return level if now_ns // int(limit["interval_ns"]) == since_ns // int(limit["interval_ns"]) else 0

@@ -3,11 +3,12 @@
 Suffixes name the unit: `_ticks`, `_lots`, `_sub` (of marks and indices), `_ppm`, `_ppb`, `_ns`, `_seq`; none: quanta.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from exchange import codes
+from exchange.rows import joined
 
 
 def _record(*fields: tuple) -> np.dtype:
@@ -76,20 +77,6 @@ def _event(row: Mapping[str, int]) -> np.ndarray:
     return joined([extra.view(EVENT), event], EVENT)
 
 
-def copied(records: np.ndarray) -> np.ndarray:
-    """A contiguous copy of one-dimensional records, byte by byte: numpy copies field by field, twenty times as slow."""
-    twin = np.empty(len(records), records.dtype)
-    twin.view(np.uint8)[:] = np.ascontiguousarray(records).view(np.uint8)
-    return twin
-
-
-def joined(parts: Sequence[np.ndarray], layout: np.dtype) -> np.ndarray:
-    """Contiguous records of one layout end to end, joined byte by byte; a lone part is returned as it is."""
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([np.zeros(0, np.uint8), *(part.view(np.uint8) for part in parts)]).view(layout)
-
-
 OUTCOME = _record(
     ("ts_ns", "i8"),
     ("seq", "i8"),  # consecutive from 1
@@ -130,7 +117,7 @@ ORDER_TERMS = _record(  # one cache line: what an order has beyond price and qua
     ("expiry_ns", "i8"),
     ("extreme_sub", "i8"),  # trailing: the best price of its source so far
     ("trigger_ticks", "i4"),  # where it stands in its trigger ladder; 0 = in none
-    ("limit_ticks", "i4"),  # a peg's cap
+    ("limit_ticks", "i4"),  # a peg's cap: the worst price it may stand at
     ("offset_ticks", "i4"),
     ("display_lots", "i4"),
     ("display_min_lots", "i4"),
@@ -144,6 +131,7 @@ ORDER_TERMS = _record(  # one cache line: what an order has beyond price and qua
     ("peg", "i1"),
     ("self_trade", "i1"),
     ("time_in_force", "i1"),
+    ("queued", "i1"),  # an iceberg that shows less than its least: it is looked at when the event ends
 )
 
 WATCH = _record(  # one an instrument: who waits for what; k = 2 * (source - 1) + direction, 0 = falling, 1 = rising
@@ -152,6 +140,8 @@ WATCH = _record(  # one an instrument: who waits for what; k = 2 * (source - 1) 
     ("seen_ticks", "i8", (6,)),  # the extreme that every trailing order has followed
     ("trail_head", "i4", (6,)),  # trailing orders, oldest first
     ("trail_tail", "i4", (6,)),
+    *(("peg_head", "i4"), ("peg_tail", "i4")),  # pegged orders, resting and waiting, in the order in which they came
+    ("peg_seen", "i8", (4,)),  # references and best prices to which they were brought last
 )
 
 TRIGGER_QUEUE = _record(("head", "i4"), ("tail", "i4"))  # the orders of one trigger price, first come first
@@ -203,6 +193,7 @@ POOLS = _record(  # one record: what is free and live in the order and external-
     ("order_high", "i8"),
     ("order_live", "i8"),
     ("priority_seq", "i8"),
+    ("slices", "i8"),  # what live icebergs may still show, each counted like an order
     ("external_free", "i8"),
     ("external_high", "i8"),
     ("publish", "i8"),  # 1: changes of queues are noted
@@ -311,6 +302,8 @@ INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
     ("asset", "i2"),
     ("self_trade", "i2"),  # the mode of orders that bring none
     ("allocation", "i2"),  # 0 = first in, first out
+    ("iceberg", "i4"),
+    ("pegged", "i4"),  # pegged orders are offered
 )
 
 MARKET = _record(
@@ -380,6 +373,8 @@ CONTROL = _record(
     ("clock_ns", "i8"),
     ("event_seq", "i8"),
     ("waiting", "i8"),  # orders in all trigger ladders
+    ("pegged", "i8"),  # live pegged orders
+    ("unfinished", "i8"),  # the event before left a message of the recorded market unfinished: pegs are not in line
     ("outcome_seq", "i8"),
     ("outbox_count", "i8"),
     ("timer_count", "i8"),
@@ -387,7 +382,8 @@ CONTROL = _record(
     ("liquidation_seq", "i8"),
     ("dirty_count", "i8"),
     ("trim_count", "i8"),
-    ("order_work", "i8"),  # entries of `trims`: what the end of the event does to resting orders
+    ("thinned_count", "i8"),
+    ("order_work", "i8"),  # entries of `trims` and `thinned`: what the end of the event does to resting orders
     ("position_high", "i8"),
     ("sweep_instrument", "i8"),
     ("sweep_next", "i8"),
@@ -399,13 +395,6 @@ CONTROL = _record(
     ("next_event", "i8"),  # place in the input where run() stopped
     ("guard_checks", "i8"),
     ("rejected", "i8"),
-)
-
-SHARE = _record(  # one an order of the level at work, oldest first; `visit` alone is in the order of its step
-    ("visit", "i8"),  # low 31 bits: place of the order to fill
-    ("slot", "i4"),
-    ("lots", "i4"),  # what it may fill
-    ("share", "i8"),  # the most it gets in the step
 )
 
 RANK = _record(("score", "i8"), ("wallet", "i4"), ("position", "i4"))

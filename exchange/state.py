@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from exchange import codes, config, schema, throttles
+from exchange.allocation import SHARE
+from exchange.core import passing
 from exchange.sessions import open_markets
 
 CACHE_LINE = 64
@@ -74,6 +76,7 @@ class IO(NamedTuple):
     control: np.ndarray  # CONTROL[1]
     timers: np.ndarray  # TIMER[...], a binary heap from slot 1; slot 0 is scratch
     dirty: np.ndarray  # int32[...], units touched by the event at work
+    thinned: np.ndarray  # int32[...], icebergs that the event at work left with less than their least shown
     trims: np.ndarray  # int32[...], positions with reduce-only orders that the event at work changed
     order_timers: np.ndarray  # int32[2 * order + (0 EXPIRE, 1 TRIGGER)], place in the heap; 0 = none
     held: np.ndarray  # TERMS[3 + places], kind 0 = none: of the next command, put aside, always zero, of the gateway's
@@ -87,11 +90,12 @@ class IO(NamedTuple):
 class Gate(NamedTuple):
     gate: np.ndarray  # GATE[1]
     limits: np.ndarray  # LIMIT[limit]
-    meters: np.ndarray  # METER[(account, or accounts + group) * limits + limit]
+    meters: np.ndarray  # METER[key * limits + limit]; key: account, or accounts + group
+    stamps: np.ndarray  # int64[limit.stamp_base + key * limit.capacity_max + place], rings of a sliding limit's tokens
     conduct: np.ndarray  # CONDUCT[account]
 
 
-class State(NamedTuple):
+class _Groups(NamedTuple):
     book: Book
     ledger: Ledger
     guards: Guards
@@ -99,6 +103,20 @@ class State(NamedTuple):
     io: IO
     gate: Gate
     triggers: Triggers
+
+
+class State(_Groups):
+    """All groups. Compiled functions get it by `address`, that of the table of its arrays (`core/passing.py`)."""
+
+    def __new__(cls, *groups: Any) -> "State":
+        state = super().__new__(cls, *groups)
+        state.table = passing.table_of(state)
+        state.address = state.table.ctypes.data
+        state.numba_type = passing.type_of(state)
+        return state
+
+
+passing.register(State)
 
 
 def _ladders(ticks_max: np.ndarray, each: int = 2) -> tuple[np.ndarray, int, int]:
@@ -219,13 +237,14 @@ def _io(capacity: config.Capacity, compiled: config.Compiled, wallets: int, posi
         zeros(1, schema.CONTROL),
         pool(timers, schema.TIMER),
         pool(wallets + positions + 1, np.int32),
+        pool(capacity.orders + 1, np.int32),
         pool(positions, np.int32),
         pool(2 * capacity.orders + 2, np.int32),
         pool(3 + places, schema.TERMS),
         zeros(1, schema.EVENT),
         pool(1 + places, schema.EVENT),
         pool(wallets + 1, schema.RANK),
-        pool(capacity.orders + 1, schema.SHARE),
+        pool(capacity.orders + 1, SHARE),
         zeros(max(64, 2 * count), np.int64),
     )
 
@@ -243,11 +262,15 @@ def _ledger(venue: config.Venue, wallets: int, positions: int) -> Ledger:
 def _gate(compiled: config.Compiled) -> Gate:
     """Meters and conduct of every account where something is throttled or counted."""
     policy = compiled.policy[0]
-    accounts, limits = int(policy["accounts"]), len(compiled.limits)
+    accounts, limits = int(policy["accounts"]), compiled.limits
+    keys = max(throttles.keys_of(limit, accounts) for limit in limits)
+    sliding = limits[limits["kind"] == codes.SLIDING]
+    stamps = sum(int(limit["capacity_max"]) * throttles.keys_of(limit, accounts) for limit in sliding)
     return Gate(
         compiled.gate.copy(),
-        compiled.limits.copy(),
-        pool_zeros(2 * accounts * limits if compiled.gate[0]["limits"] else 1, throttles.METER),
+        limits.copy(),
+        pool_zeros(keys * len(limits) if compiled.gate[0]["limits"] else 1, throttles.METER),
+        pool_zeros(1 + stamps, np.int64),
         pool_zeros(accounts if policy["count_quotes"] else 1, throttles.CONDUCT),
     )
 

@@ -15,18 +15,22 @@ if TYPE_CHECKING:
     from exchange.config import Venue
 
 THROTTLES_MAX = 8
+TOKENS_MAX = 2**31 - 1
 DEBT_MAX = 2**62  # of a bucket, in tokens times its interval: what the kernels count in
+STAMPS_MAX = 2**26  # times of tokens that all sliding throttles keep, 8 bytes each
 
-Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Tokens = Annotated[int, msgspec.Meta(ge=1, le=TOKENS_MAX)]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Interval = Annotated[int, msgspec.Meta(ge=1, le=10**17)]
 Places = Annotated[int, msgspec.Meta(ge=0, le=2**24)]
 
 LIMIT = np.dtype(
     [  # one throttle: set from the config; SET_THROTTLE changes it
-        ("kind", "i8"),  # BUCKET or WINDOW
+        ("kind", "i8"),  # BUCKET, WINDOW or SLIDING
         ("by_group", "i8"),
         ("capacity", "i8"),  # tokens
+        ("capacity_max", "i8"),  # the most that SET_THROTTLE may make of it; sliding: stamps kept of each key
+        ("stamp_base", "i8"),  # of a sliding throttle: where its stamps begin
         ("refill", "i8"),  # tokens of a bucket that come back in an interval
         ("interval_ns", "i8"),
         ("weights", "i8", (codes.TERMS,)),  # tokens by event kind
@@ -35,7 +39,7 @@ LIMIT = np.dtype(
 
 METER = np.dtype(
     [  # one limit of one account or group, at key * limits + limit; groups come after the accounts
-        ("level", "i8"),  # bucket: tokens owed times the interval; window: tokens taken in the window of ts_ns
+        ("level", "i8"),  # bucket: tokens owed times the interval; window: taken in that of ts_ns; sliding: ever taken
         ("ts_ns", "i8"),
     ]
 )
@@ -54,6 +58,7 @@ CONDUCT = np.dtype(
 GATE = np.dtype(
     [  # one record: terms from the config, then the state of the gateway queue
         ("limits", "i8"),
+        ("group_max", "i8"),  # the highest group that SET_GROUP takes
         ("violations", "i8"),  # that make a ban; 0 = no bans
         ("violation_ns", "i8"),
         ("ban_ns", "i8"),
@@ -102,13 +107,13 @@ class Weights(_Struct):
 
 class Throttle(_Struct):
     """One limit. A bucket holds `capacity` tokens and gets `refill` back in `interval_ns`, evenly; a window lets
-    `capacity` through in each interval, the intervals being counted from time 0."""
+    `capacity` through in each interval, the intervals being counted from time 0; sliding, in any stretch so long."""
 
     capacity: Tokens
-    kind: Literal["bucket", "window"] = "bucket"
+    kind: Literal["bucket", "window", "sliding"] = "bucket"
     scope: Literal["account", "group"] = "account"
     counts: Literal["orders", "cancels", "all"] = "all"
-    refill: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0  # of a bucket
+    refill: Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)] = 0  # of a bucket
     interval_ns: Interval = 1_000_000_000
     weights: Weights = Weights()
 
@@ -135,9 +140,14 @@ class Gateway(_Struct):
     exempt: tuple[Literal["cancels", "closes"], ...] = ()
 
 
-def compile_limits(throttles: tuple[Throttle, ...]) -> np.ndarray:
+def keys_of(limit: np.void, accounts: int) -> int:
+    """Accounts that a limit tells apart, and the groups after them."""
+    return 2 * accounts if limit["by_group"] else accounts
+
+
+def compile_limits(throttles: tuple[Throttle, ...], accounts: int) -> np.ndarray:
     """One record a limit; one that limits nothing where there is none."""
-    limits = np.zeros(max(1, len(throttles)), LIMIT)
+    limits, stamps = np.zeros(max(1, len(throttles)), LIMIT), 0
     if len(throttles) > THROTTLES_MAX:
         raise ConfigError("$.venue.throttles", f"{len(throttles)} limits; at most {THROTTLES_MAX}")
     for k, throttle in enumerate(throttles):
@@ -146,12 +156,24 @@ def compile_limits(throttles: tuple[Throttle, ...]) -> np.ndarray:
         if not 1 <= max(weights) <= throttle.capacity:
             raise ConfigError(f"{where}.weights", f"the heaviest command must weigh 1..{throttle.capacity}")
         if (throttle.kind == "bucket") != (throttle.refill > 0):
-            raise ConfigError(f"{where}.refill", "a bucket needs a refill above 0, a window has none")
-        if throttle.kind == "bucket" and (throttle.capacity + max(weights)) * throttle.interval_ns >= DEBT_MAX:
-            raise ConfigError(f"{where}.interval_ns", "capacity with the heaviest command times it reaches 2**62")
-        row["kind"] = {"bucket": codes.BUCKET, "window": codes.WINDOW}[throttle.kind]
+            raise ConfigError(f"{where}.refill", "a bucket needs a refill above 0, the other kinds have none")
+        row["kind"] = {"bucket": codes.BUCKET, "window": codes.WINDOW, "sliding": codes.SLIDING}[throttle.kind]
         row["by_group"], row["weights"] = throttle.scope == "group", weights
         row["capacity"], row["refill"], row["interval_ns"] = throttle.capacity, throttle.refill, throttle.interval_ns
+        row["capacity_max"], row["stamp_base"] = TOKENS_MAX, stamps
+        if throttle.kind == "bucket":
+            row["capacity_max"] = min(TOKENS_MAX, (DEBT_MAX - 1) // throttle.interval_ns - max(weights))
+            if throttle.capacity > row["capacity_max"]:
+                raise ConfigError(f"{where}.interval_ns", "capacity with the heaviest command times it reaches 2**62")
+        elif throttle.kind == "sliding":
+            row["capacity_max"] = throttle.capacity
+            stamps += throttle.capacity * keys_of(row, accounts)
+            if stamps > STAMPS_MAX:
+                raise ConfigError(
+                    f"{where}.capacity",
+                    f"{stamps} times of tokens are to be kept, of at most {STAMPS_MAX}; divide capacity and weights by "
+                    "one number, have fewer accounts, or use a bucket",
+                )
     return limits
 
 
@@ -160,6 +182,8 @@ def compile_gate(venue: "Venue") -> np.ndarray:
     gate, penalty, gateway = np.zeros(1, GATE), venue.penalty, venue.gateway
     row = gate[0]
     row["limits"] = len(venue.throttles)
+    counted = any(throttle.scope == "group" for throttle in venue.throttles)
+    row["group_max"] = codes.FIRST_USER + venue.capacity.accounts - 1 if counted else 2**31 - 1
     if penalty.violations and not venue.throttles:
         raise ConfigError("$.venue.penalty.violations", "bans follow refusals by throttles, and there are none")
     if penalty.ban_max_ns < penalty.ban_ns:

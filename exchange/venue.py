@@ -9,6 +9,7 @@ from exchange import audit, codes, config, schema, state
 from exchange.core.loop import run as run_kernel
 from exchange.dump import dump
 from exchange.errors import InvariantError
+from exchange.rows import copied, joined
 from exchange.views import Views
 
 FOREVER_NS = 2**62
@@ -50,7 +51,7 @@ class Exchange(Views):
             raise ValueError(f"events must have dtype exchange.schema.EVENT, got {events.dtype}")
         if not len(events):
             return
-        self._pending.append(schema.copied(events))
+        self._pending.append(copied(events))
 
     def run(self, until: int | None = None) -> int:
         """Process queued events with ts_ns < until and every timer due before it.
@@ -107,19 +108,19 @@ class Exchange(Views):
         control = self.state.io.control[0]
         count = int(control["outbox_count"])
         if count:
-            chunk = schema.copied(self.state.io.outbox[:count])
+            chunk = copied(self.state.io.outbox[:count])
             control["outbox_count"] = 0
             self._digest.update(memoryview(chunk).cast("B"))
             self._drained.append(chunk)
         pool = self.state.book.pools[0]
         if changed := int(pool["change_count"]):
-            self._changes.append(schema.copied(self.state.book.changes[:changed]))
+            self._changes.append(copied(self.state.book.changes[:changed]))
             pool["change_count"] = 0
 
     def outcomes(self) -> np.ndarray:
         """Outcomes since the last call (schema.OUTCOME), in order."""
         drained, self._drained = self._drained, []
-        return schema.joined(drained, schema.OUTCOME)
+        return joined(drained, schema.OUTCOME)
 
     def digest(self) -> str:
         """Digest of every outcome so far: equal configuration and events give an equal digest."""
@@ -157,4 +158,4 @@ class Exchange(Views):
         Apart from the outcomes and their digest. `book_stream.Book` rebuilds the book from it.
         """
         changes, self._changes = self._changes, []
-        return schema.joined(changes, schema.BOOK_CHANGE)
+        return joined(changes, schema.BOOK_CHANGE)

@@ -59,7 +59,7 @@ class Views:
     def book_levels(self, instrument: int, side: int, count: int) -> np.ndarray:
         """L2: the best `count` levels of a side (schema.BOOK_LEVEL: ticks, lots, orders)."""
         rows = np.zeros(min(count, self._most_rows), schema.BOOK_LEVEL)
-        return rows[: int(copy_levels(self.state.book, instrument, side, rows))]
+        return rows[: int(copy_levels(self.state, instrument, side, rows))]
 
     def book_orders(self, instrument: int, side: int, count: int | None = None) -> np.ndarray:
         """L3: the best `count` orders of a side, all if None, as schema.BOOK_ORDER in order of priority.
@@ -67,20 +67,25 @@ class Views:
         Recorded size is an order of account EXTERNAL without id.
         """
         rows = np.zeros(min(self._most_rows if count is None else count, self._most_rows), schema.BOOK_ORDER)
-        return rows[: int(copy_orders(self.state.book, instrument, side, rows))]
+        return rows[: int(copy_orders(self.state, instrument, side, rows))]
 
     @property
     def _most_rows(self) -> int:
         return int(self.state.book.pools[0]["order_live"])
 
     def order(self, order_id: int) -> Any:
-        """schema.ORDER record of a live order, None when there is none."""
-        slot = int(ahead_of(self.state.book, order_id)[0])
+        """schema.ORDER record of a live order, None when there is none; the leaves of an iceberg are what it shows."""
+        slot = int(ahead_of(self.state, order_id)[0])
         return self.state.book.orders[slot] if slot else None
+
+    def hidden_lots(self, order_id: int) -> int:
+        """Lots that a live order does not show; 0 without such an order."""
+        slot = int(ahead_of(self.state, order_id)[0])
+        return int(self.state.book.terms[slot]["hidden_lots"])
 
     def queue_position(self, order_id: int) -> tuple[int, int, int] | None:
         """(orders, simulated lots, recorded lots) before a live order at its price; None without such an order."""
-        slot, orders, simulated, recorded = map(int, ahead_of(self.state.book, order_id))
+        slot, orders, simulated, recorded = map(int, ahead_of(self.state, order_id))
         return (orders, simulated, recorded) if slot else None
 
     def open_orders(self, account: int) -> np.ndarray:
@@ -100,13 +105,13 @@ class Views:
             return 0
         reach = (bid + ask) * ppm // 2_000_000
         limit = (bid + ask) // 2 - reach if side == codes.BID else -(-(bid + ask) // 2) + reach
-        return int(sum_levels(self.state.book, instrument, side, limit))
+        return int(sum_levels(self.state, instrument, side, limit))
 
     def impact_price(self, instrument: int, side: int, lots: int) -> int | None:
         """Average price in ticks, rounded down, of the best `lots` of a side; None where it has fewer."""
         if not 1 <= lots <= IMPACT_LOTS_MAX:
             raise ValueError(f"lots must be 1..{IMPACT_LOTS_MAX}, got {lots}")
-        return int(walked_price(self.state.book, instrument, side, lots)) or None
+        return int(walked_price(self.state, instrument, side, lots)) or None
 
     def wallet(self, account: int, asset: int = 0) -> Any:
         """schema.WALLET record of an account in an asset."""
@@ -138,22 +143,22 @@ class Views:
     def equity(self, account: int, asset: int = 0) -> int:
         """Cash, isolated margins and profit at the mark of one account, in quanta."""
         wallet = account * len(self.venue.assets) + asset
-        ledger, prices = self.state.ledger, self.state.prices
-        equity = int(unit_equity(ledger, prices, wallet))
+        ledger = self.state.ledger
+        equity = int(unit_equity(self.state, wallet))
         p = int(ledger.wallets[wallet]["first_position"])
         while p:
             if ledger.positions[p]["mode"] == codes.ISOLATED:
-                equity += int(unit_equity(ledger, prices, -p))
+                equity += int(unit_equity(self.state, -p))
             p = int(ledger.positions[p]["next"])
         return equity
 
     def liquidating(self) -> list[int]:
         """Users with a unit in liquidation, or waiting for it, that is still below its maintenance margin."""
-        ledger, prices, assets = self.state.ledger, self.state.prices, len(self.venue.assets)
+        ledger, assets = self.state.ledger, len(self.venue.assets)
         wallets = np.flatnonzero(ledger.wallets["stage"]).tolist()
         positions = np.flatnonzero(ledger.positions["stage"]).tolist()
         owners = [(unit, unit) for unit in wallets] + [(-p, int(ledger.positions[p]["wallet"])) for p in positions]
-        found = {wallet // assets for unit, wallet in owners if int(unit_health(ledger, prices, unit)) < 0}
+        found = {wallet // assets for unit, wallet in owners if int(unit_health(self.state, unit)) < 0}
         return sorted(account for account in found if account >= codes.FIRST_USER)
 
     def fund_equity(self, asset: int = 0) -> int:
@@ -163,10 +168,9 @@ class Views:
     def throttle_used(self, limit: int, account: int) -> int:
         """Tokens that count now against a limit for an account, or its group; part of one counts as one."""
         gate, groups, accounts = self.state.gate, self.state.ledger.groups, int(self.compiled.policy[0]["accounts"])
-        grouped = gate.limits[limit]["by_group"] and 0 < groups[account] < accounts
-        key = accounts + int(groups[account]) if grouped else account
-        meter, terms = gate.meters[key * len(gate.limits) + limit], gate.limits[limit]
-        amount = used_of(terms, int(meter["level"]), int(meter["ts_ns"]), self.clock_ns)
+        terms = gate.limits[limit]
+        key = accounts + int(groups[account]) if terms["by_group"] and groups[account] else account
+        amount = used_of(gate, limit, key, self.clock_ns)
         return -(-amount // int(terms["interval_ns"])) if terms["kind"] == codes.BUCKET else amount
 
     def quotes(self, account: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from exchange import schema
 from exchange.errors import ConfigError, FeedError
+from exchange.rows import copied, joined
 
 CHUNK_ROWS = 1 << 19  # outcomes held before they are written
 FORMAT_VERSION = 1
@@ -77,7 +78,7 @@ class Recorder:
     def outcomes(self, variant: int, rows: np.ndarray) -> None:
         """Add a chunk of outcomes; memory stays below `CHUNK_ROWS` and one chunk."""
         if len(rows):
-            self.pending.append((variant, schema.copied(rows)))
+            self.pending.append((variant, copied(rows)))
             self.pending_rows += len(rows)
             if self.pending_rows >= CHUNK_ROWS:
                 self._flush()
@@ -93,7 +94,7 @@ class Recorder:
         if not self.pending:
             return
         variant = np.concatenate([np.full(len(rows), number, np.int8) for number, rows in self.pending])
-        rows = schema.joined([rows for _, rows in self.pending], schema.OUTCOME)
+        rows = joined([rows for _, rows in self.pending], schema.OUTCOME)
         frame = polars.DataFrame(
             {"variant": variant} | {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
         )

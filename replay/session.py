@@ -11,6 +11,7 @@ import numpy as np
 from exchange import codes, schema
 from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError, InvariantError
+from exchange.rows import joined
 from replay import __version__, figures, holdings, index, population, seeding, shock
 from replay.figures import Figures, Totals
 from replay.inputs import NO_INPUTS, Inputs, open_inputs
@@ -353,7 +354,7 @@ class Session:
             "digest": exchange.digest(),
             "state_digest": exchange.state_digest() if audited else "",
         }
-        outcomes, count = schema.joined(self.kept, schema.OUTCOME), len(self.start)
+        outcomes, count = joined(self.kept, schema.OUTCOME), len(self.start)
         made, by_asset = [], dict[str, list[int]]()
         for k, start in self.start.items():
             now, spec = self._now(k), self.venue.instruments[k]

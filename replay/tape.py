@@ -11,7 +11,8 @@ import numpy as np
 
 from exchange import codes, config, units
 from exchange.errors import FeedError
-from exchange.schema import EVENT, copied, joined
+from exchange.rows import copied, joined
+from exchange.schema import EVENT
 
 FORMAT_VERSION = 1
 _CACHED_ROWS = 4_096  # records are turned into columns in pieces that stay in the processor's cache

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from exchange import codes, config, schema
+from tests.campaign_icebergs import Icebergs, add_icebergs
 from tests.campaign_owners import Owners, add_rules
+from tests.campaign_pegs import Pegs, add_pegs
 from tests.campaign_terms import TermsDrawer
 
 MS = 1_000_000
@@ -45,7 +47,7 @@ def make_venue(seed: int) -> config.Venue:
                     "open_interest_max": pick("250", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
-    return config.build_venue(add_rules({
+    return config.build_venue(add_pegs(add_icebergs(add_rules({
         **sessions, "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
         "fees": {"maker_ppm": pick(-150, 0, 200), "taker_ppm": pick(150, 500),
                  "liquidation_ppm": pick(0, 5_000, 15_000)},
@@ -66,7 +68,7 @@ def make_venue(seed: int) -> config.Venue:
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
                      "outcomes": 1 << 17},
         **gate_sections(seed),
-    }, seed))
+    }, seed), seed), seed))
 
 
 def make_sessions(seed: int) -> dict[str, Any]:
@@ -116,7 +118,16 @@ def gate_sections(seed: int) -> dict[str, Any]:
     if rng.random() < 0.28:
         sections["gateway"] = {"service_ns": pick(1, MS, 5 * MS, 40 * MS), "weights": weights(), "depth": pick(1, 3, 12),
                                "reserved": pick(0, 1, 4), "exempt": pick([], ["cancels"], ["closes"], ["cancels", "closes"])}
+    slide(sections.get("throttles", []), generator(seed, 42))
     return sections
+
+
+def slide(throttles: list[dict[str, Any]], rng: np.random.Generator) -> None:
+    """In half of the seeds that throttle, some limits slide."""
+    if rng.random() < 0.5:
+        for throttle in throttles:
+            if rng.random() < 0.7:
+                throttle.update(kind="sliding", refill=0)
 
 
 def make_events(venue: config.Venue, seed: int, n: int) -> np.ndarray:
@@ -156,6 +167,8 @@ class Stream:
         self.resting: deque[int] = deque(maxlen=24)
         self.order_count = 0
         self.resting_kinds = RestingKinds(seed)
+        self.icebergs = Icebergs(venue, seed)
+        self.pegs = Pegs(venue, seed)
         self.terms = TermsDrawer(generator(seed, 22))
         weights: dict[Callable[[], None], float] = {
             self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
@@ -167,7 +180,7 @@ class Stream:
         self.makers = list(weights)
         swarm = np.array(list(weights.values())) * self.rng.choice([0.4, 1.0, 1.0, 2.5], len(weights))
         self.chances = swarm / swarm.sum()
-        self.sessions = generator(seed, 124)
+        self.sessions, self.groups = generator(seed, 124), generator(seed, 142)
         self.session_rate = float(self.sessions.choice([0.0, 0.0, 0.01, 0.04]))
 
     def take(self, n: int) -> np.ndarray:
@@ -200,6 +213,8 @@ class Stream:
         """Append a row; fields that are not named are 0."""
         if kind in (codes.NEW, codes.AMEND):
             extra = self.terms.draw(kind, self.clock, self.fair, fields) | self.owners.mode()
+            extra |= self.icebergs.display(kind, fields)
+            extra |= self.pegs.peg(kind, fields, extra)
             if "link_id" in extra and kind == codes.NEW:
                 self.owner[fields["order_id"]] = fields["account"]
             if extra:
@@ -212,6 +227,7 @@ class Stream:
         if self.chance(0.4):
             self.clock += int(self.rng.exponential(self.pace))
         self.rows += self.owners.beside(self.clock, self.fair)
+        self.rows += self.pegs.beside(self.clock, self.fair, USERS)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
         for row in self.terms.crowd(self.clock, self.fair, USERS):
             self.owner[row["order_id"]] = row["account"]
@@ -428,6 +444,10 @@ class Stream:
     def throttle(self) -> None:
         self.put(codes.SET_THROTTLE, instrument=self.whole(0, len(self.venue.throttles)), price=self.pick(1, 2, 5, 9),
                  qty=self.pick(1, 2, 6, 11))
+        if any(throttle.scope == "group" for throttle in self.venue.throttles) and self.groups.random() < 0.5:
+            for user in range(codes.FIRST_USER, codes.FIRST_USER + USERS):
+                group = int(self.groups.choice([0, 1, 1, 2, codes.FIRST_USER + 63, codes.FIRST_USER + 64, 2**31 - 1]))
+                self.put(codes.SET_GROUP, account=user, qty=group)
 
     def fees(self) -> None:
         self.put(codes.SET_FEES, instrument=self.instrument(), price=self.whole(-150, 300), qty=self.whole(150, 600))

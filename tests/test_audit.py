@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exchange import audit, codes
+from exchange import audit, audit_gate, codes
 from exchange.dump import dump
 from exchange.errors import InvariantError
 from tests.desk import FIRST, NEVER_NS, UNIT, Desk
@@ -19,7 +19,8 @@ def busy():
     """A desk with levels of several orders, external size partly displaced, cross, isolated and liquidated units."""
     desk = Desk(count=2, depth={"refill": "decay"}, liquidation={"detection_delay_ns": NEVER_NS},
                 queue={"model": "power"}, impact={"model": "shift", "volume": "1000", "decaying_ppm": 10_000},
-                throttles=[{"capacity": 99, "refill": 1}], penalty={"violations": 9, "ban_max_ns": NEVER_NS})
+                throttles=[{"capacity": 99, "refill": 1}, {"kind": "sliding", "capacity": 99, "scope": "group"}],
+                penalty={"violations": 9, "ban_max_ns": NEVER_NS})
     desk.fund(A, B, codes.INSURANCE, money=100_000_000)
     desk.fund(C, money=1_200_000)
     desk.fund(D, money=60_000)
@@ -165,6 +166,11 @@ BREAKS = {
     "priority": ("BK-3", lambda x: put(x.order(12), "priority_seq", 0)),
     "top order behind another": (
         "BK-7", lambda x: put(x.book.books[0]["top_seq"], codes.BID, x.order(12)["priority_seq"])),
+    "stamps of tokens out of order": ("THR-2", lambda x: put(x.state.gate.stamps, A * 99 + 1, 1)),
+    "a stamp of no token": ("THR-2", lambda x: put(x.state.gate.stamps, A * 99 + 98, 1)),
+    "a stamp younger than its meter": ("THR-2", lambda x: add(x.state.gate.meters[2 * A + 1], "ts_ns", 1)),
+    "more capacity than stamps": ("THR-2", lambda x: put(x.state.gate.limits[1], "capacity", 100)),
+    "group beyond those counted": ("GRP-1", lambda x: put(x.ledger.groups, A, 10**6)),
     "group of a system account": ("GRP-1", lambda x: put(x.ledger.groups, codes.FEES, 1)),
     "leaves above the order": ("BK-4", lambda x: put(x.order(12), "order_lots", 4)),
     "leaves of nothing": ("BK-4", lambda x: put(x.order(12), "leaves_lots", 0)),
@@ -196,6 +202,7 @@ BREAKS = {
     "reduce-only lots": ("ORD-1", lambda x: put(x.ledger.legs[x.desk.slot(A)]["reduce_lots"], codes.ASK, 1)),
     "reduce-only flag": ("ORD-1", lambda x: put(x.position(A), "reducing", 1)),
     "reduce-only beyond the position": ("ORD-1", lambda x: reduce_only(x, 12)),
+    "orders of a wallet in liquidation": ("LIQ-2", lambda x: put(x.wallet(A), "stage", codes.STAGE_REDUCE)),
     "a breached wallet goes on": ("LIQ-3", lambda x: put(x.wallet(D), "stage", codes.STAGE_NONE)),
     "a mark passes by": ("LIQ-3", lambda x: put(x.markets[0], "mark_sub", 8_000)),
     "a liquidated unit is armed": ("LIQ-3", lambda x: put(x.guard(D, 1, DOWN), "mark_sub", 9_000)),
@@ -244,7 +251,7 @@ def test_run_itself_stops_when_money_or_positions_no_longer_add_up(busy, what):
 
 
 def test_every_rule_that_the_audit_states_is_broken_here():
-    source = Path(audit.__file__).read_text(encoding="utf-8")
+    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (audit, audit_gate))
     stated = set(re.findall(r'"((?:[A-Z]{2,3}-\d)|NIL)"', source))
     assert len(stated) >= 15 and stated == {rule for rule, _ in BREAKS.values()}
 
@@ -257,7 +264,7 @@ def test_every_rule_that_the_audit_states_is_broken_here():
     ("markets", lambda x: add(x.markets[0], "shift_ticks", 1)),
     ("timers", lambda x: add(x.state.io.timers[1], "ts_ns", 1)),
     ("totals", lambda x: add(x.ledger.totals[0], "withdrawals", 1)),
-    ("throttles", lambda x: add(x.state.gate.meters[A], "level", 1)),
+    ("throttles", lambda x: add(x.state.gate.meters[2 * A], "level", 1)),
     ("conduct", lambda x: add(x.state.gate.conduct[A], "quotes", 1)),
     ("groups", lambda x: put(x.ledger.groups, A, 1)),
     ("tops", lambda x: put(x.book.books[0]["top_seq"], codes.BID, 0)),

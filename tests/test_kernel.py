@@ -1,6 +1,7 @@
 """How kernels are compiled: without reference counting and floats, from a private cache that notices every change."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from numba import njit
 from numba.core import config as numba_config
 
 from exchange.core import kernel
-from tests.cold_compile import ROOT, cold, dispatchers
+from tests.cold_compile import ROOT, cold, dispatchers, written
 from tests.determinism.scenarios import COUNT
 from tests.differential import compare
 
@@ -150,3 +151,66 @@ def test_importing_the_kernels_compiles_nothing_and_touches_no_file(tmp_path):
     code = f"import os; os.environ['DELEVERAGE_CACHE_DIR'] = {str(cache)!r}; import exchange.core.loop"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
     assert not cache.exists()
+
+
+CALLERS = """
+from exchange.core.kernel import entry, kernel
+
+
+@kernel
+def other(x):
+    return x * 5
+
+
+@kernel
+def twice(x):
+    return x + x
+
+
+@kernel
+def fourfold(x):
+    return twice(twice(x))
+
+
+@entry
+def eightfold(x):
+    return fourfold(x) + fourfold(x)
+"""
+
+
+@pytest.fixture
+def callers(tmp_path):
+    """Runs code in a fresh process beside a module of functions that call each other; gives what it printed."""
+    (tmp_path / "callers.py").write_text(CALLERS, encoding="utf-8")
+    cache = tmp_path / "kernels"
+
+    def run(code):
+        environment = {**os.environ, "DELEVERAGE_CACHE_DIR": str(cache), "NUMBA_DISABLE_JIT": "0",
+                       "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+        done = subprocess.run([sys.executable, "-c", f"import callers; {code}"], env=environment, capture_output=True,
+                              text=True, check=True)
+        return done.stdout.strip()
+
+    return run, cache
+
+
+def test_functions_from_the_cache_call_kernels_from_the_cache(callers):
+    run, cache = callers
+    assert run("print(callers.eightfold(3))") == "24"
+    files = written(cache)
+    assert {Path(name).name.split(".")[1].split("-")[0] for name, _ in files} == {"twice", "fourfold", "eightfold"}
+    assert run("print(callers.eightfold(4))") == "32"
+    assert written(cache) == files
+
+
+def test_a_kernel_that_was_compiled_anew_has_its_callers_compiled_anew(callers):
+    """Its symbol is another one then: a caller from the cache would call into nothing."""
+    run, cache = callers
+    run("callers.eightfold(3)")
+    for path in cache.rglob("*.twice-*"):
+        path.unlink()
+    assert run("callers.other.compile((callers.types.int64,)); print(callers.eightfold(5))".replace(
+        "callers.types", "__import__('numba').types")) == "40"
+    files = written(cache)
+    assert run("print(callers.eightfold(6))") == "48"
+    assert written(cache) == files

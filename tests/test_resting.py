@@ -1,4 +1,4 @@
-"""Orders that rest: reduce-only ones follow their position, icebergs show a part, pegs follow the book. DESIGN §3.6.
+"""Orders that rest: reduce-only ones follow their position, the venue clears its books. DESIGN §3.6.
 
 Numbers worked out by hand, on both venues.
 """

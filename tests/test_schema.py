@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from exchange import codes, schema
+from exchange.rows import copied, joined
 
 
 def prices(*values):
@@ -22,7 +23,7 @@ def test_a_field_that_does_not_exist_is_refused_by_row_and_name():
 
 def test_a_copy_is_its_own_and_contiguous_also_of_every_other_record():
     rows = prices(*range(10))
-    twin = schema.copied(rows[::2])
+    twin = copied(rows[::2])
     rows["price"] = -1
     assert twin["price"].tolist() == [0, 2, 4, 6, 8]
     assert twin.dtype == schema.EVENT and twin.flags.c_contiguous and twin.flags.writeable
@@ -31,6 +32,6 @@ def test_a_copy_is_its_own_and_contiguous_also_of_every_other_record():
 @pytest.mark.parametrize("sizes", [(), (3,), (0, 2), (2, 0, 5)])
 def test_joined_records_are_the_parts_in_order(sizes):
     parts = [prices(*range(size)) for size in sizes]
-    joined = schema.joined(parts, schema.EVENT)
-    assert joined.dtype == schema.EVENT
-    assert np.array_equal(joined, np.concatenate([np.zeros(0, schema.EVENT), *parts]))
+    whole = joined(parts, schema.EVENT)
+    assert whole.dtype == schema.EVENT
+    assert np.array_equal(whole, np.concatenate([np.zeros(0, schema.EVENT), *parts]))

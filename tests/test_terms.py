@@ -384,6 +384,30 @@ def test_a_mass_cancellation_passes_the_partner_that_it_removed(world):
     assert world.live() == []
 
 
+def test_a_mass_cancellation_of_one_side_reaches_the_partner_of_an_order_that_stays(world):
+    world.new(A, 1, ASK, 1_050, 5)
+    world.new(A, 2, BID, 980, 5, link_id=1)
+    world.send(codes.CANCEL_ALL, account=A, instrument=0, qty=1)
+    assert world.kinds() == [(codes.CANCELLED, 2, CANCELLED_BY_USER), (codes.CANCELLED, 1, CANCELLED_BY_LINK),
+                             (codes.RESULT, 0, codes.OK)]
+
+
+def test_a_shrinking_position_reaches_the_partner_of_an_order_that_stays(world):
+    world.send(codes.OPEN_POSITION, account=A, order_id=B, price=1_000, qty=10)
+    world.new(A, 1, ASK, 1_050, 10, flags=REDUCE_ONLY)
+    world.new(A, 2, BID, 980, 5, link_id=1)
+    world.send(codes.OPEN_POSITION, account=B, order_id=A, price=1_000, qty=6)
+    assert world.kinds(codes.CANCELLED) == [(codes.CANCELLED, 1, codes.SHRUNK_REDUCE_ONLY)]
+
+
+def test_a_market_order_expires_behind_a_partner_that_stays(world):
+    world.send(codes.AUCTION_START)
+    world.new(A, 1, BID, 1_050, 5)
+    world.new(A, 2, BID, 0, 5, flags=MARKET, link_id=1)  # at the end of the band: 1,050
+    world.send(codes.AUCTION_END)
+    assert world.kinds(codes.CANCELLED) == [(codes.CANCELLED, 2, EXPIRED), (codes.CANCELLED, 1, CANCELLED_BY_LINK)]
+
+
 def test_a_link_needs_a_live_lonely_order_of_the_same_account_and_instrument():
     world = World(count=2)
     world.send(codes.MARK, instrument=1, price=10_000)

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from exchange import codes, config
 from exchange.errors import ConfigError
+from exchange.venue import Exchange
 from tests.campaign.twin import Twin
 from tests.desk import FIRST, SECOND, Desk, venue_table
+from tests.standin import StandIn
 
 A, B = FIRST, FIRST + 1
 NEW, AMEND, CANCEL, CANCEL_ALL = codes.NEW, codes.AMEND, codes.CANCEL, codes.CANCEL_ALL
@@ -19,6 +21,10 @@ def bucket(capacity, refill, interval_ns, **fields):
 
 def window(capacity, interval_ns, **fields):
     return {"kind": "window", "capacity": capacity, "interval_ns": interval_ns, **fields}
+
+
+def sliding(capacity, interval_ns, **fields):
+    return {"kind": "sliding", "capacity": capacity, "interval_ns": interval_ns, **fields}
 
 
 class Trader:
@@ -64,11 +70,11 @@ def test_a_bucket_passes_no_more_than_its_capacity_and_what_came_back_and_its_wa
             assert (len(taken) - k) * weight * interval <= capacity * interval + refill * (now - first)
 
 
-def passes_at(trader, now):
-    """Would a NEW pass then? Asked of a copy."""
+def passes_at(trader, now, kind=NEW):
+    """Would a command pass then? Asked of a copy."""
     kept, ids = trader.desk.exchange, trader.ids
     trader.desk.exchange = kept.copy()
-    code, _ = trader.send(at=now)
+    code, _ = trader.send(kind, at=now)
     trader.desk.exchange, trader.ids = kept, ids
     return code == 0
 
@@ -86,6 +92,51 @@ def test_a_window_passes_its_capacity_in_each_aligned_interval_and_its_wait_is_e
             assert not passes_at(trader, now + wait - 1) and passes_at(trader, now + wait)
         else:
             taken.append(mine)
+
+
+@settings(max_examples=25, deadline=None)
+@given(capacity=st.integers(2, 5), interval=st.integers(1, 40), weights=st.tuples(st.integers(1, 2), st.integers(0, 2)),
+       rows=st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.integers(0, 5)), max_size=30))
+def test_a_sliding_limit_passes_its_capacity_in_any_stretch_and_its_wait_is_exact(capacity, interval, weights, rows):
+    heaviest = max(weights)
+    trader, now, taken = Trader(sliding(capacity, interval, weights={"new": weights[0], "amend": weights[1]})), 0, []
+    allowed = capacity
+    for gap, is_new, other in rows:
+        now += gap
+        if other and heaviest <= other:  # less than before, or again up to what it began with
+            code = trader.desk.code(codes.SET_THROTTLE, qty=other, ts_ns=SECOND + now)
+            assert code == (codes.OK if other <= capacity else codes.BAD_AMOUNT)
+            allowed = other if code == codes.OK else allowed
+        code, wait = trader.send(NEW if is_new else AMEND, at=now)
+        recent, weight = sum(weight for at, weight in taken if now - interval < at <= now), weights[not is_new]
+        assert (code == 0) == (weight == 0 or recent + weight <= allowed)
+        if code:
+            kind = NEW if is_new else AMEND
+            assert not passes_at(trader, now + wait - 1, kind) and passes_at(trader, now + wait, kind)
+        else:
+            taken.append((now, weight))
+    assert trader.desk.exchange.throttle_used(0, A) == sum(weight for at, weight in taken if now - interval < at)
+    trader.desk.exchange.audit()
+
+
+def test_a_window_passes_twice_its_capacity_around_an_edge_and_a_sliding_limit_does_not():
+    aligned, anywhere = Trader(window(2, 10)), Trader(sliding(2, 10))
+    assert passed([aligned.send(at=at) for at in (8, 9, 10, 11)]) == [True] * 4
+    assert [anywhere.send(at=at) for at in (8, 9, 10, 11, 17, 18, 18, 19)] == [
+        (0, 0), (0, 0), (codes.THROTTLED, 8), (codes.THROTTLED, 7), (codes.THROTTLED, 1), (0, 0), (codes.THROTTLED, 1),
+        (0, 0)]
+
+
+def test_a_sliding_limit_counts_each_account_and_each_group_apart_and_beside_other_limits():
+    trader = Trader(sliding(2, 10), window(9, SECOND), sliding(3, 20, scope="group"))
+    assert trader.desk.code(codes.SET_GROUP, account=B, qty=1) == codes.OK
+    assert passed([trader.send(at=0), trader.send(at=1), trader.send(account=B, at=1)]) == [True] * 3
+    assert trader.desk.code(codes.SET_GROUP, account=A, qty=1) == codes.OK
+    assert passed([trader.send(at=10), trader.send(account=B, at=10)]) == [True, True]
+    assert trader.send(at=11) == (codes.THROTTLED, 10)  # its group, with B: at 1, 10 and 10
+    assert trader.desk.code(codes.SET_GROUP, account=A, qty=0) == codes.OK
+    assert trader.send(at=11) == (0, 0)
+    trader.desk.exchange.audit()
 
 
 def test_a_message_that_any_limit_refuses_takes_from_none():
@@ -231,6 +282,8 @@ def test_quotes_and_orders_with_a_fill_are_counted_each_once():
     ({"throttles": [window(1, 1), window(1, 1, weights={"new": 2})]}, ".throttles[1].weights"),
     ({"throttles": [window(1, 1, counts="cancels", weights={"cancel": 0, "cancel_all": 0})]}, ".throttles[0].weights"),
     ({"throttles": [bucket(2**31 - 1, 1, 10**10)]}, ".throttles[0].interval_ns"),
+    ({"throttles": [sliding(1, 1, refill=2)]}, ".throttles[0].refill"),
+    ({"throttles": [sliding(2**26 // 72, 1), sliding(9, 1, scope="group")]}, ".throttles[1].capacity"),
     ({"penalty": {"violations": 1}}, ".penalty.violations"),
     ({"penalty": {"ban_ns": 10, "ban_max_ns": 9}}, ".penalty.ban_max_ns"),
     ({"gateway": {"service_ns": 1, "weights": {"amend": 0}}}, ".gateway.weights")])
@@ -238,6 +291,22 @@ def test_settings_that_cannot_work_are_refused_by_their_path(sections, where):
     with pytest.raises(ConfigError) as error:
         config.build_venue(venue_table(**sections))
     assert error.value.where == f"$.venue{where}"
+
+
+@pytest.mark.parametrize("made", [Exchange, StandIn])
+def test_a_group_that_a_throttle_could_not_count_is_refused(made):
+    counted, free = (Desk(made=made, throttles=[window(1, 1, scope=scope)]) for scope in ("group", "account"))
+    last = FIRST + 63  # of 64 users: enough for each to have a group of its own
+    assert [counted.code(codes.SET_GROUP, account=A, qty=group) for group in (0, last, last + 1, 2**31 - 1, 2**31)] == [
+        codes.OK, codes.OK, codes.GROUP_UNCOUNTED, codes.GROUP_UNCOUNTED, codes.BAD_GROUP]
+    assert free.code(codes.SET_GROUP, account=A, qty=2**31 - 1) == codes.OK
+
+
+@pytest.mark.parametrize("made", [Exchange, StandIn])
+def test_a_sliding_limit_may_not_grow_beyond_the_tokens_that_it_keeps(made):
+    desk = Desk(made=made, throttles=[sliding(3, SECOND, weights={"new": 2})])
+    given = [desk.code(codes.SET_THROTTLE, qty=capacity) for capacity in (2, 4, 3, 1)]
+    assert given == [codes.OK, codes.BAD_AMOUNT, codes.OK, codes.BAD_AMOUNT]
 
 
 def test_kernels_and_reference_agree_on_groups():

@@ -25,6 +25,7 @@ from exchange.codes import (
     NO_MARK,
     OK,
     OPEN_INTEREST_CAP,
+    PEG_NONE,
     POSITION_LIMIT,
     POST_ONLY,
     POST_ONLY_WOULD_TAKE,
@@ -111,7 +112,7 @@ def check_fields(state, event, instrument, termed):
     if not flags & (MARKET | BUDGET) and (event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]):
         return BAD_PRICE
     if prices.markets[instrument]["state"] != STATE_CONTINUOUS:
-        waits = termed and state.io.held[0]["trigger"] != TRIGGER_NONE
+        waits = termed and (state.io.held[0]["trigger"] != TRIGGER_NONE or state.io.held[0]["peg"] != PEG_NONE)
         code = check_state(np.int64(prices.markets[instrument]["state"]), flags, tif, waits)
         if code != OK:
             return code

@@ -5,9 +5,10 @@
 
 import numpy as np
 
-from exchange.codes import ASK, BID, EXTERNAL, FORCED, REDUCE_ONLY, STP_NONE
+from exchange.codes import ASK, BID, EXTERNAL, FORCED, ICEBERG_PRO_RATA, REDUCE_ONLY, STP_NONE
 from exchange.core.arith import MILLION
 from exchange.core.book import crosses, level_of
+from exchange.core.iceberg import share_hidden
 from exchange.core.impact import note_flow
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import account_of
@@ -35,6 +36,16 @@ def execute(
     )
 
 
+@kernel
+def execute_called(
+    state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id, self_trade
+):
+    """`execute`, compiled once for all but plain new orders, into whose path it is written."""
+    return execute(
+        state, instrument, p, side, limit_ticks, lots, order_id, flags, bankruptcy_ticks, liquidation_id, self_trade
+    )
+
+
 @leaf
 def prevent_level(state, instrument, side, ticks, lots, taker, self_trade):
     """Keep a taker from every order of its owner at a level, oldest first. Returns as `prevent`."""
@@ -43,8 +54,7 @@ def prevent_level(state, instrument, side, ticks, lots, taker, self_trade):
     while slot != 0 and not ended:
         after, maker = after_queue(state.book, slot), np.int64(orders[slot]["account"])
         if maker != EXTERNAL and same_owner(state.ledger, state.prices, taker, maker):
-            if orders[slot]["flags"] & REDUCE_ONLY == 0 or trim_reduce_only(state, slot):
-                lots, ended = prevent(state, slot, lots, taker, self_trade)
+            lots, ended = prevent(state, slot, lots, taker, self_trade)
         slot = after
     return lots, ended
 
@@ -65,7 +75,8 @@ def sizes_now(state, count):
     """Note what each order of the level may fill now, 0 for one that is gone; returns the sum. Mutates shares."""
     shares, total = state.io.shares, np.int64(0)
     for k in range(count):
-        lots = firm_lots(state, np.int64(shares[k]["slot"]))  # a free slot holds nothing
+        slot = np.int64(shares[k]["slot"])  # 0 once what it showed is filled
+        lots = min(firm_lots(state, slot), np.int64(state.book.orders[slot]["leaves_lots"]))
         shares[k]["lots"] = lots
         total += lots
     return total
@@ -175,6 +186,7 @@ def execute_shared(
     other = ASK if side == BID else BID
     account = account_of(state.prices, np.int64(state.ledger.positions[p]["wallet"]))
     kept, ended = lots, False
+    sharing = state.prices.instruments[instrument]["iceberg"] == ICEBERG_PRO_RATA
     while lots > 0 and not ended:
         ticks = np.int64(book.books[instrument]["best_ticks"][other])
         if not crosses(side, limit_ticks, ticks):
@@ -183,6 +195,8 @@ def execute_shared(
             left, ended = prevent_level(state, instrument, other, ticks, lots, account, self_trade)
             kept -= lots - left
             lots = left
+        if sharing:
+            share_hidden(book, instrument, other, ticks, lots)
         count, step = note_level(book, shares, instrument, other, ticks), 0
         while count > 0 and step < STEPS and lots > 0 and not ended:
             visits, budget = plan_step(state, instrument, other, step, count, lots)
@@ -194,8 +208,11 @@ def execute_shared(
                 slot, most = np.int64(row["slot"]), min(np.int64(row["share"]), budget)
                 if most == 0 or (orders[slot]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, slot)):
                     continue
-                most = min(most, np.int64(orders[slot]["leaves_lots"]))
+                leaves = np.int64(orders[slot]["leaves_lots"])
+                most = min(most, leaves)
                 if most > 0:
+                    if most == leaves:
+                        row["slot"] = 0  # what an iceberg shows then joins the tail
                     fill_both(
                         state,
                         instrument,

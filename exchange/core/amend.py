@@ -6,18 +6,22 @@ from exchange.codes import (
     BAD_EXPIRY,
     BAD_LOTS,
     BAD_MIN_LOTS,
+    BAD_PEG,
     BAD_PRICE,
     BAD_TERMS,
     BAD_TRIGGER,
+    BUDGET,
     CANCELLED_BY_USER,
     EXPIRE,
     GTC,
     GTD,
-    IN_LIQUIDATION,
     MARKET,
     OK,
+    ORDERS_FULL,
     PARKED,
     PARKED_ORDER,
+    PEG_NONE,
+    POST_ONLY,
     PRIORITY_EXPIRE,
     REDUCE_ONLY,
     REDUCE_ONLY_INCREASES,
@@ -28,11 +32,12 @@ from exchange.codes import (
     WOULD_TRIGGER,
 )
 from exchange.core.admission import check_matchable, unspoken_lots
+from exchange.core.iceberg import all_lots, room_to_grow
 from exchange.core.kernel import inlined, kernel, leaf
-from exchange.core.margin import in_liquidation, unit_of
 from exchange.core.order_guards import check_guards, check_lot_step, check_waiting
-from exchange.core.orders import answer_order, enter_order, enter_termed, owned_order
+from exchange.core.orders import answer_order, enter_pegged, enter_termed, owned_order
 from exchange.core.outbox import refuse
+from exchange.core.pegs import held_peg_ticks, peg_stale
 from exchange.core.removal import change_open_order, cut_link, remove_order, remove_partner, shrink
 from exchange.core.self_trade import check_self_trade, self_trade_mode
 from exchange.core.states import check_state
@@ -65,8 +70,6 @@ def check_amend(state, event, slot):
         code = check_state(np.int64(state.prices.markets[instrument]["state"]), flags, GTC, flags & PARKED)
         if code != OK:
             return code
-    if in_liquidation(state.ledger, unit_of(state.ledger, np.int64(order["position"]))):
-        return IN_LIQUIDATION
     code = check_self_trade(state.io) if held_for(state.io, event) else OK
     if code == OK and state.prices.markets[instrument]["guarded"] != 0:
         code = check_lot_step(state.prices, instrument, np.int64(event["qty"]))
@@ -115,7 +118,7 @@ def lower(state, slot, total):
 def check_reentry(state, slot, ticks, lots, flags, self_trade):
     """(lots, code) of an order that would enter again with `lots` at `ticks`: checked as if it were gone."""
     order = state.book.orders[slot]
-    p, leaves = np.int64(order["position"]), np.int64(order["leaves_lots"])
+    p, leaves = np.int64(order["position"]), all_lots(state.book, slot)
     instrument, side = np.int64(order["instrument"]), np.int64(order["side"])
     code = OK
     if state.prices.markets[instrument]["guarded"] != 0:
@@ -143,7 +146,9 @@ def re_enter(state, event, slot, instrument, side, ticks, lots):
         refuse(state.io, event, code)
         return
     remove_order(state, slot)
-    enter_order(state, event, instrument, p, side, ticks, lots, flags, GTC, self_trade)
+    if state.io.held[0]["kind"] != 0:
+        state.io.held[0] = state.io.held[EMPTY]  # another command's
+    enter_termed(state, event, instrument, p, side, ticks, lots, flags, GTC, self_trade)
 
 
 @leaf
@@ -188,9 +193,13 @@ def check_changes(state, event, slot):
         return BAD_TERMS
     if held["trigger_ticks"] == 0 and held["offset_ticks"] == 0:
         return OK
+    record = state.prices.instruments[np.int64(order["instrument"])]
+    if terms["peg"] != PEG_NONE:
+        if held["trigger_ticks"] != 0:
+            return BAD_TERMS
+        return OK if abs(np.int64(held["offset_ticks"])) <= record["ticks_max"] else BAD_PEG
     if terms["trigger_ticks"] == 0 or (held["offset_ticks"] if not trails(terms) else held["trigger_ticks"]) != 0:
         return BAD_TERMS
-    record = state.prices.instruments[np.int64(order["instrument"])]
     if trails(terms):
         if held["offset_ticks"] < 1 or held["offset_ticks"] > record["ticks_max"]:
             return BAD_TRIGGER
@@ -212,7 +221,8 @@ def check_parked(state, event, slot):
     if state.prices.markets[instrument]["guarded"] == 0:
         return OK
     ticks, wallet = ticks if ticks != 0 else np.int64(order["ticks"]), np.int64(0)  # it is counted already
-    return check_waiting(state, instrument, wallet, ticks, np.int64(event["qty"]), np.int64(order["flags"]), 0)
+    flags = np.int64(order["flags"]) | (MARKET if state.book.terms[slot]["peg"] != PEG_NONE else 0)
+    return check_waiting(state, instrument, wallet, ticks, np.int64(event["qty"]), flags, 0)
 
 
 @leaf
@@ -253,6 +263,11 @@ def amend_parked(state, event, slot):
         start_waiting(state, slot, trigger_ticks)
     if ticks != 0:
         order["ticks"] = ticks
+    if terms["peg"] != PEG_NONE:
+        terms["limit_ticks"] = np.int64(order["ticks"])
+        if held["offset_ticks"] != 0:
+            terms["offset_ticks"] = np.int64(held["offset_ticks"])
+        peg_stale(state, np.int64(order["instrument"]))
     order["order_lots"] = total
     order["leaves_lots"] = total
     take_changes(state, slot)
@@ -263,13 +278,17 @@ def amend_parked(state, event, slot):
 def amend_resting(state, event, slot):
     """As an AMEND of a plain order; the terms stay, and a new expiry alone costs no priority."""
     order, terms = state.book.orders[slot], state.book.terms[slot]
-    total, ticks, cum = np.int64(event["qty"]), np.int64(event["price"]), order["order_lots"] - order["leaves_lots"]
-    ticks = ticks if ticks != 0 else np.int64(order["ticks"])
+    total, ticks = np.int64(event["qty"]), np.int64(event["price"])
+    cum = np.int64(order["order_lots"]) - all_lots(state.book, slot)
+    pegged, held = terms["peg"] != PEG_NONE, state.io.held[0]
+    limit_ticks = np.int64(terms["limit_ticks"]) if pegged else np.int64(order["ticks"])
+    ticks = ticks if ticks != 0 else limit_ticks
+    moves = pegged and held["offset_ticks"] != 0 and held["offset_ticks"] != terms["offset_ticks"]
     if total <= cum:
         remove_partner(state, slot)
         answer_order(state, event, slot, CANCELLED_BY_USER)
         remove_order(state, slot)
-    elif ticks == order["ticks"] and total <= order["order_lots"]:
+    elif ticks == limit_ticks and total <= order["order_lots"] and not moves:
         lower(state, slot, total)
         take_changes(state, slot)
         answer_order(state, event, slot, RESTING)
@@ -278,11 +297,18 @@ def amend_resting(state, event, slot):
         p, side, flags = np.int64(order["position"]), np.int64(order["side"]), entering_flags(state, event, slot)
         stash_terms(state, slot)
         self_trade = self_trade_mode(state.prices, state.io, instrument, 1)
-        lots, code = check_reentry(state, slot, ticks, total - cum, flags, self_trade)
+        checked = flags & ~POST_ONLY | BUDGET if pegged else flags  # as where a NEW is pegged
+        lots, code = check_reentry(state, slot, ticks, total - cum, checked, self_trade)
+        if code == OK and not room_to_grow(state.book, slot, lots):
+            code = ORDERS_FULL
         if code != OK:
             refuse(state.io, event, code)
             return
         if terms["link"] != 0:
             cut_link(state.book, slot)
         remove_order(state, slot)
-        enter_termed(state, event, instrument, p, side, ticks, lots, flags, tif, self_trade)
+        if pegged:
+            place_ticks = held_peg_ticks(state, instrument, side, ticks)
+            enter_pegged(state, event, instrument, p, side, ticks, place_ticks, lots, flags, tif)
+        else:
+            enter_termed(state, event, instrument, p, side, ticks, lots, flags, tif, self_trade)

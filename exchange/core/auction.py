@@ -22,6 +22,7 @@ from exchange.codes import (
     FILL,
     FORCED,
     HALT,
+    ICEBERG_PRO_RATA,
     IN_AUCTION,
     INDICATIVE,
     MAKER,
@@ -51,6 +52,7 @@ from exchange.core.book import crosses, level_of, next_level
 from exchange.core.contract import trade_notional
 from exchange.core.external import drop_crossed
 from exchange.core.guards import set_liquidation_timer
+from exchange.core.iceberg import cover_best, publish_icebergs, uncover_pair
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import external_position, unit_of
 from exchange.core.match import (
@@ -97,7 +99,7 @@ def settle_side(state, slot, price, lots, counterparty, flags):
     book_trade(state, instrument, np.int64(order["position"]), signed, price, fee, 0)
     flags |= 0 if bid else SELL
     emit(state.io, FILL, 0, instrument, account, counterparty, np.int64(order["order_id"]), price, lots, fee, flags, 0)
-    count_filled(state, order)
+    count_filled(state, slot)
     take_from_order(state, slot, lots)
 
 
@@ -129,13 +131,16 @@ def prevent_pair(state, instrument, older, newer, lots):
 
 
 @kernel
-def pair_orders(state, instrument, price):
+def pair_orders(state, instrument, price, surplus):
     """Trade bids against asks at one price, each side by price, then time. Returns the lots traded.
+
+    `surplus` (bid less ask) says which side's icebergs are shared in.
 
     Each turn finishes an order at least: that is what room in the outbox is kept for.
     """
     book, total = state.book, np.int64(0)
-    best = book.books[instrument]["best_ticks"]
+    best, hides = book.books[instrument]["best_ticks"], book.pools[0]["slices"] != 0
+    shares = surplus != 0 and state.prices.instruments[instrument]["iceberg"] == ICEBERG_PRO_RATA
     while best[BID] >= price and 0 < best[ASK] <= price:
         bid = np.int64(book.levels[level_of(book, instrument, BID, np.int64(best[BID]))]["head"])
         ask = np.int64(book.levels[level_of(book, instrument, ASK, np.int64(best[ASK]))]["head"])
@@ -143,6 +148,8 @@ def pair_orders(state, instrument, price):
             continue
         if book.orders[ask]["flags"] & REDUCE_ONLY and not trim_reduce_only(state, ask):
             continue
+        if hides:
+            uncover_pair(book, instrument, shares, bid if surplus > 0 else ask, ask if surplus > 0 else bid)
         buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
         bid_leaves, ask_leaves = np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"])
         lots = min(bid_leaves, ask_leaves)
@@ -169,6 +176,8 @@ def pair_orders(state, instrument, price):
             emit_cancelled(state, rest, CANCELLED_BY_LINK, 0)
             remove_order(state, rest)
         total += lots
+    if hides:
+        cover_best(book, instrument)
     return total
 
 
@@ -183,8 +192,9 @@ def expire_market_orders(state, instrument):
             after = next_level(book, instrument, side, ticks)
             slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
             while slot != 0:
-                behind = after_queue(book, slot)
+                behind = np.int64(book.orders[slot]["next"])
                 if book.orders[slot]["flags"] & MARKET:
+                    behind = after_queue(book, slot)
                     emit_cancelled(state, slot, EXPIRED, 0)
                     remove_order(state, slot)
                 slot = behind
@@ -222,17 +232,19 @@ def clear_auction(state, instrument, stated_ticks):
     best = book.books[instrument]["best_ticks"]
     reference = reference_price(state.prices, instrument, stated_ticks)
     drop_crossed(book, instrument, BID)
-    again = True
+    hides, again = book.pools[0]["slices"] != 0, True
     while again:
         price, volume, imbalance = auction_price(book, state.prices, instrument, reference)
         lots = np.int64(0)
         if volume != 0:
-            lots = pair_orders(state, instrument, price)
+            lots = pair_orders(state, instrument, price, imbalance)
         if lots != 0:
             market["last_ticks"] = price
             keep_static(state.prices, np.int64(state.io.control[0]["clock_ns"]), instrument, price)
         emit(state.io, AUCTION, 0, instrument, 0, 0, 0, price, lots, imbalance, 0, 0)
         again = best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]
+    if hides and book.pools[0]["publish"] != 0:
+        publish_icebergs(book, instrument)
 
 
 # --- beginning and end -------------------------------------------------------------------------------------------

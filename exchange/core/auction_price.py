@@ -5,6 +5,7 @@ import numpy as np
 from exchange.codes import ASK, BID, MARKET
 from exchange.core.arith import MILLION, ceil_div
 from exchange.core.book import level_of, next_level
+from exchange.core.iceberg import level_lots
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ladder import find_up
 
@@ -15,7 +16,7 @@ def lots_between(book, instrument, side, low, high):
     ladder, lots = book.ladders[2 * instrument + side], np.int64(0)
     ticks = find_up(book.words, ladder, low) if low <= high else np.int64(0)
     while ticks != 0 and ticks <= high:
-        lots += np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"])
+        lots += level_lots(book, instrument, side, ticks)
         ticks = find_up(book.words, ladder, ticks + 1) if ticks < ladder["ticks_max"] else np.int64(0)
     return lots
 
@@ -53,9 +54,9 @@ def auction_price(book, prices, instrument, reference):
     bids, asks = np.int64(0), np.int64(0)  # lots at `high` or better, at `low` or better
     while bid != 0 and ask != 0 and bid >= ask:
         if high != bid:
-            high, bids = bid, bids + np.int64(book.levels[level_of(book, instrument, BID, bid)]["lots"])
+            high, bids = bid, bids + level_lots(book, instrument, BID, bid)
         if low != ask:
-            low, asks = ask, asks + np.int64(book.levels[level_of(book, instrument, ASK, ask)]["lots"])
+            low, asks = ask, asks + level_lots(book, instrument, ASK, ask)
         volume = min(bids, asks)
         if bids == volume:
             bid = next_level(book, instrument, BID, bid)

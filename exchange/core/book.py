@@ -27,8 +27,13 @@ def crosses(side, limit_ticks, opposite_best):
 
 @kernel
 def note_change(book, slot, action):
-    """Note what an order just went through in its queue. Mutates `changes`; room was checked before the event."""
+    """Note what an order just went through in its queue. Mutates `changes`; room was checked before the event.
+
+    Of an iceberg no more is told than its display, also while an auction counts all of it.
+    """
     order, pool = book.orders[slot], book.pools[0]
+    leaves, display = np.int64(order["leaves_lots"]), np.int64(book.terms[slot]["display_lots"])
+    leaves = min(leaves, display) if display != 0 else leaves
     instrument, side, ticks = np.int64(order["instrument"]), np.int64(order["side"]), np.int64(order["ticks"])
     change = book.changes[np.int64(pool["change_count"])]
     pool["change_count"] += 1
@@ -40,7 +45,7 @@ def note_change(book, slot, action):
     change["slot"] = slot
     change["account"] = np.int64(order["account"])
     change["ticks"] = ticks
-    change["leaves_lots"] = np.int64(0) if action == BOOK_REMOVE else np.int64(order["leaves_lots"])
+    change["leaves_lots"] = np.int64(0) if action == BOOK_REMOVE else leaves
     change["instrument"] = instrument
     change["side"] = side
     change["action"] = action
@@ -127,17 +132,15 @@ def next_level(book, instrument, side, ticks):
 
 @leaf
 def take_order_slot(pools, orders):
-    """A free order slot, or 0 when the pool is full. Mutates the pool."""
+    """A free order slot; `order_room` said that there is one. Mutates the pool."""
     pool = pools[0]
     slot = np.int64(pool["order_free"])
     if slot != 0:
         pool["order_free"] = np.int64(orders[slot]["next"])
         orders[slot]["next"] = 0
-    elif pool["order_high"] + 1 < orders.shape[0]:
+    else:
         slot = np.int64(pool["order_high"]) + 1
         pool["order_high"] = slot
-    else:
-        return np.int64(0)
     pool["order_live"] += 1
     return slot
 
@@ -167,8 +170,8 @@ def free_order_slot(pools, orders, slot):
 
 @leaf
 def order_room(pools, orders):
-    """Is there a free order slot?"""
-    return pools[0]["order_free"] != 0 or pools[0]["order_high"] + 1 < orders.shape[0]
+    """Is there a free order slot? What icebergs have yet to show takes room too: the outbox was sized by orders."""
+    return pools[0]["order_live"] + pools[0]["slices"] + 1 < orders.shape[0]
 
 
 @leaf

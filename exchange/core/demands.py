@@ -17,6 +17,7 @@ from exchange.codes import (
 )
 from exchange.core.book import crosses, level_of, next_level
 from exchange.core.contract import trade_notional
+from exchange.core.iceberg import all_lots
 from exchange.core.kernel import kernel, leaf
 from exchange.core.self_trade import same_owner
 from exchange.core.states import reach_of
@@ -60,7 +61,7 @@ def sure_fill(state, instrument, side, limit_ticks, lots, account, self_trade):
             if mine:
                 ends = self_trade != STP_CANCEL_OLDEST
             elif is_sure(state, slot, other, shared):
-                leaves = np.int64(book.orders[slot]["leaves_lots"])
+                leaves = all_lots(book, slot)
                 if not shared:
                     money += trade_notional(state.prices, instrument, ticks, min(leaves, left - piece))
                 piece += leaves

@@ -11,20 +11,25 @@ file, so it would keep a stale caller after an edit of a helper, and it ignores 
 
 import ast
 import hashlib
+import importlib
 import os
 import sys
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import llvmlite
 import numba
 import numpy as np
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.core import config as numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.extending import intrinsic, overload
+
+from exchange.core import passing
 
 PROJECT_PACKAGES = ("exchange", "replay", "benchmarks", "tests")
 _imported: dict[str, tuple[str, ...]] = {}
@@ -63,8 +68,8 @@ def _imports(path: str) -> tuple[str, ...]:
 
 
 def _sources(path: str) -> set[str]:
-    """The files whose text can change the code compiled from `path`: itself and all it imports from the project."""
-    found, queue = {path}, [path]
+    """The files whose text can change the code compiled from `path`: itself, its imports, how the state is passed."""
+    found, queue = {path, passing.__file__}, [path]
     while queue:
         for file in _imports(queue.pop()):
             if file not in found:
@@ -120,8 +125,57 @@ class _CacheImpl(CompileResultCacheImpl):
     _locator_classes = [_Locator]
 
 
+class _Stale(Exception):
+    """What a cached function calls is not what it was compiled against."""
+
+
+class _Kernel(NamedTuple):
+    """A compiled kernel, called by whoever loads one of its callers from the cache: it must be in memory first."""
+
+    module: str
+    name: str
+    signature: tuple
+    symbol: str
+
+    def __call__(self) -> None:
+        dispatcher = getattr(importlib.import_module(self.module), self.name)
+        dispatcher.compile(self.signature)
+        if dispatcher.overloads[self.signature].fndesc.mangled_name != self.symbol:
+            raise _Stale(self.symbol)
+
+
 class _Cache(FunctionCache):
     _impl_class = _CacheImpl
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except _Stale:
+            return None
+
+
+class _KernelCache(_Cache):
+    """The cache of a function that its callers call where it is.
+
+    numba would link the code of all that a function calls into it, through every level of calls, and optimise and
+    translate it again each time: most of the time of a cold start.
+    """
+
+    def save_overload(self, sig, data):
+        self._stand_apart(sig, data)
+        super().save_overload(sig, data)
+
+    def load_overload(self, sig, target_context):
+        data = super().load_overload(sig, target_context)
+        if data is not None:
+            self._stand_apart(sig, data)
+        return data
+
+    def _stand_apart(self, sig, data):
+        data.library._shared_module = llvm.parse_assembly("")
+        data.library._reload_init.add(
+            _Kernel(self._py_func.__module__, self._py_func.__qualname__, tuple(sig), data.fndesc.mangled_name)
+        )
 
 
 def _compile(function, **options):
@@ -149,23 +203,23 @@ def _forget_literals(compiled):
     compiled.get_call_template = widened
 
 
-def _cached(function, **options):
+def _cached(function, cache, **options):
     compiled = _compile(
         function, forceinline=False, **options
     )  # said outright: a leaf that calls it would pass its own on
     if not numba_config.DISABLE_JIT:
-        compiled._cache = _Cache(function)
+        compiled._cache = cache(function)
     return compiled
 
 
 def entry(function):
     """Compile a function that Python calls: cached on disk, no reference counting."""
-    return _cached(function)
+    return _cached(function, _Cache)
 
 
 def kernel(function):
-    """Compile a function that other kernels call: like `entry`, without the wrapper that Python needs."""
-    return _cached(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    """Compile a function that other kernels call, where it is: like `entry`, without the wrapper that Python needs."""
+    return _cached(function, _KernelCache, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def leaf(function):

@@ -32,7 +32,7 @@ from exchange.codes import (
 )
 from exchange.core.adl import close_by_ranking
 from exchange.core.admission import reach_of
-from exchange.core.allocation import execute
+from exchange.core.allocation import execute_called
 from exchange.core.arith import ceil_div
 from exchange.core.auction import interrupt
 from exchange.core.book import find_id, order_room
@@ -206,7 +206,9 @@ def reduce_leg(state, unit):
         left = execute_shadow(state, instrument, p, side, ticks, abs(lots), ticks, liquidation_id)
     else:
         reach = reach_of(state, instrument, side, ticks, 1)
-        left = execute(state, instrument, p, side, reach, abs(lots), 0, FORCED, ticks, liquidation_id, STP_NONE)[0]
+        left, _, _ = execute_called(
+            state, instrument, p, side, reach, abs(lots), 0, FORCED, ticks, liquidation_id, STP_NONE
+        )
         if left > 0 and reach != ticks:
             interrupt(state, instrument, side, ticks)
     if left == 0:

@@ -77,6 +77,7 @@ from exchange.core.orders import cancel_all, cancel_order, new_order
 from exchange.core.outbox import has_room, refuse
 from exchange.core.prices import mark_tick, set_mark_timer
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
+from exchange.core.repricing import follow_pegs
 from exchange.core.resting import finish_orders
 from exchange.core.self_trade import set_group
 from exchange.core.shift import impact_tick, shift_market
@@ -104,13 +105,13 @@ def run(state, events, terms, first, until_ns, horizon_ns):
         if not has_room(state):
             code = OUTBOX_FULL
             break
+        event, extra = io.gateway[0], io.held[0]  # what a timer that serves the gateway lets through
         if control["sweep_next"] != 0:
             funding_sweep(state)
         else:
             due_ns = horizon_ns
             if k < count:
                 due_ns = min(np.int64(events[k]["ts_ns"]), until_ns)
-            event, extra = io.gateway[0], io.held[0]  # what a timer that serves the gateway lets through
             if control["timer_count"] > 0 and io.timers[1]["ts_ns"] < due_ns:
                 passed = fire_timer(state)
             elif k < count and events[k]["ts_ns"] < until_ns:
@@ -126,6 +127,8 @@ def run(state, events, terms, first, until_ns, horizon_ns):
                 apply_event(state, event, extra)
         if control["order_work"] != 0:
             finish_orders(state)
+        if control["pegged"] != 0:
+            follow_pegs(state, event)
         if control["waiting"] != 0:
             watch_triggers(state)
         if control["dirty_count"] != 0:
@@ -305,6 +308,6 @@ def fire_timer(state):
         fire_trigger(state, unit)
     elif kind == AUCTION_TICK:
         auction_tick(state, unit)
-    elif kind == GATEWAY_TICK:
+    else:
         serve(state)
     return kind == GATEWAY_TICK

@@ -33,6 +33,7 @@ from exchange.core.book import crosses, cut_leaves, level_of
 from exchange.core.contract import trade_notional
 from exchange.core.external import cut_part
 from exchange.core.guards import touch, touch_position
+from exchange.core.iceberg import all_lots, take_shown
 from exchange.core.impact import note_flow
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
@@ -74,15 +75,17 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
 def take_from_order(state, slot, lots):
     """A fill takes `lots` out of a simulated resting order. A filled order is removed."""
     order = state.book.orders[slot]
-    if lots == order["leaves_lots"]:
+    leaves = all_lots(state.book, slot)
+    if lots == leaves:
         remove_order(state, slot)
     else:
-        leaves = np.int64(order["leaves_lots"])
-        cut_leaves(state.book, slot, lots)
         change_open_order(state.ledger, state.prices, order, leaves, leaves - lots)
         state.book.books[np.int64(order["instrument"])]["order_lots"] -= lots
         if order["flags"] & TERMED:
+            take_shown(state.book, state.io, slot, lots)
             remove_partner(state, slot)
+        else:
+            cut_leaves(state.book, slot, lots)
 
 
 @leaf
@@ -106,9 +109,10 @@ def take_from_external(state, slot, lots):
 
 
 @leaf
-def count_filled(state, order):
+def count_filled(state, slot):
     """Count a resting order's first fill. Mutates its account's conduct."""
-    if state.prices.policy[0]["count_quotes"] != 0 and order["leaves_lots"] == order["order_lots"]:
+    order = state.book.orders[slot]
+    if state.prices.policy[0]["count_quotes"] != 0 and all_lots(state.book, slot) == order["order_lots"]:
         state.gate.conduct[np.int64(order["account"])]["filled"] += 1
 
 
@@ -122,7 +126,7 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
     book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, 0)
     flags |= MAKER | (SELL if side == ASK else 0)
     emit(state.io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)
-    count_filled(state, order)
+    count_filled(state, slot)
     take_from_order(state, slot, lots)
 
 
@@ -167,7 +171,7 @@ def prevent(state, slot, lots, taker, self_trade):
     """
     order = state.book.orders[slot]
     if self_trade == STP_DECREMENT:
-        leaves = np.int64(order["leaves_lots"])
+        leaves = all_lots(state.book, slot)
         cut = min(lots, leaves)
         instrument, maker = np.int64(order["instrument"]), np.int64(order["account"])
         order_id, ticks = np.int64(order["order_id"]), np.int64(order["ticks"])

@@ -23,6 +23,7 @@ from exchange.codes import (
     PARKED,
     PARKED_ORDER,
     PARTLY_FILLED_RESTING,
+    PEG_NONE,
     POSITIONS_FULL,
     POST_ONLY,
     REDUCE_ONLY,
@@ -44,14 +45,16 @@ from exchange.core.admission import (
     wallet_for,
     wallet_of,
 )
-from exchange.core.allocation import execute
+from exchange.core.allocation import execute, execute_called
 from exchange.core.auction import interrupt, note_market_order
 from exchange.core.book import enlist, find_id, insert_id, link_order, order_room, take_order_slot
 from exchange.core.demands import check_demands
+from exchange.core.iceberg import all_lots, slice_room
 from exchange.core.kernel import inlined, kernel, leaf
 from exchange.core.margin import find_position, in_liquidation, make_position, unit_of
 from exchange.core.order_guards import check_guards, check_lot_step, check_waiting
 from exchange.core.outbox import answer, refuse
+from exchange.core.pegs import held_peg_ticks, join_pegs
 from exchange.core.removal import (
     after_account,
     change_open_order,
@@ -99,31 +102,28 @@ def make_order(state, instrument, p, account, order_id, side, ticks, order_lots,
 @leaf
 def rest_order(state, instrument, p, account, order_id, side, ticks, order_lots, leaves, flags):
     """Put what is left of an order into the book; the free slot was checked. Mutates book, sums, lists."""
-    book = state.book
     slot = make_order(state, instrument, p, account, order_id, side, ticks, order_lots, leaves, flags)
-    order = book.orders[slot]
-    link_order(book, slot)
-    change_open_order(state.ledger, state.prices, order, np.int64(0), leaves)
-    book.books[instrument]["order_lots"] += leaves
-    return slot
+    stand(state, slot, leaves)
 
 
 @leaf
-def take(state, instrument, p, side, limit_ticks, lots, order_id, self_trade):
-    """Match an admitted order as far as the market's state and bands let it reach. Returns as `execute`."""
-    reach = reach_of(state, instrument, side, limit_ticks, 1)
-    left, kept, ended = execute(state, instrument, p, side, reach, lots, order_id, 0, 0, 0, self_trade)
-    if reach != limit_ticks and left > 0 and not ended:
-        interrupt(state, instrument, side, limit_ticks)
-    return left, kept, ended
+def stand(state, slot, lots):
+    """Let a new order join its queue; `lots` with what it hides. Mutates book, sums."""
+    order = state.book.orders[slot]
+    link_order(state.book, slot)
+    change_open_order(state.ledger, state.prices, order, np.int64(0), lots)
+    state.book.books[np.int64(order["instrument"])]["order_lots"] += lots
 
 
 @leaf
 def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
-    """Match an admitted order, rest or expire what is left, and answer."""
+    """Match an admitted order as far as the market's state and bands let it reach, rest or expire the rest, answer."""
     account, order_id = np.int64(event["account"]), np.int64(event["order_id"])
     resting = rests(state.prices, instrument, flags, tif)
-    left, kept, ended = take(state, instrument, p, side, limit_ticks, lots, order_id, self_trade)
+    reach = reach_of(state, instrument, side, limit_ticks, 1)
+    left, kept, ended = execute(state, instrument, p, side, reach, lots, order_id, 0, 0, 0, self_trade)
+    if reach != limit_ticks and left > 0 and not ended:
+        interrupt(state, instrument, side, limit_ticks)
     code = FILLED
     if ended:
         code = EXPIRED_SELF_TRADE
@@ -140,10 +140,13 @@ def enter_order(state, event, instrument, p, side, limit_ticks, lots, flags, tif
 
 @kernel
 def enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade):
-    """`enter_order` of an order with the terms that are held."""
+    """`enter_order` of an order with the terms that are held, if any."""
     account, order_id, held = np.int64(event["account"]), np.int64(event["order_id"]), state.io.held[0]
     resting = rests(state.prices, instrument, flags, tif)
-    left, kept, ended = take(state, instrument, p, side, limit_ticks, lots, order_id, self_trade)
+    reach = reach_of(state, instrument, side, limit_ticks, 1)
+    left, kept, ended = execute_called(state, instrument, p, side, reach, lots, order_id, 0, 0, 0, self_trade)
+    if reach != limit_ticks and left > 0 and not ended:
+        interrupt(state, instrument, side, limit_ticks)
     if left < kept:
         if event["kind"] == TRIGGER and state.prices.policy[0]["count_quotes"] != 0:
             state.gate.conduct[account]["filled"] += 1
@@ -160,9 +163,10 @@ def enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, ti
                 limit_ticks, flags = resting_ticks(state.prices, instrument, side, limit_ticks), flags & ~MARKET
             if flags & MARKET:
                 note_market_order(state.prices, instrument, side, limit_ticks)
-            slot = rest_order(state, instrument, p, account, order_id, side, limit_ticks, kept, left, flags)
+            slot = make_order(state, instrument, p, account, order_id, side, limit_ticks, kept, left, flags)
             if held["kind"] != 0:
                 attach_terms(state, slot, tif)
+            stand(state, slot, left)
             code = RESTING if left == kept else PARTLY_FILLED_RESTING
         else:
             code = EXPIRED
@@ -170,14 +174,35 @@ def enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, ti
 
 
 @kernel
+def enter_pegged(state, event, instrument, p, side, cap_ticks, ticks, lots, flags, tif):
+    """Let an order with the peg of the held row rest at `ticks`, or (0) wait until it has a price; answer."""
+    account, order_id, code = np.int64(event["account"]), np.int64(event["order_id"]), RESTING
+    if ticks == 0:
+        code, flags = PARKED_ORDER, flags | PARKED
+    else:
+        reach_of(state, instrument, side, ticks, 1)
+    price = ticks if ticks != 0 else cap_ticks
+    slot = make_order(state, instrument, p, account, order_id, side, price, lots, lots, flags)
+    attach_terms(state, slot, tif)
+    join_pegs(state, slot, cap_ticks)
+    if ticks != 0:
+        stand(state, slot, lots)
+    conclude(state, event, 1, instrument, code, price, lots)
+
+
+@kernel
 def park_order(state, event, p):
-    """Let an order wait for the trigger of the held row, if that is not reached yet. Returns a code."""
+    """Let an order wait for the trigger or the peg of the held row, if that does not call it yet. Returns a code."""
     instrument, side, flags = np.int64(event["instrument"]), np.int64(event["side"]), np.int64(event["flags"])
     lots, price, code = np.int64(event["qty"]), np.int64(0) if flags & MARKET else np.int64(event["price"]), OK
     if state.prices.markets[instrument]["guarded"] != 0:
         wallet = np.int64(state.ledger.positions[p]["wallet"])
-        code = check_waiting(state, instrument, wallet, price, lots, flags, 1)
+        pegged = MARKET if state.io.held[0]["peg"] != PEG_NONE else 0  # a cap keeps no step
+        code = check_waiting(state, instrument, wallet, price, lots, flags | pegged, 1)
     if code != OK:
+        return code
+    if state.io.held[0]["peg"] != PEG_NONE:
+        enter_pegged(state, event, instrument, p, side, price, 0, lots, flags, np.int64(event["time_in_force"]))
         return code
     ticks, code = trigger_for(state, instrument, side)
     if code == OK:
@@ -216,10 +241,16 @@ def place_order(state, event, termed):
     self_trade = self_trade_mode(prices, state.io, instrument, termed)
     parks = termed and state.io.held[0]["trigger"] != TRIGGER_NONE
     resting = rests(prices, instrument, flags, tif)
+    checked, ticks = flags, np.int64(0)
+    if termed and state.io.held[0]["peg"] != PEG_NONE:  # it takes nothing, and guards of price pass it by
+        checked, ticks = flags & ~POST_ONLY | BUDGET, held_peg_ticks(state, instrument, side, limit_ticks)
+        parks = ticks == 0
     code = OK
     if p == 0:
         code = POSITIONS_FULL
     elif (parks or resting) and not order_room(state.book.pools, state.book.orders):
+        code = ORDERS_FULL
+    elif termed and not slice_room(state, event):
         code = ORDERS_FULL
     elif parks:
         code = park_order(state, event, p)
@@ -228,16 +259,18 @@ def place_order(state, event, termed):
     elif prices.markets[instrument]["guarded"] != 0:
         code = check_lot_step(prices, instrument, lots)
         if code == OK:
-            code = check_guards(state, instrument, wallet, side, limit_ticks, lots, flags, tif, 1)
+            code = check_guards(state, instrument, wallet, side, limit_ticks, lots, checked, tif, 1)
     if code == OK and flags & REDUCE_ONLY:
         lots = min(lots, unspoken_lots(ledger, p, side) if resting else reducible_lots(ledger, p, side))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
-        code = check_matchable(state, instrument, p, side, limit_ticks, lots, flags, tif, self_trade)
+        code = check_matchable(state, instrument, p, side, limit_ticks, lots, checked, tif, self_trade)
     if termed and code == OK:
         code = check_demands(state, event, instrument, limit_ticks, lots, self_trade)
     if code != OK:
         turn_down(state, event, termed, code)
+    elif termed and ticks != 0:
+        enter_pegged(state, event, instrument, p, side, limit_ticks, ticks, lots, flags, tif)
     elif termed:
         enter_termed(state, event, instrument, p, side, limit_ticks, lots, flags, tif, self_trade)
     else:
@@ -279,7 +312,7 @@ def answer_order(state, event, slot, code):
     """Answer about an order as it stands: its instrument, price and leaves."""
     order = state.book.orders[slot]
     answer(
-        state.io, event, np.int64(order["instrument"]), code, np.int64(order["ticks"]), np.int64(order["leaves_lots"])
+        state.io, event, np.int64(order["instrument"]), code, np.int64(order["ticks"]), all_lots(state.book, slot)
     )
 
 
@@ -320,10 +353,11 @@ def cancel_all(state, event):
         opened = opened or wallets[wallet]["open"] != 0
         slot = np.int64(wallets[wallet]["first_order"])
         while slot != 0:
-            after = after_account(state.book, slot)
             order = state.book.orders[slot]
+            after = np.int64(order["account_next"])
             meant = not order["flags"] & FORCED and (event["qty"] == 0 or event["qty"] == order["side"] + 1)
             if meant and (instrument == -1 or order["instrument"] == instrument):
+                after = after_account(state.book, slot)
                 emit_cancelled(state, slot, CANCELLED_BY_USER, 0)
                 remove_order(state, slot)
                 count += 1

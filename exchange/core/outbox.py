@@ -10,10 +10,11 @@ from exchange.core.kernel import kernel, leaf
 def has_room(state):
     """Is there room for the most that one event can emit, and, where it is published, do to the books?
 
-    An order's queue changes at most twice as often as it is the subject of outcomes.
+    An iceberg counts once more for each part that it may show yet. An order's queue changes at most twice as often as
+    it is the subject of outcomes.
     """
     io, pool, per_order = state.io, state.book.pools[0], np.int64(state.prices.policy[0]["outcomes_per_order"])
-    most = per_order * np.int64(pool["order_live"]) + OUTCOMES_PER_STEP
+    most = per_order * (np.int64(pool["order_live"]) + np.int64(pool["slices"])) + OUTCOMES_PER_STEP
     if pool["publish"] != 0:
         pool["change_event"] = np.int64(io.control[0]["event_seq"]) + 1
         if state.book.changes.shape[0] - np.int64(pool["change_count"]) < 2 * most:

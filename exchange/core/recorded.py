@@ -211,6 +211,8 @@ def print_level(state, instrument, side, ticks, own_price, budget):
             fill = min(budget, np.int64(order["leaves_lots"]))
             budget -= fill
             fill_against_external(state, instrument, slot, fill, 0)
+            if after == 0 and book.orders[slot]["leaves_lots"] != 0:  # an iceberg, at the tail again
+                after = slot
         slot = after
     return budget
 

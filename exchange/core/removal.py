@@ -18,8 +18,9 @@ from exchange.codes import (
     SHRUNK_REDUCE_ONLY,
     TERMED,
 )
-from exchange.core.book import cut_leaves, delist, free_order_slot, remove_id, unlink_order
+from exchange.core.book import delist, free_order_slot, remove_id, unlink_order
 from exchange.core.contract import trade_notional
+from exchange.core.iceberg import all_lots, cut_all
 from exchange.core.kernel import kernel, leaf
 from exchange.core.outbox import emit
 from exchange.core.reduce import count_reducing
@@ -118,7 +119,7 @@ def after_queue(book, slot):
 def take_out(state, slot):
     """Take an order out of its queue and out of the sums. Mutates book, ledger."""
     book, order = state.book, state.book.orders[slot]
-    leaves = np.int64(order["leaves_lots"])
+    leaves = all_lots(book, slot)
     unlink_order(book, slot)
     change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     book.books[np.int64(order["instrument"])]["order_lots"] -= leaves
@@ -138,7 +139,7 @@ def forget_order(state, slot):
 @leaf
 def emit_cancelled(state, slot, code, liquidation_id):
     """Announce that an order is removed other than by its own command."""
-    emit_cut(state, slot, code, np.int64(state.book.orders[slot]["leaves_lots"]), liquidation_id)
+    emit_cut(state, slot, code, all_lots(state.book, slot), liquidation_id)
 
 
 @leaf
@@ -166,7 +167,7 @@ def emit_cut(state, slot, code, lots, liquidation_id):
 def firm_lots(state, slot):
     """What a resting simulated order may fill now: leaves, for reduce-only at most its opposite position."""
     order = state.book.orders[slot]
-    leaves = np.int64(order["leaves_lots"])
+    leaves = all_lots(state.book, slot)
     if order["flags"] & REDUCE_ONLY:
         held = np.int64(state.ledger.positions[np.int64(order["position"])]["lots"])
         held = -held if order["side"] == BID else held
@@ -177,7 +178,7 @@ def firm_lots(state, slot):
 @leaf
 def trim_reduce_only(state, slot):
     """Bring a resting reduce-only order down to its position; returns False when that removed it."""
-    firm, leaves = firm_lots(state, slot), np.int64(state.book.orders[slot]["leaves_lots"])
+    firm, leaves = firm_lots(state, slot), all_lots(state.book, slot)
     if firm != leaves:
         shrink_order(state, slot, leaves - firm)
     return firm > 0
@@ -186,7 +187,7 @@ def trim_reduce_only(state, slot):
 @kernel
 def shrink_order(state, slot, cut):
     """Take `cut` lots off a reduce-only order because more would not reduce its position; all of them remove it."""
-    if cut == state.book.orders[slot]["leaves_lots"]:
+    if cut == all_lots(state.book, slot):
         emit_cancelled(state, slot, CANCELLED_REDUCE_ONLY, 0)
         remove_order(state, slot)
         return
@@ -198,8 +199,8 @@ def shrink_order(state, slot, cut):
 def shrink(state, slot, cut):
     """Take `cut` lots, not all, off a resting order without a trade, priority kept. Mutates book, ledger."""
     order = state.book.orders[slot]
-    leaves = np.int64(order["leaves_lots"])
-    cut_leaves(state.book, slot, cut)
+    leaves = all_lots(state.book, slot)
+    cut_all(state.book, slot, cut)
     change_open_order(state.ledger, state.prices, order, leaves, leaves - cut)
     order["order_lots"] -= cut
     state.book.books[np.int64(order["instrument"])]["order_lots"] -= cut

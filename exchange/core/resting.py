@@ -5,6 +5,7 @@ import numpy as np
 from exchange.codes import ASK, BID, CANCELLED_BY_VENUE, EXTERNAL, FORCED, PARKED, REDUCE_ONLY
 from exchange.core.admission import reducible_lots
 from exchange.core.book import level_of, next_level
+from exchange.core.iceberg import all_lots, refresh_icebergs
 from exchange.core.kernel import kernel
 from exchange.core.reduce import TRIM_QUEUED
 from exchange.core.removal import after_queue, before_account, emit_cancelled, remove_order, shrink_order
@@ -18,6 +19,8 @@ def finish_orders(state):
         trim_position(state, np.int64(state.io.trims[k]))
     control["order_work"] -= np.int64(control["trim_count"])
     control["trim_count"] = 0
+    if control["thinned_count"] != 0:
+        refresh_icebergs(state.book, state.io)
 
 
 @kernel
@@ -29,11 +32,13 @@ def trim_position(state, p):
     slot = np.int64(ledger.wallets[np.int64(position["wallet"])]["last_order"])
     while rests[BID] > reducible_lots(ledger, p, BID) or rests[ASK] > reducible_lots(ledger, p, ASK):
         order = orders[slot]
-        before, side = before_account(state.book, slot), np.int64(order["side"])
+        before, side, excess = np.int64(order["account_prev"]), np.int64(order["side"]), np.int64(0)
         if order["position"] == p and order["flags"] & (REDUCE_ONLY | PARKED) == REDUCE_ONLY:
             excess = np.int64(rests[side]) - reducible_lots(ledger, p, side)
-            if excess > 0:
-                shrink_order(state, slot, min(excess, np.int64(order["leaves_lots"])))
+        if excess > 0:
+            if excess >= all_lots(state.book, slot):
+                before = before_account(state.book, slot)
+            shrink_order(state, slot, min(excess, all_lots(state.book, slot)))
         slot = before
 
 

@@ -7,6 +7,7 @@ from exchange.codes import (
     BAD_GROUP,
     BAD_SELF_TRADE,
     FIRST_USER,
+    GROUP_UNCOUNTED,
     OK,
     STP_DECREMENT,
     STP_DEFAULT,
@@ -46,6 +47,8 @@ def set_group(state, event):
         refuse(state.io, event, BAD_ACCOUNT)
     elif not 0 <= event["qty"] <= GROUP_MAX:
         refuse(state.io, event, BAD_GROUP)
+    elif event["qty"] > state.gate.gate[0]["group_max"]:
+        refuse(state.io, event, GROUP_UNCOUNTED)
     else:
         state.ledger.groups[account] = np.int64(event["qty"])
         answer(state.io, event, np.int64(event["instrument"]), OK, np.int64(event["price"]), np.int64(event["qty"]))

@@ -3,10 +3,12 @@
 import numpy as np
 
 from exchange.codes import (
+    BAD_DISPLAY,
     BAD_EXPIRY,
     BAD_FLAGS,
     BAD_LINK,
     BAD_MIN_LOTS,
+    BAD_PEG,
     BAD_TERMS,
     BAD_TIME_IN_FORCE,
     BAD_TRIGGER,
@@ -22,6 +24,7 @@ from exchange.codes import (
     OK,
     PARKED,
     PEG_NONE,
+    PEG_OPPOSITE,
     POST_ONLY,
     PRIORITY_EXPIRE,
     REDUCE_ONLY,
@@ -38,8 +41,10 @@ from exchange.codes import (
     WOULD_TRIGGER,
 )
 from exchange.core.book import find_id
+from exchange.core.iceberg import check_display, hide, set_hidden
 from exchange.core.kernel import kernel, leaf
 from exchange.core.outbox import answer, emit, refuse
+from exchange.core.pegs import leave_pegs
 from exchange.core.timers import drop_timer, push_order_timer
 from exchange.core.waiting import ladder_number, last_reached, reaches, source_sub, stop_waiting, trailing_ticks
 
@@ -112,11 +117,23 @@ def check_terms(state, event, instrument):
         return BAD_TERMS
     if held["trigger"] != TRIGGER_NONE and flags & BUDGET:
         return BAD_TERMS
-    if held["peg"] != PEG_NONE or held["display_lots"] != 0 or held["display_min_lots"] != 0:
-        return BAD_TERMS  # nothing would heed them
+    if held["peg"] != PEG_NONE and not is_peg(held, record, tif, flags):
+        return BAD_PEG
+    if not check_display(state, tif, flags, event, instrument):
+        return BAD_DISPLAY
     if held["link_id"] != 0 and linked_slot(state, np.int64(event["account"]), instrument) == 0:
         return BAD_LINK
     return OK
+
+
+@leaf
+def is_peg(held, record, tif, flags):
+    """May the order that the held row belongs to be pegged as it says?"""
+    if record["pegged"] == 0 or held["peg"] < PEG_NONE or held["peg"] > PEG_OPPOSITE or held["min_lots"] != 0:
+        return False
+    if (tif != GTC and tif != GTD) or flags & (MARKET | BUDGET) or held["trigger"] != TRIGGER_NONE:
+        return False
+    return abs(np.int64(held["offset_ticks"])) <= record["ticks_max"]
 
 
 @leaf
@@ -189,6 +206,11 @@ def attach_terms(state, slot, tif):
     terms["expiry_ns"] = np.int64(held["expiry_ns"])
     terms["time_in_force"] = GTC if tif == TO_LIMIT and not order["flags"] & PARKED else tif
     terms["self_trade"] = held["self_trade"]
+    if held["display_lots"] != 0:
+        terms["display_lots"] = np.int64(held["display_lots"])
+        terms["display_min_lots"] = max(np.int64(1), np.int64(held["display_min_lots"]))
+        if not order["flags"] & PARKED:
+            hide(book, slot)
     if order["flags"] & PARKED:
         terms["offset_ticks"] = held["offset_ticks"]
         terms["min_lots"] = held["min_lots"]
@@ -209,8 +231,12 @@ def release_terms(state, slot):
     terms = state.book.terms[slot]
     if terms["trigger_ticks"] != 0:
         stop_waiting(state, slot)
+    if terms["peg"] != PEG_NONE:
+        leave_pegs(state, slot)
     drop_timer(state.io, 2 * slot)
     drop_timer(state.io, 2 * slot + 1)
+    if terms["hidden_lots"] != 0:
+        set_hidden(state.book, slot, np.int64(0))
     state.book.terms[slot] = state.book.terms[0]
 
 
@@ -223,8 +249,9 @@ def stash_terms(state, slot):
     io, order, terms = state.io, state.book.orders[slot], state.book.terms[slot]
     held = io.held[0]
     expiry_ns, self_trade = np.int64(held["expiry_ns"]), np.int64(held["self_trade"])
+    offset_ticks = np.int64(held["offset_ticks"])
     if order["flags"] & PARKED:
-        expiry_ns, self_trade = np.int64(0), np.int64(0)  # the row that is held is not this order's
+        expiry_ns, self_trade, offset_ticks = np.int64(0), np.int64(0), np.int64(0)  # the held row is not this order's
     io.held[0] = io.held[EMPTY]
     held["kind"] = TERMS
     held["account"] = np.int64(order["account"])
@@ -232,5 +259,13 @@ def stash_terms(state, slot):
     held["expiry_ns"] = expiry_ns if expiry_ns != 0 else np.int64(terms["expiry_ns"])
     held["self_trade"] = self_trade if self_trade != STP_DEFAULT else np.int64(terms["self_trade"])
     held["min_lots"] = np.int64(terms["min_lots"])
-    if terms["link"] != 0 and order["flags"] & PARKED == 0:
+    if terms["display_lots"] != 0:
+        held["display_lots"] = np.int64(terms["display_lots"])
+        if order["flags"] & PARKED:  # it enters like a NEW, and may have been amended below its display
+            held["display_lots"] = min(np.int64(terms["display_lots"]), np.int64(order["order_lots"]))
+        held["display_min_lots"] = min(np.int64(terms["display_min_lots"]), np.int64(held["display_lots"]))
+    if terms["peg"] != PEG_NONE:
+        held["peg"] = terms["peg"]
+        held["offset_ticks"] = offset_ticks if offset_ticks != 0 else np.int64(terms["offset_ticks"])
+    if terms["link"] != 0 and (terms["peg"] != PEG_NONE or order["flags"] & PARKED == 0):
         held["link_id"] = np.int64(state.book.orders[np.int64(terms["link"])]["order_id"])

@@ -1,6 +1,7 @@
 """Throttles: what each limit has let through, who is banned, quotes counted. DESIGN §3.8; rules THR-1, QFR-1.
 
-A bucket is kept as a debt that time pays back, in tokens times its interval: no division, so no drift.
+A bucket is kept as a debt that time pays back, in tokens times its interval: no division, so no drift. A sliding limit
+keeps the time of each of its last tokens, in a ring, so that one of them alone says whether and when a command passes.
 """
 
 import numpy as np
@@ -19,6 +20,7 @@ from exchange.codes import (
     NEW,
     OK,
     RESULT,
+    SLIDING,
     THROTTLED,
 )
 from exchange.core.accounts import done
@@ -27,8 +29,7 @@ from exchange.core.arith import ceil_div
 from exchange.core.kernel import kernel, leaf
 from exchange.core.outbox import refuse
 
-DEBT_MAX = 1 << 62
-TOKENS_MAX = (1 << 31) - 1
+AMOUNT_MAX = (1 << 31) - 1
 
 
 @leaf
@@ -39,24 +40,36 @@ def refuse_for(io, event, code, wait_ns):
 
 
 @leaf
-def meter_of(state, k, account):
-    """Slot of the meter that limit `k` keeps for an account, or for its group."""
-    accounts, key = np.int64(state.prices.policy[0]["accounts"]), account
+def key_of(state, k, account):
+    """Whom limit `k` counts for an account: itself, or its group, which comes after the accounts."""
     group = np.int64(state.ledger.groups[account])
-    if state.gate.limits[k]["by_group"] != 0 and 0 < group < accounts:
-        key = accounts + group
-    return key * state.gate.limits.shape[0] + k
+    if state.gate.limits[k]["by_group"] == 0 or group == 0:
+        return account
+    return np.int64(state.prices.policy[0]["accounts"]) + group
+
+
+@leaf
+def meter_of(gate, k, key):
+    """Slot of the meter that limit `k` keeps for a key."""
+    return key * gate.limits.shape[0] + k
+
+
+@leaf
+def stamp_of(limit, key, token):
+    """Slot of the time at which a sliding limit let a token of a key through; tokens count from 0."""
+    places = np.int64(limit["capacity_max"])
+    return np.int64(limit["stamp_base"]) + key * places + token % places
 
 
 @leaf
 def used(limit, meter, now_ns):
-    """What counts against a limit now: a bucket's debt, or what the present window let through."""
+    """What counts against a limit now: a bucket's debt, what the present window let through, all that slid through."""
     level, since_ns = np.int64(meter["level"]), np.int64(meter["ts_ns"])
     if limit["kind"] == BUCKET:
         refill, elapsed = np.int64(limit["refill"]), now_ns - since_ns
         return np.int64(0) if level // refill < elapsed else level - refill * elapsed
     interval = np.int64(limit["interval_ns"])
-    return level if now_ns // interval == since_ns // interval else np.int64(0)
+    return level if limit["kind"] == SLIDING or now_ns // interval == since_ns // interval else np.int64(0)
 
 
 @leaf
@@ -66,15 +79,31 @@ def unit_of_limit(limit):
 
 
 @leaf
-def wait_of(limit, level, weight, now_ns):
-    """Nanoseconds until a limit whose meter stands at `level` lets `weight` through; 0 = now."""
+def wait_of(gate, k, key, weight, now_ns):
+    """Nanoseconds until limit `k` lets `weight` of a key through; 0 = now."""
+    limit = gate.limits[k]
+    level = used(limit, gate.meters[meter_of(gate, k, key)], now_ns)
     short = level + (weight - np.int64(limit["capacity"])) * unit_of_limit(limit)
     if weight == 0 or short <= 0:
         return np.int64(0)
+    if limit["kind"] == SLIDING:  # the youngest token that must have left
+        return max(np.int64(0), gate.stamps[stamp_of(limit, key, short - 1)] + np.int64(limit["interval_ns"]) - now_ns)
     if limit["kind"] == BUCKET:
         return ceil_div(short, np.int64(limit["refill"]))
     interval = np.int64(limit["interval_ns"])
     return (now_ns // interval + 1) * interval - now_ns
+
+
+@leaf
+def take(gate, k, key, weight, now_ns):
+    """Count a weight that passed. Mutates the key's meter and stamps."""
+    limit, meter = gate.limits[k], gate.meters[meter_of(gate, k, key)]
+    level = used(limit, meter, now_ns)
+    if limit["kind"] == SLIDING:
+        for token in range(level, level + weight):
+            gate.stamps[stamp_of(limit, key, token)] = now_ns
+    meter["level"] = level + weight * unit_of_limit(limit)
+    meter["ts_ns"] = now_ns
 
 
 @leaf
@@ -116,9 +145,8 @@ def throttle(state, event, kind, account):
         return False
     wait_ns = np.int64(0)
     for k in range(np.int64(gate["limits"])):
-        meter = state.gate.meters[meter_of(state, k, account)]
         weight = np.int64(limits[k]["weights"][kind])
-        wait_ns = max(wait_ns, wait_of(limits[k], used(limits[k], meter, now_ns), weight, now_ns))
+        wait_ns = max(wait_ns, wait_of(state.gate, k, key_of(state, k, account), weight, now_ns))
     if wait_ns > 0:
         if gate["violations"] != 0:
             note_violation(gate, conduct, now_ns)
@@ -127,11 +155,9 @@ def throttle(state, event, kind, account):
         refuse_for(state.io, event, THROTTLED, wait_ns)
         return False
     for k in range(np.int64(gate["limits"])):
-        meter = state.gate.meters[meter_of(state, k, account)]
         weight = np.int64(limits[k]["weights"][kind])
         if weight != 0:
-            meter["level"] = used(limits[k], meter, now_ns) + weight * unit_of_limit(limits[k])
-            meter["ts_ns"] = now_ns
+            take(state.gate, k, key_of(state, k, account), weight, now_ns)
     return True
 
 
@@ -165,13 +191,10 @@ def set_throttle(state, event):
     heaviest = np.int64(0)
     for kind in range(NEW, CANCEL_ALL + 1):
         heaviest = max(heaviest, np.int64(limit["weights"][kind]))
-    if capacity < heaviest or capacity > TOKENS_MAX or amount < 1 or amount > TOKENS_MAX:
+    if capacity < heaviest or capacity > limit["capacity_max"] or amount < 1 or amount > AMOUNT_MAX:
         done(state, event, BAD_AMOUNT)
         return
     if is_bucket:
-        if capacity + heaviest > (DEBT_MAX - 1) // np.int64(limit["interval_ns"]):
-            done(state, event, BAD_AMOUNT)
-            return
         for slot in range(k, state.gate.meters.shape[0], state.gate.limits.shape[0]):
             meter = state.gate.meters[slot]
             if meter["level"] != 0:  # paid back at the old rate until now

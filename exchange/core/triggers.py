@@ -4,7 +4,9 @@ import numpy as np
 
 from exchange.codes import (
     CANCELLED_BY_EXPIRY,
+    CANCELLED_BY_LINK,
     MARKET,
+    PEG_NONE,
     POST_ONLY,
     PRIORITY_TRIGGER,
     REDUCE_ONLY,
@@ -12,7 +14,7 @@ from exchange.codes import (
 )
 from exchange.core.kernel import kernel, leaf
 from exchange.core.orders import place_termed
-from exchange.core.removal import emit_cancelled, remove_order
+from exchange.core.removal import cut_link, emit_cancelled, remove_order
 from exchange.core.states import stands_still
 from exchange.core.terms import ASIDE, stash_terms
 from exchange.core.timers import push_order_timer
@@ -81,8 +83,11 @@ def follow(state, instrument, k, price_sub):
 
 @kernel
 def fire_trigger(state, slot):
-    """TRIGGER: a parked order enters like a NEW of this moment; its partner goes first. Mutates all that a NEW does."""
-    io, order = state.io, state.book.orders[slot]
+    """TRIGGER: a parked order enters like a NEW of this moment; its partner goes first. Mutates all that a NEW does.
+
+    A pegged one that comes back keeps its partner, which goes if it is refused.
+    """
+    io, order, partner = state.io, state.book.orders[slot], np.int64(0)
     event = io.entering[0]
     event["ts_ns"] = np.int64(io.control[0]["clock_ns"])
     event["kind"] = TRIGGER
@@ -96,9 +101,15 @@ def fire_trigger(state, slot):
     event["time_in_force"] = np.int64(state.book.terms[slot]["time_in_force"])
     io.held[ASIDE] = io.held[0]
     stash_terms(state, slot)
+    if state.book.terms[slot]["peg"] != PEG_NONE and state.book.terms[slot]["link"] != 0:
+        partner = np.int64(state.book.terms[slot]["link"])
+        cut_link(state.book, slot)
     remove_order(state, slot)
     place_termed(state, event)
     io.held[0] = io.held[ASIDE]
+    if partner != 0 and state.book.terms[partner]["link"] == 0:
+        emit_cancelled(state, partner, CANCELLED_BY_LINK, 0)
+        remove_order(state, partner)
 
 
 @kernel

@@ -9,22 +9,23 @@ from exchange.core.margin import unit_numbers
 
 
 @entry
-def unit_equity(ledger, prices, unit):
+def unit_equity(state, unit):
     """Equity of a margin unit at the mark."""
-    equity, required, legs = unit_numbers(ledger, prices, unit)
+    equity, required, legs = unit_numbers(state.ledger, state.prices, unit)
     return equity
 
 
 @entry
-def unit_health(ledger, prices, unit):
+def unit_health(state, unit):
     """Equity minus maintenance of a margin unit at the mark."""
-    equity, required, legs = unit_numbers(ledger, prices, unit)
+    equity, required, legs = unit_numbers(state.ledger, state.prices, unit)
     return equity - required
 
 
 @entry
-def sum_levels(book, instrument, side, limit_ticks):
+def sum_levels(state, instrument, side, limit_ticks):
     """Lots of a side at `limit_ticks` or better."""
+    book = state.book
     ticks, lots = np.int64(book.books[instrument]["best_ticks"][side]), np.int64(0)
     while ticks != 0 and (ticks >= limit_ticks if side == BID else ticks <= limit_ticks):
         lots += np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"])
@@ -33,8 +34,9 @@ def sum_levels(book, instrument, side, limit_ticks):
 
 
 @entry
-def walked_price(book, instrument, side, lots):
+def walked_price(state, instrument, side, lots):
     """Average price, rounded down, of the best `lots` of a side; 0 where it has fewer."""
+    book = state.book
     ticks, left, value = np.int64(book.books[instrument]["best_ticks"][side]), lots, np.int64(0)
     while ticks != 0 and left > 0:
         part = min(left, np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"]))
@@ -45,8 +47,9 @@ def walked_price(book, instrument, side, lots):
 
 
 @entry
-def copy_levels(book, instrument, side, rows):
+def copy_levels(state, instrument, side, rows):
     """Fill `rows` with the best levels of a side; returns how many there were. Mutates `rows`."""
+    book = state.book
     ticks, count = np.int64(book.books[instrument]["best_ticks"][side]), 0
     while ticks != 0 and count < rows.shape[0]:
         level, row = book.levels[level_of(book, instrument, side, ticks)], rows[count]
@@ -59,8 +62,9 @@ def copy_levels(book, instrument, side, rows):
 
 
 @entry
-def copy_orders(book, instrument, side, rows):
+def copy_orders(state, instrument, side, rows):
     """Fill `rows` with the best orders of a side, oldest first at a price; returns how many. Mutates `rows`."""
+    book = state.book
     ticks, count = np.int64(book.books[instrument]["best_ticks"][side]), 0
     while ticks != 0:
         slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
@@ -86,8 +90,9 @@ def copy_order(book, slot, row):
 
 
 @entry
-def ahead_of(book, order_id):
+def ahead_of(state, order_id):
     """(slot, orders, simulated lots, recorded lots): a live order, 0 = none, and what stands before it at its price."""
+    book = state.book
     slot, count, simulated, recorded = find_id(book.ids, book.orders, order_id), 0, np.int64(0), np.int64(0)
     before = np.int64(book.orders[slot]["prev"])
     while before != 0:

@@ -164,5 +164,7 @@ def apply_set_group(world: World, event: Event) -> Reply:
     """Make the account one owner with all others of a group; 0 = of none."""
     require(codes.FIRST_USER <= event.account < world.policy.accounts, codes.BAD_ACCOUNT)
     require(0 <= event.qty <= GROUP_MAX, codes.BAD_GROUP)
+    counted = any(limit.by_group for limit in world.limits)
+    require(event.qty < world.policy.accounts or not counted, codes.GROUP_UNCOUNTED)
     world.groups[event.account] = event.qty
     return Reply()

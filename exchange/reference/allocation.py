@@ -27,29 +27,34 @@ class Sharing:
         assert terms is not None
         self.terms: Allocation = terms
         self.lots = 0
+        self.joined = {order.serial: order.joined for order in orders}
         self.rated: Wishes = []
 
     def size(self, order: Order) -> int:
         """What an order may fill now: nothing once it left, a reduce-only one at most its opposite position."""
-        if not self.book.is_queued(order):
+        if not self.stands(order):
             return 0
         if not order.flags & codes.REDUCE_ONLY:
-            return order.leaves_lots
+            return order.shown_lots
         held = self.world.position(order.account, order.instrument).lots
         opposite = -held if order.side == codes.BID else held
-        return min(order.leaves_lots, max(0, opposite))
+        return min(order.shown_lots, max(0, opposite))
+
+    def stands(self, order: Order) -> bool:
+        """Whether an order stands as it did: an iceberg that shows more has joined anew."""
+        return self.book.is_queued(order) and order.joined == self.joined[order.serial]
 
     def in_time(self) -> Wishes:
-        """All that each order has, oldest first."""
-        return [(order, order.leaves_lots) for order in self.orders]
+        """All that each order shows, oldest first."""
+        return [(order, order.shown_lots) for order in self.orders]
 
 
 def top(sharing: Sharing) -> tuple[int, Wishes]:
     """The order that set the best price, if it is large enough."""
     first, terms = sharing.orders[0], sharing.terms
-    if sharing.book.tops[first.side] is not first or first.leaves_lots < terms.top_min_lots:
+    if sharing.book.tops[first.side] is not first or first.shown_lots < terms.top_min_lots:
         return 0, []
-    return terms.top_max_lots, [(first, first.leaves_lots)]
+    return terms.top_max_lots, [(first, first.shown_lots)]
 
 
 def market_makers(sharing: Sharing) -> tuple[int, Wishes]:

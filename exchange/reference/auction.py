@@ -1,7 +1,7 @@
 """States of a market, its price bands, and call auctions: price, trades, end."""
 
 from exchange import codes
-from exchange.reference import ledger
+from exchange.reference import icebergs, ledger
 from exchange.reference.arithmetic import PPM, ceil_div, clamp, fee
 from exchange.reference.book import is_within
 from exchange.reference.matching import (
@@ -68,7 +68,7 @@ def reach(world: World, instrument: int, side: int, limit: int) -> int | None:
 
 def take(world: World, taker: Taker) -> None:
     """Match an admitted order as far as the market's state and bands let it reach."""
-    _note_entry(world, taker.instrument)
+    note_entry(world, taker.instrument)
     limit = reach(world, taker.instrument, taker.side, taker.limit_ticks)
     if limit is not None:
         match(world, taker, limit)
@@ -76,7 +76,7 @@ def take(world: World, taker: Taker) -> None:
             _interrupt(world, taker.instrument, taker.side, taker.limit_ticks)
 
 
-def _note_entry(world: World, instrument: int) -> None:
+def note_entry(world: World, instrument: int) -> None:
     """An order is admitted: the static band's reference holds for its period; an auction without a timer gets one."""
     auction = world.auctions[instrument]
     if world.markets[instrument].state != codes.STATE_AUCTION:
@@ -147,7 +147,8 @@ def _clear(world: World, instrument: int, stated: int) -> None:
     uncross(world, instrument, codes.BID)
     while True:
         price, _, imbalance = auction_price(world, instrument, reference)
-        lots = _pair(world, instrument, price) if price else 0
+        lots = _pair(world, instrument, price, imbalance) if price else 0
+        icebergs.cover(world, instrument)
         if lots:
             market.last_ticks = world.auctions[instrument].static_ticks = price
             world.auctions[instrument].static_period = _period(world, instrument)
@@ -157,7 +158,7 @@ def _clear(world: World, instrument: int, stated: int) -> None:
             return
 
 
-def _pair(world: World, instrument: int, price: int) -> int:
+def _pair(world: World, instrument: int, price: int, surplus: int) -> int:
     book, total = world.books[instrument], 0
     while True:
         pair = [book.best(codes.BID), book.best(codes.ASK)]
@@ -166,7 +167,9 @@ def _pair(world: World, instrument: int, price: int) -> int:
         bid, ask = (next(iter(book.queue(side, pair[side]).values())) for side in (codes.BID, codes.ASK))
         if not check_reduce_only(world, bid) or not check_reduce_only(world, ask):
             continue
-        lots = min(bid.leaves_lots, ask.leaves_lots)
+        maker, taker = (bid, ask) if surplus > 0 else (ask, bid)
+        icebergs.uncover(world, maker, taker, list(book.queue(maker.side, maker.ticks).values()), surplus)
+        lots = min(bid.shown_lots, ask.shown_lots)
         older, newer = sorted((bid, ask), key=lambda order: (order.external is not None, order.joined))
         if _prevents(world, older, newer):
             continue

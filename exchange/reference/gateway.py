@@ -66,13 +66,14 @@ def fire(world: World) -> Waiting:
 
 
 def apply_set_throttle(world: World, event: Event) -> Reply:
-    """Change a limit: capacity and refill of a bucket, the capacity (in qty) of a window."""
+    """Change a limit: capacity and refill of a bucket, the capacity (in qty) of the other kinds."""
     require(0 <= event.instrument < len(world.limits), codes.BAD_LIMIT)
     limit = world.limits[event.instrument]
     heaviest = max(limit.weights)
     is_bucket = limit.kind == codes.BUCKET
     capacity = event.price if is_bucket else event.qty
     require(heaviest <= capacity <= TOKENS_MAX and 1 <= event.qty <= TOKENS_MAX, codes.BAD_AMOUNT)
+    require(limit.kind != codes.SLIDING or capacity <= limit.configured, codes.BAD_AMOUNT)
     require(not is_bucket or (capacity + heaviest) * limit.interval_ns < DEBT_MAX, codes.BAD_AMOUNT)
     limit.change(capacity, event.qty, world.clock_ns)
     return Reply()

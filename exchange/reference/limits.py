@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from exchange import codes
 
@@ -16,7 +17,7 @@ class Bucket:
 
 @dataclass(slots=True)
 class Limit:
-    """One throttle. `weights` are tokens by event kind; a window keeps all that it let through, by key."""
+    """One throttle. `weights` are tokens by event kind; what is no bucket keeps all that it let through, by key."""
 
     kind: int
     by_group: int
@@ -26,6 +27,10 @@ class Limit:
     weights: list[int]
     buckets: dict[int, Bucket] = field(default_factory=dict)
     passed: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    configured: int = field(init=False)  # capacity that a sliding limit began with, and may not pass
+
+    def __post_init__(self) -> None:
+        self.configured = self.capacity
 
     def left(self, key: int, now_ns: int) -> Fraction:
         """Tokens that a key has now."""
@@ -33,10 +38,17 @@ class Limit:
             window = now_ns // self.interval_ns
             taken = sum(weight for at_ns, weight in self.passed.get(key, []) if at_ns // self.interval_ns == window)
             return Fraction(self.capacity - taken)
+        if self.kind == codes.SLIDING:
+            return Fraction(self.capacity - len(self.recent(key, now_ns)))
         bucket = self.buckets.get(key)
         if bucket is None:
             return Fraction(self.capacity)
         return min(Fraction(self.capacity), bucket.tokens + self.rate * (now_ns - bucket.at_ns))
+
+    def recent(self, key: int, now_ns: int) -> tuple[int, ...]:
+        """When each token passed that a sliding limit still counts."""
+        passed = [at_ns for at_ns, weight in self.passed.get(key, []) for _ in range(weight)]
+        return tuple(at_ns for at_ns in passed if now_ns - self.interval_ns < at_ns <= now_ns)
 
     @property
     def rate(self) -> Fraction:
@@ -50,14 +62,17 @@ class Limit:
             return 0
         if self.kind == codes.WINDOW:
             return self.interval_ns - now_ns % self.interval_ns
+        if self.kind == codes.SLIDING:  # something must have left, and that is when it does
+            ends = (at_ns + self.interval_ns for at_ns in self.recent(key, now_ns))
+            return next(end_ns - now_ns for end_ns in ends if weight <= self.left(key, end_ns))
         return -int(-short * self.interval_ns // self.refill)  # rounded up
 
     def take(self, key: int, weight: int, now_ns: int) -> None:
         """Let the weight through."""
-        if self.kind == codes.WINDOW:
-            self.passed.setdefault(key, []).append((now_ns, weight))
-        else:
+        if self.kind == codes.BUCKET:
             self.buckets[key] = Bucket(self.left(key, now_ns) - weight, now_ns)
+        else:
+            self.passed.setdefault(key, []).append((now_ns, weight))
 
     def change(self, capacity: int, refill: int, now_ns: int) -> None:
         """Other terms from now on; what a key owes stays owed."""
@@ -67,8 +82,11 @@ class Limit:
             self.refill = refill
         self.capacity = capacity
 
-    def used(self, now_ns: int) -> dict[int, int]:
-        """What each key has used, in tokens, of a bucket times the interval; keys that used nothing left out."""
+    def used(self, now_ns: int) -> dict[int, Any]:
+        """What each key has used, in tokens, of a bucket times the interval, of a sliding limit the time of each;
+        keys that used nothing left out."""
+        if self.kind == codes.SLIDING:
+            return {key: times for key in sorted(self.passed) if (times := list(self.recent(key, now_ns)))}
         unit = self.interval_ns if self.kind == codes.BUCKET else 1
         keys = sorted({*self.buckets, *self.passed})
         used = {key: int((self.capacity - self.left(key, now_ns)) * unit) for key in keys}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from exchange import codes
-from exchange.reference import ledger
+from exchange.reference import icebergs, ledger
 from exchange.reference.allocation import STEPS, Sharing
 from exchange.reference.arithmetic import fee, ppm_up
 from exchange.reference.book import is_within
@@ -48,8 +48,7 @@ def match(world: World, taker: Taker, limit: int) -> None:
         if is_prevented(world, maker, taker):
             prevent(world, maker, taker)
             continue
-        lots = min(taker.lots, maker.leaves_lots)
-        _trade(world, maker, taker, lots)
+        _trade(world, maker, taker, min(taker.lots, maker.shown_lots))
     filled = asked - taker.lots - taker.prevented_lots
     note_flow(world, taker.instrument, taker.side, filled, bool(taker.flags & codes.FORCED))
 
@@ -64,13 +63,15 @@ def _match_level(world: World, taker: Taker, orders: list[Order]) -> None:
     orders = [order for order in orders if book.is_queued(order)]
     if taker.is_ended or not orders:
         return
+    if world.contracts[taker.instrument].iceberg == codes.ICEBERG_PRO_RATA:
+        icebergs.share(orders, taker.lots)
     sharing = Sharing(world, orders)
     for step in STEPS:
         sharing.lots = taker.lots
         budget, wishes = step(sharing)
         for maker, most in wishes:
-            if min(budget, most, taker.lots) and book.is_queued(maker) and check_reduce_only(world, maker):
-                lots = min(budget, most, taker.lots, maker.leaves_lots)
+            if min(budget, most, taker.lots) and sharing.stands(maker) and check_reduce_only(world, maker):
+                lots = min(budget, most, taker.lots, maker.shown_lots)
                 budget -= lots
                 _trade(world, maker, taker, lots)
 
@@ -133,6 +134,11 @@ def consume(world: World, maker: Order, lots: int) -> None:
     maker.leaves_lots -= lots
     if not maker.leaves_lots:
         world.remove_order(maker)
+    elif maker.hidden_lots and not maker.shown_lots:
+        icebergs.show_again(world, maker)
+    elif maker.hidden_lots and maker.terms and maker.shown_lots < maker.terms.display_min_lots:
+        if not any(maker is other for other in world.thinned):
+            world.thinned.append(maker)
 
 
 def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
@@ -247,9 +253,11 @@ def apply_print(world: World, instrument: int, aggressor: int, ticks: int, lots:
                 if level_ticks == ticks:
                     order.external.printed_lots += taken
             elif check_reduce_only(world, order):
-                filled = min(budget, order.leaves_lots)
+                filled = min(budget, order.shown_lots)
                 budget -= filled
                 fill_from_external(world, order, filled)
+                if budget and order.leaves_lots:
+                    orders.append(order)  # an iceberg, at the tail again
 
 
 def uncross(world: World, instrument: int, event_side: int) -> None:
@@ -287,6 +295,6 @@ def _fill_crossed(world: World, maker: Order, level: ExternalLevel) -> None:
     if not check_reduce_only(world, maker):
         return
     part = level.parts[0]
-    lots = min(maker.leaves_lots, part.leaves_lots)
+    lots = min(maker.shown_lots, part.leaves_lots)
     fill_from_external(world, maker, lots, codes.EXTRAPOLATED if level.extrapolated else 0)
     consume(world, part, lots)

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from exchange import codes
-from exchange.reference import margin, resting, terms, triggers
+from exchange.reference import margin, pegs, resting, terms, triggers
 from exchange.reference.arithmetic import PPM, ceil_div
-from exchange.reference.auction import check_state, take
+from exchange.reference.auction import check_state, note_entry, take
 from exchange.reference.book import is_within
 from exchange.reference.matching import Taker, is_opposite
 from exchange.reference.order_guards import check_count, check_guards, check_lot_step, check_waiting
@@ -40,8 +40,12 @@ def _place(world: World, event: Event, row: Terms | None) -> Reply:
     lots, limit = event.qty, _market_limit(world, event) if is_guided else event.price
     rests = _may_rest(world, event.instrument, event.flags, event.time_in_force)
     require(not (rests or held.trigger) or world.has_order_slot(), codes.ORDERS_FULL)
+    parts = terms.slices(held.display_lots, event.qty)
+    require(not held.display_lots or world.has_room(1 + parts), codes.ORDERS_FULL)
     if held.trigger:
         return _park(world, event, held)
+    if held.peg:
+        return _place_pegged(world, event, held)
     self_trade = mode_of(world, event.instrument, held)
     check_lot_step(world, event.instrument, lots)
     check_guards(world, event.account, event.instrument, event.side, limit, lots, event.flags, rests)
@@ -58,6 +62,44 @@ def _place(world: World, event: Event, row: Terms | None) -> Reply:
     terms.demand(world, event, held, sure, lots)
     order = world.make_order(event.order_id, event.account, event.instrument, event.side, limit, lots, event.flags)
     return _enter(world, order, event.time_in_force, self_trade, row, terms.linked(world, event, held))
+
+
+def _place_pegged(world: World, event: Event, held: Terms) -> Reply:
+    """A pegged order that has a price is checked at its cap and rests; one without waits, checked for its form."""
+    position = world.position(event.account, event.instrument)
+    peg = OrderTerms(peg=held.peg, offset_ticks=held.offset_ticks, limit_ticks=event.price)
+    lots = event.qty
+    if pegs.price(world, event.instrument, event.side, peg):
+        flags = event.flags | codes.BUDGET  # guards of price pass it by
+        check_lot_step(world, event.instrument, lots)
+        check_guards(world, event.account, event.instrument, event.side, event.price, lots, flags, True)
+        if event.flags & codes.REDUCE_ONLY:
+            spoken = resting.reduce_only_lots(world, position, event.side)
+            lots = _reducing_lots(position, event.side, lots, spoken)
+        else:
+            margin.check_admission(world, position, event.side, event.price, lots)
+    else:
+        check_waiting(world, event.instrument, event.price, lots, event.flags | codes.MARKET)
+        check_count(world, event.account, event.instrument)
+    order = world.make_order(
+        event.order_id, event.account, event.instrument, event.side, event.price, lots, event.flags
+    )
+    return _enter_pegged(world, order, event.time_in_force, held, terms.linked(world, event, held))
+
+
+def _enter_pegged(world: World, order: Order, time_in_force: int, row: Terms, partner: Order | None) -> Reply:
+    """An order at its cap rests at its price, or waits for one at its cap."""
+    peg = OrderTerms(peg=row.peg, offset_ticks=row.offset_ticks, limit_ticks=order.ticks)
+    ticks = pegs.price(world, order.instrument, order.side, peg)
+    if ticks:
+        note_entry(world, order.instrument)
+        order.ticks = ticks
+        world.books[order.instrument].join(order)
+    else:
+        order.flags |= codes.PARKED
+    world.keep_order(order)
+    terms.attach(world, order, row, time_in_force, partner, peg.limit_ticks)
+    return Reply(codes.RESTING if ticks else codes.PARKED_ORDER, order.ticks, order.leaves_lots, order.instrument)
 
 
 def _park(world: World, event: Event, held: Terms) -> Reply:
@@ -82,6 +124,7 @@ def fire(world: World, order: Order) -> None:
     """A parked order enters like a new one of this moment; a refusal is the end of it."""
     waited = order.terms
     assert waited is not None
+    partner = cut_link(order) if waited.peg else None  # which stays, unless the order is refused
     world.remove_order(order)
     flags = order.flags & ~codes.PARKED
     event = Event(
@@ -89,7 +132,14 @@ def fire(world: World, order: Order) -> None:
         order.instrument, flags, order.side, waited.time_in_force,
     )
     row = terms.NOTHING._replace(
-        expiry_ns=waited.expiry_ns, min_lots=waited.min_lots, self_trade=waited.self_trade
+        expiry_ns=waited.expiry_ns,
+        min_lots=waited.min_lots,
+        self_trade=waited.self_trade,
+        display_lots=min(waited.display_lots, order.order_lots),
+        display_min_lots=min(waited.display_min_lots, order.order_lots),
+        link_id=partner.order_id if partner is not None else 0,
+        peg=waited.peg,
+        offset_ticks=waited.offset_ticks if waited.peg else 0,
     )
     first = len(world.outcomes)
     try:
@@ -107,6 +157,9 @@ def fire(world: World, order: Order) -> None:
         code=reply.code,
         flags=codes.TRIGGER,
     )
+    if partner is not None and order.order_id not in world.orders:
+        world.emit_cancelled(partner, codes.CANCELLED_BY_LINK)
+        world.remove_order(partner)
 
 
 def _check_form(world: World, event: Event) -> int:
@@ -137,7 +190,7 @@ def _may_rest(world: World, instrument: int, flags: int, time_in_force: int) -> 
 def _check_state(world: World, event: Event, held: Terms) -> Position:
     """Checks against the venue's state; the position, whose slot stays even if a later check refuses."""
     market = world.markets[event.instrument]
-    check_state(world, event.instrument, event.flags, event.time_in_force, bool(held.trigger))
+    check_state(world, event.instrument, event.flags, event.time_in_force, bool(held.trigger or held.peg))
     require(market.mark_sub != 0, codes.NO_MARK)
     require(event.order_id not in world.orders, codes.DUPLICATE_ORDER_ID)
     terms.check_terms(world, event, held)
@@ -270,44 +323,51 @@ def apply_amend(world: World, event: Event) -> Reply:
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
     require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
     check_state(world, order.instrument, order.flags, codes.GTC, order.is_parked)
-    check_not_liquidating(world, order.account, order.instrument)
     held = terms.held_for(world, event) or terms.NOTHING
     require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
     check_lot_step(world, order.instrument, event.qty)
     terms.check_changes(world, event, order, held)
     if order.is_parked:
         require(order.terms is None or event.qty >= order.terms.min_lots, codes.BAD_MIN_LOTS)
-        check_waiting(world, order.instrument, event.price or order.ticks, event.qty, order.flags)
+        form = order.flags | codes.MARKET if order.terms and order.terms.peg else order.flags
+        check_waiting(world, order.instrument, event.price or order.ticks, event.qty, form)
         terms.amend_parked(world, event, order, held)
         return Reply(codes.PARKED_ORDER, order.ticks, order.leaves_lots, order.instrument)
     done = order.order_lots - order.leaves_lots
-    ticks = event.price or order.ticks
+    peg = order.terms if order.terms and order.terms.peg else None
+    limit = peg.limit_ticks if peg else order.ticks
+    ticks = event.price or limit
+    is_moved = peg is not None and held.offset_ticks not in (0, peg.offset_ticks)
     if event.qty <= done:
         return _cancel(world, order)
-    if ticks == order.ticks and event.qty <= order.order_lots:
-        order.order_lots, order.leaves_lots = event.qty, event.qty - done
+    if ticks == limit and event.qty <= order.order_lots and not is_moved:
+        order.cut(order.order_lots - event.qty)
         terms.take_changes(world, order, held)
         return Reply(codes.RESTING, order.ticks, order.leaves_lots, order.instrument)
     flags = order.flags & ~codes.MARKET if event.price else order.flags
-    check_guards(world, order.account, order.instrument, order.side, ticks, event.qty - done, flags, False)
-    lots = _check_reentry(world, order, ticks, event.qty - done)
+    form = flags | codes.BUDGET if peg else flags
+    check_guards(world, order.account, order.instrument, order.side, ticks, event.qty - done, form, False)
+    lots = _check_reentry(world, order, ticks, event.qty - done, peg is not None)
+    require(terms.has_room(world, order, lots), codes.ORDERS_FULL)
     row = terms.kept(order, held) if order.terms is not None or terms.held_for(world, event) is not None else None
     time_in_force = order.terms.time_in_force if order.terms is not None else codes.GTC
     partner = cut_link(order)
     world.remove_order(order)
     entering = world.make_order(order.order_id, order.account, order.instrument, order.side, ticks, lots, flags)
     self_trade = mode_of(world, order.instrument, row or terms.NOTHING)
+    if peg and row:
+        return _enter_pegged(world, entering, time_in_force, row, partner)
     return _enter(world, entering, time_in_force, self_trade, row, partner)
 
 
-def _check_reentry(world: World, order: Order, ticks: int, lots: int) -> int:
+def _check_reentry(world: World, order: Order, ticks: int, lots: int, is_pegged: bool) -> int:
     """Check the amended order as a new one while its old size (lots) counts as gone; the quantity to enter with."""
     position = world.position(order.account, order.instrument)
     leaves, order.leaves_lots = order.leaves_lots, 0
     try:
         if order.flags & codes.REDUCE_ONLY:
             lots = _reducing_lots(position, order.side, lots, resting.reduce_only_lots(world, position, order.side))
-        if order.flags & codes.POST_ONLY:
+        if order.flags & codes.POST_ONLY and not is_pegged:
             _check_post_only(world, order.instrument, order.side, ticks)
         if not order.flags & codes.REDUCE_ONLY:
             margin.check_admission(world, position, order.side, ticks, lots)

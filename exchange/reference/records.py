@@ -77,6 +77,8 @@ class Contract:
     taker_ppm: int
     liquidation_ppm: int
     market_band_ppm: int
+    iceberg: int
+    pegged: int
     asset: int
     self_trade: int
     tiers: list[Tier]
@@ -170,7 +172,11 @@ class OrderTerms:
     trigger_kind: int = 0
     trigger_ticks: int = 0
     offset_ticks: int = 0
+    peg: int = 0
+    limit_ticks: int = 0  # a peg's cap
     min_lots: int = 0
+    display_lots: int = 0
+    display_min_lots: int = 0
     link: "Order | None" = None
     parked_at: int = 0
     joined: int = 0
@@ -193,6 +199,23 @@ class Order:
     joined: int = 0  # place in time among the orders of its book
     liquidation_id: int = 0  # of a liquidation order that joined an auction
     terms: OrderTerms | None = None
+    hidden_lots: int = 0  # of the leaves: what an iceberg does not show
+
+    @property
+    def shown_lots(self) -> int:
+        """What stands in the queue."""
+        return self.leaves_lots - self.hidden_lots
+
+    def cut(self, lots: int) -> None:
+        """Make the order smaller; what it hides goes first."""
+        self.leaves_lots -= lots
+        self.order_lots -= lots
+        self.hidden_lots = max(0, self.hidden_lots - lots)
+
+    def hide(self) -> None:
+        """Show the display at most."""
+        assert self.terms is not None
+        self.hidden_lots = max(0, self.leaves_lots - self.terms.display_lots) if self.terms.display_lots else 0
 
     @property
     def is_parked(self) -> bool:

@@ -1,6 +1,7 @@
 """What orders that rest go through without trading: reduce-only ones follow their position, the venue clears books."""
 
 from exchange import codes
+from exchange.reference import icebergs
 from exchange.reference.records import Order, Position
 from exchange.reference.world import World
 
@@ -25,7 +26,7 @@ def note_reduced(world: World, position: Position) -> None:
 
 
 def finish(world: World) -> None:
-    """At the end of an event: reduce-only orders shrink with their position, the newest first."""
+    """At the end of an event: reduce-only orders shrink with their position, the newest first; icebergs show more."""
     for position in world.reduced:
         room = {codes.BID: max(0, -position.lots), codes.ASK: max(0, position.lots)}
         for order in list(reversed(position.wallet.orders.values())):
@@ -34,6 +35,11 @@ def finish(world: World) -> None:
                 if excess > 0:
                     world.shrink_order(order, min(excess, order.leaves_lots))
     world.reduced.clear()
+    for order in world.thinned:
+        is_live = world.orders.get(order.order_id) is order
+        if is_live and order.terms and order.hidden_lots and order.shown_lots < order.terms.display_min_lots:
+            icebergs.show_again(world, order)
+    world.thinned.clear()
 
 
 def clear(world: World, instrument: int, sides: tuple[int, ...]) -> int:

@@ -39,8 +39,7 @@ def prevent(world: World, maker: Order, taker: "Taker") -> None:
 
 def _shorten_both(world: World, maker: Order, taker: "Taker") -> None:
     lots = min(maker.leaves_lots, taker.lots)
-    maker.leaves_lots -= lots
-    maker.order_lots -= lots
+    maker.cut(lots)
     taker.lots -= lots
     taker.prevented_lots += lots
     taker.is_ended = taker.lots == 0

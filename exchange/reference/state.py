@@ -4,7 +4,7 @@ from dataclasses import astuple
 from typing import Any
 
 from exchange import codes
-from exchange.reference import margin, triggers
+from exchange.reference import margin, pegs, triggers
 from exchange.reference.records import Position
 from exchange.reference.world import World
 
@@ -18,6 +18,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "positions": _positions(world),
         "books": _books(world),
         "parked": _parked(world),
+        "pegs": {k: rows for k in range(len(world.books)) if (rows := _pegs(world, k))},
         "terms": _terms(world),
         "externals": _externals(world),
         "markets": {k: _market(world, k) for k in range(len(world.markets))},
@@ -75,7 +76,7 @@ def _position(world: World, position: Position) -> tuple[int, ...]:
 def _books(world: World) -> dict[tuple[int, int], list[tuple[int, list[tuple[int, int, int]]]]]:
     books = {
         (k, side): [
-            (ticks, [(order.order_id, order.account, order.leaves_lots) for order in orders])
+            (ticks, [(order.order_id, order.account, order.shown_lots) for order in orders])
             for ticks, orders in book.levels(side)
         ]
         for k, book in enumerate(world.books)
@@ -99,6 +100,11 @@ def _parked(world: World) -> dict[tuple[int, int, bool], list[tuple[int, list[tu
     return parked
 
 
+def _pegs(world: World, instrument: int) -> list[tuple[int, bool, bool]]:
+    fired = [timer.target.order_id for timer in world.timers if timer.kind == codes.TRIGGER]
+    return [(o.order_id, o.is_parked, o.order_id in fired) for o in pegs.pegged(world, instrument)]
+
+
 def _terms(world: World) -> dict[int, tuple[int, ...]]:
     rows = {
         order_id: (
@@ -109,7 +115,12 @@ def _terms(world: World) -> dict[int, tuple[int, ...]]:
             order.terms.trigger_kind,
             order.terms.trigger_ticks,
             order.terms.offset_ticks,
+            order.terms.peg,
+            order.terms.limit_ticks,
             order.terms.min_lots,
+            order.terms.display_lots,
+            order.terms.display_min_lots,
+            order.hidden_lots,
             order.terms.link.order_id if order.terms.link is not None else 0,
         )
         for order_id, order in sorted(world.orders.items())

@@ -2,6 +2,7 @@
 
 from exchange import codes
 from exchange.reference import margin, triggers
+from exchange.reference.arithmetic import ceil_div
 from exchange.reference.auction import reach
 from exchange.reference.records import Contract, Event, Order, OrderTerms, Terms
 from exchange.reference.selftrade import same_owner
@@ -19,13 +20,19 @@ def held_for(world: World, event: Event) -> Terms | None:
 def check_terms(world: World, event: Event, held: Terms) -> None:
     """The fields of a row against the NEW that they belong to."""
     contract = world.contracts[event.instrument]
-    is_dated = event.time_in_force == codes.GTD
-    require(held.expiry_ns > world.clock_ns if is_dated else held.expiry_ns == 0, codes.BAD_EXPIRY)
+    is_good_till_date = event.time_in_force == codes.GTD
+    require(held.expiry_ns > world.clock_ns if is_good_till_date else held.expiry_ns == 0, codes.BAD_EXPIRY)
     require(_is_trigger(contract, held), codes.BAD_TRIGGER)
     require(0 <= held.min_lots <= event.qty, codes.BAD_MIN_LOTS)
     require(not (held.min_lots and event.flags & codes.POST_ONLY), codes.BAD_TERMS)
     require(not (held.trigger and event.flags & codes.BUDGET), codes.BAD_TERMS)
-    require(not (held.peg or held.display_lots or held.display_min_lots), codes.BAD_TERMS)  # nothing heeds them
+    require(not held.peg or _is_peg(contract, event, held), codes.BAD_PEG)
+    is_dated = event.time_in_force in (codes.GTC, codes.GTD)
+    is_resting = event.time_in_force == codes.TO_LIMIT or (is_dated and not event.flags & codes.MARKET)
+    if held.display_lots:
+        require(contract.iceberg != codes.ICEBERG_NONE and is_resting, codes.BAD_DISPLAY)
+        require(1 <= held.display_lots <= event.qty, codes.BAD_DISPLAY)
+    require(0 <= held.display_min_lots <= held.display_lots, codes.BAD_DISPLAY)
     if held.link_id:
         require(linked(world, event, held) is not None, codes.BAD_LINK)
     require(codes.STP_DEFAULT <= held.self_trade <= codes.STP_DECREMENT, codes.BAD_SELF_TRADE)
@@ -41,6 +48,14 @@ def _is_trigger(contract: Contract, held: Terms) -> bool:
         return 1 <= held.offset_ticks <= contract.ticks_max
     is_kind = held.trigger_kind in (codes.STOP, codes.TAKE_PROFIT)
     return is_kind and held.offset_ticks == 0 and contract.ticks_min <= held.trigger_ticks <= contract.ticks_max
+
+
+def _is_peg(contract: Contract, event: Event, held: Terms) -> bool:
+    """A limit order that may rest, at a distance within the ladder from a reference, where pegs are offered."""
+    if not contract.pegged or held.peg not in (codes.PEG_MID, codes.PEG_BEST, codes.PEG_OPPOSITE):
+        return False
+    is_limit = event.time_in_force in (codes.GTC, codes.GTD) and not event.flags & (codes.MARKET | codes.BUDGET)
+    return is_limit and not held.trigger and not held.min_lots and abs(held.offset_ticks) <= contract.ticks_max
 
 
 def linked(world: World, event: Event, held: Terms) -> Order | None:
@@ -100,15 +115,23 @@ def _keeps_size(world: World, order: Order) -> bool:
     return not margin.open_orders(world.position(order.account, order.instrument), order.side)
 
 
-def attach(world: World, order: Order, held: Terms, time_in_force: int, partner: Order | None) -> None:
-    """Give an order what stays of its row; its expiry sets a timer."""
+def attach(
+    world: World, order: Order, held: Terms, time_in_force: int, partner: Order | None, cap: int = 0
+) -> None:
+    """Give an order what stays of its row, with a peg its cap; its expiry sets a timer."""
     terms = OrderTerms(expiry_ns=held.expiry_ns, time_in_force=time_in_force, self_trade=held.self_trade)
     if time_in_force == codes.TO_LIMIT and not order.is_parked:
         terms.time_in_force = codes.GTC  # it is a limit order from now on
     if order.is_parked:
         terms.trigger, terms.trigger_kind = held.trigger, held.trigger_kind
         terms.offset_ticks, terms.min_lots = held.offset_ticks, held.min_lots
+    if held.display_lots:
+        terms.display_lots, terms.display_min_lots = held.display_lots, max(1, held.display_min_lots)
+    if held.peg:
+        terms.peg, terms.offset_ticks, terms.limit_ticks = held.peg, held.offset_ticks, cap
     order.terms = terms
+    if not order.is_parked:
+        order.hide()
     if partner is not None:
         terms.link = partner
         partner.terms = partner.terms or OrderTerms()
@@ -132,7 +155,10 @@ def check_changes(world: World, event: Event, order: Order, held: Terms) -> None
     unknown = (held.peg, held.display_lots, held.display_min_lots)
     require(not any((*fixed, *unknown)), codes.BAD_TERMS)
     require(not (event.price and order.is_parked and order.flags & codes.MARKET), codes.BAD_TERMS)
-    if held.trigger_ticks or held.offset_ticks:
+    if terms.peg:
+        require(not held.trigger_ticks, codes.BAD_TERMS)
+        require(abs(held.offset_ticks) <= world.contracts[order.instrument].ticks_max, codes.BAD_PEG)
+    elif held.trigger_ticks or held.offset_ticks:
         contract = world.contracts[order.instrument]
         is_trailing = terms.offset_ticks != 0
         require(order.is_parked and terms.trigger_ticks != 0, codes.BAD_TERMS)
@@ -174,6 +200,8 @@ def amend_parked(world: World, event: Event, order: Order, held: Terms) -> None:
         terms.offset_ticks = held.offset_ticks or terms.offset_ticks
         triggers.wait(world, order, ticks)
     order.ticks = event.price or order.ticks
+    if terms.peg:
+        terms.limit_ticks, terms.offset_ticks = order.ticks, held.offset_ticks or terms.offset_ticks
     order.order_lots = order.leaves_lots = event.qty
     take_changes(world, order, held)
 
@@ -182,4 +210,22 @@ def kept(order: Order, held: Terms) -> Terms:
     """The row with which a resting order enters again: its terms, with what `held` changes of them."""
     terms = order.terms or OrderTerms()
     expiry_ns, self_trade = held.expiry_ns or terms.expiry_ns, held.self_trade or terms.self_trade
-    return NOTHING._replace(expiry_ns=expiry_ns, self_trade=self_trade)
+    return NOTHING._replace(
+        expiry_ns=expiry_ns,
+        self_trade=self_trade,
+        display_lots=terms.display_lots,
+        display_min_lots=terms.display_min_lots,
+        peg=terms.peg,
+        offset_ticks=(held.offset_ticks or terms.offset_ticks) if terms.peg else 0,
+    )
+
+
+def slices(display: int, lots: int) -> int:
+    """How many more times an order of so many lots shows its display after the first."""
+    return ceil_div(max(0, lots - display), display) if display else 0
+
+
+def has_room(world: World, order: Order, lots: int) -> bool:
+    """Whether a resting order may enter again with so many lots, as far as parts of icebergs take room."""
+    display = order.terms.display_lots if order.terms is not None else 0
+    return not display or world.has_room(slices(display, lots) - ceil_div(order.hidden_lots, display))

@@ -17,8 +17,7 @@ def conduct_of(world: World, account: int) -> Conduct:
 def _key(world: World, limit: Limit, account: int) -> int:
     """Whose meter a limit looks at: the group's, numbered after the accounts, or the account's."""
     group = world.groups.get(account, 0)
-    grouped = limit.by_group and 0 < group < world.policy.accounts
-    return world.policy.accounts + group if grouped else account
+    return world.policy.accounts + group if limit.by_group and group else account
 
 
 def check(world: World, event: Event) -> None:

@@ -12,6 +12,7 @@ from exchange.reference import (
     liquidation,
     margin,
     orders,
+    pegs,
     prices,
     recorded,
     resting,
@@ -99,6 +100,7 @@ class ReferenceVenue:
             else:
                 liquidation.fire(world, timer.target, timer.cause_seq)
             resting.finish(world)
+            pegs.follow(world)
             triggers.watch(world)
             margin.detect(world)
 
@@ -132,6 +134,8 @@ class ReferenceVenue:
         if event.kind in ORDERS:
             world.held = None
         resting.finish(world)
+        if not pegs.is_mid_message(event):
+            pegs.follow(world)
         triggers.watch(world)
         margin.detect(world)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sortedcontainers import SortedDict
 
 from exchange import codes, config
+from exchange.reference.arithmetic import ceil_div
 from exchange.reference.book import Book
 from exchange.reference.limits import Conduct, Limit, Rules
 from exchange.reference.records import (
@@ -87,6 +88,7 @@ class World:
         self.timers: list[Timer] = []
         self.touched_funds: set[int] = set()
         self.reduced: list[Position] = []
+        self.thinned: list[Order] = []
         self.ranking: list[Position] = []
         self.ranking_key: tuple[int, int, int] | None = None
         self.outcomes: list[tuple[int, ...]] = []
@@ -160,7 +162,13 @@ class World:
 
     def has_order_slot(self) -> bool:
         """Whether one more order fits; an external level holds one at least as long as it exists."""
-        return len(self.orders) + self.external_orders() < self.capacity.orders
+        return self.has_room(1)
+
+    def has_room(self, more: int) -> bool:
+        """Whether so many more orders fit, where each part that an iceberg has yet to show counts like one."""
+        hiding = [(o.hidden_lots, o.terms.display_lots) for o in self.orders.values() if o.hidden_lots and o.terms]
+        slices = sum(ceil_div(hidden, display) for hidden, display in hiding)
+        return len(self.orders) + self.external_orders() + slices + more <= self.capacity.orders
 
     def external_levels(self) -> int:
         """Count of external levels of all instruments."""
@@ -285,8 +293,7 @@ class World:
         if gone:
             self.remove_order(order)
         else:
-            order.leaves_lots -= lots
-            order.order_lots -= lots
+            order.cut(lots)
 
 
 def _contract(compiled: config.Compiled, k: int) -> Contract:
@@ -308,6 +315,8 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
         "taker_ppm",
         "liquidation_ppm",
         "market_band_ppm",
+        "iceberg",
+        "pegged",
         "asset",
         "self_trade",
     )

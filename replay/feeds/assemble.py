@@ -9,7 +9,8 @@ import numpy as np
 
 from exchange import codes, units
 from exchange.errors import FeedError
-from exchange.schema import EVENT, joined
+from exchange.rows import joined
+from exchange.schema import EVENT
 from replay.tape import InstrumentSpec
 
 LOTS_MAX = 2**31 - 1

@@ -34,7 +34,6 @@ SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RA
 INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK", "EXPIRE", "TRIGGER", "AUCTION_TICK", "GATEWAY_TICK")
 UNMOVED = (codes.BOOK_CLEAR, codes.HALT, codes.RESUME)  # they look at nothing but the instrument
 EXEMPT = {
-    "branch loop.fire_timer: kind == GATEWAY_TICK: no": "no ninth kind of timer exists",
     "branch liquidation.take_over_leg: p == 0: yes": "nothing but its own liquidation closes a leg under liquidation",
     "branch liquidation.liquidate: stage == STAGE_ADL: no": "a unit at stage NONE has no timer",
 }

@@ -58,10 +58,11 @@ def relabel_accounts(seed: int, count: int) -> Case:
 
 def scale_lots(seed: int, count: int) -> Case:
     """Lots a tenth as large, ten times as many: the same money. The fund is rich, because it takes over whole lots.
-    Refill by half-lives, impact, shared queues and levels divide lots, so the finer lot is rounded otherwise there."""
+    Refill by half-lives, impact, shared queues, levels and reserves divide lots: finer ones are rounded otherwise."""
     table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"})
     for instrument in table["instruments"]:
         instrument["mark_per_tick"], instrument["allocation"] = min(instrument["mark_per_tick"], 10), {}
+        instrument["iceberg"] = {"pro_rata": "refresh"}.get(instrument["iceberg"], instrument["iceberg"])
     finer = {**table, "instruments": [{**instrument, "lot": "0.1"} for instrument in table["instruments"]]}
     events = stream(table, seed, count)
     events = events[(events["kind"] != codes.SHIFT) & ((events["price"] < 2**20) | is_in(events, (codes.TERMS,)))]
@@ -85,12 +86,13 @@ def cleared(events: np.ndarray) -> np.ndarray:
 
 
 def resting_orders_never_reached(seed: int, count: int) -> Case:
-    """A bid at the lowest price and an ask at the highest, of an account with no other business. Impact is left out: a
-    strong one takes the recorded quotes to the end of the ladder; in a gateway queue the two orders delay others."""
+    """A bid at the lowest price and an ask at the highest, of an account with no other business. Nobody is pegged, for
+    the two may be the best of a side. Impact is left out: a strong one takes the recorded quotes to the end of the
+    ladder; in a gateway queue the two orders delay others."""
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0}, impact={"model": "none"},
                   gateway={"service_ns": 0})
     for instrument in table["instruments"]:
-        instrument["open_interest_max"], instrument["price_min"] = "100000", "1"
+        instrument["open_interest_max"], instrument["price_min"], instrument["pegged"] = "100000", "1", False
     events = stream(table, seed, count)
     events = events[~cleared(events)]
     marked = np.flatnonzero(events["kind"] == codes.MARK)
@@ -176,9 +178,10 @@ def mirror(seed: int, count: int) -> Case:
     def turned(outcomes: np.ndarray) -> None:
         asked = answers(outcomes, (*ORDER_KINDS, *LOT_KINDS))
         asked &= ~answers(outcomes, (codes.AMEND,)) | (outcomes["price"] != 0)
-        traded = np.isin(outcomes["kind"], (codes.FILL, codes.CANCELLED, codes.PREVENTED))
+        traded = np.isin(outcomes["kind"], (codes.FILL, codes.CANCELLED, codes.PREVENTED, codes.REPRICED))
         outcomes["flags"][traded] ^= codes.SELL
         traded |= outcomes["kind"] == codes.TRIGGERED
+        traded &= (outcomes["kind"] != codes.REPRICED) | (outcomes["price"] != 0)
         marks = outcomes["kind"] == codes.MARK_PRICE
         turn(outcomes, asked | traded, marks | answers(outcomes, (codes.INDEX, codes.MARK)), per_tick)
         indexed = marks & (outcomes["money"] != 0)

@@ -111,3 +111,28 @@ def walked_book(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
         for price, size in given[side]:
             desk.order(OTHER, next(ids), side[:3], price, size)
     return {f"{side}_vwap": desk.impact_price(side, given["volume"]) for side in ("bid", "ask")}
+
+
+@adapter("pro_rata_matching", "buys_time_order sell_icebergs_time_order sells")
+def shared_reserves_in_an_auction(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    given = case.inputs
+    icebergs, buys, sells = given["sell_icebergs_time_order"], given["buys_time_order"], given["sells"]
+    stated = [*([row["price"], row["size"]] for row in icebergs), *buys, *sells]
+    prices, sizes = zip(*stated, strict=True)
+    desk = Desk([Contract(prices, (*sizes, *(row["peak"] for row in icebergs)), iceberg="pro_rata")])
+    desk.enrich(HOLDER, OTHER)
+    desk.mark(prices[0])
+    desk.send(codes.AUCTION_START)
+    order_ids = itertools.count(1)
+    for price, size in buys:
+        desk.order(HOLDER, next(order_ids), "buy", price, size)
+    for row in icebergs:
+        desk.order(OTHER, next(order_ids), "sell", row["price"], row["size"], display_lots=desk.lots(row["peak"]))
+    for price, size in sells:
+        desk.order(OTHER, next(order_ids), "sell", price, size)
+    auction, rows = ended(desk)
+    return {
+        "price": auction.price,
+        "volume": auction.size,
+        "trade_sizes": [row["sell"].size for row in trades(rows)],
+    }

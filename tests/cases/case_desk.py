@@ -37,6 +37,7 @@ class Contract:
     liquidation: Any = 0
     band: Any = Decimal("0.05")
     constituents: int = 0
+    iceberg: str = "none"
     mark_per_tick: int = 1
     allocation: dict[str, Any] | None = None
 
@@ -76,6 +77,7 @@ class Contract:
             "market_band_ppm": scaling.ppm(self.band),
             "constituents": sources,
             "allocation": self.allocation or {},
+            "iceberg": self.iceberg,
         }
 
 
@@ -295,6 +297,13 @@ class Desk:
         """What the orders of a side bring on average for a size, as the venue rounds it."""
         contract = self.contracts[0]
         return scaling.amount(self.exchange.impact_price(0, SIDES[side], self.lots(size)), contract.tick)
+
+    def parts(self, order_id: int) -> tuple[Decimal, Decimal]:
+        """What an order shows and what it hides."""
+        order = self.exchange.order(order_id)
+        lots = (0, 0) if order is None else (order["leaves_lots"], self.exchange.hidden_lots(order_id))
+        shown, hidden = (scaling.amount(part, self.contracts[0].lot) for part in lots)
+        return shown, hidden
 
     def levels(self, side: str, count: int) -> list[list[Decimal]]:
         """The best levels of a side as price and size."""

@@ -13,6 +13,7 @@ from registry import Unsupported, adapter
 from exchange import codes
 
 FIRST_FREE_ID = 1_000_000
+ICEBERG_PRICE = Decimal(100)
 
 
 def maker_fills(rows: list[Row]) -> list[Row]:
@@ -178,7 +179,19 @@ def fok_budget(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("fifo_matching", "resting_buys_in_time_order sells")
 def icebergs(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("no iceberg orders")
+    """Orders at one price that the case does not state, any will do."""
+    orders, (first, second) = case.inputs["resting_buys_in_time_order"], case.inputs["sells"]
+    desk = book_desk([ICEBERG_PRICE], [*(row["size"] for row in orders), first, second], iceberg="refresh")
+    for row in orders:
+        shows = {"display_lots": desk.lots(row["peak"]), "display_min_lots": desk.lots(row["min_visible"])}
+        desk.order(OTHER, row["id"], "buy", ICEBERG_PRICE, row["size"], **shows)
+    desk.order(HOLDER, FIRST_FREE_ID, "sell", ICEBERG_PRICE, first)
+    visible, reserve = desk.parts(orders[0]["id"])
+    rows = desk.order(HOLDER, FIRST_FREE_ID, "sell", ICEBERG_PRICE, second)
+    return {
+        "after_first": {"id1_visible": visible, "id1_reserve": reserve},
+        "second_sell_matches": maker_fills(rows)[0].order_id,
+    }
 
 
 @adapter("trading_fee", "ask taker maker_fee taker_fee")
@@ -337,3 +350,22 @@ def shared_level(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
         desk.order(owners[place], place or FIRST_FREE_ID, "sell", price, size)
     rows = desk.order(HOLDER, len(sizes), "buy", price, given["aggressor"])
     return {"fills_order_index_qty": [[owners.index(row.account), row.size] for row in maker_fills(rows)]}
+
+
+@adapter("pro_rata_matching", "icebergs_same_price_time_order aggressor_size")
+def shared_reserves(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Orders at one price that the case does not state, any will do."""
+    given, size = case.inputs["icebergs_same_price_time_order"], case.inputs["aggressor_size"]
+    desk = book_desk([ICEBERG_PRICE], [*(row["size"] for row in given), size], iceberg="pro_rata")
+    for order_id, row in enumerate(given, 1):
+        desk.order(OTHER, order_id, "sell", ICEBERG_PRICE, row["size"], display_lots=desk.lots(row["peak"]))
+    rows = desk.order(HOLDER, FIRST_FREE_ID, "buy", ICEBERG_PRICE, size, "IOC")
+    visible, reserve = zip(*(desk.parts(order_id) for order_id, _ in enumerate(given, 1)), strict=True)
+    return {
+        "trade_sizes": [row.size for row in maker_fills(rows)],
+        "after": {
+            "visible": list(visible),
+            "reserve": list(reserve),
+            "aggressor_remaining": of_kind(rows, "RESULT")[0].size,
+        },
+    }

@@ -34,7 +34,6 @@ REASONS = {
     "portfolio_margin_addon": "no portfolio margin",
     "portfolio_margin_scenario": "no portfolio margin",
     "premium_index": "no premium index: funding rates are recorded",
-    "pro_rata_matching": "icebergs are not shared pro rata",
     "rounding": "the value of a trade is rounded once, not for each contract of it",
     "twap": "no time-weighted prices",
 }

@@ -24,9 +24,9 @@ def quoting_desk(**sections: Any) -> Desk:
 
 @adapter("rate_limit", "limits_ANDed orders_per_block")
 def limits_of_blocks(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """A block is a nanosecond, a limit over so many blocks a window; the blocks lie within one of the longest."""
+    """A block is a nanosecond, and a limit over so many blocks slides over as many."""
     limits = [
-        {"kind": "window", "capacity": row["limit"], "interval_ns": row["num_blocks"]}
+        {"kind": "sliding", "capacity": row["limit"], "interval_ns": row["num_blocks"]}
         for row in case.inputs["limits_ANDed"]
     ]
     desk, free_ids, whole = quoting_desk(throttles=limits), itertools.count(1), []
