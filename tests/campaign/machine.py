@@ -55,6 +55,7 @@ MATCHING = st.fixed_dictionaries({
     "allocation": st.sampled_from([{}, {}, {"algorithm": "pro_rata"},
                                    {"algorithm": "configurable", "top_max_lots": 2, "fifo_ppm": 400_000,
                                     "market_makers": [{"account": FIRST, "share_ppm": 250_000}]}]),
+    "iceberg": st.sampled_from(["none", "refresh"]), "pegged": st.booleans(),
 })
 TRIGGERS = st.integers(codes.TRIGGER_MARK, codes.TRIGGER_LAST)
 MODES = st.sampled_from([codes.STP_DEFAULT] * 4 + list(range(codes.STP_NONE, codes.STP_DECREMENT + 2)))
@@ -67,6 +68,9 @@ TERMS = st.one_of(
     st.just({"flags": codes.MARKET, "time_in_force": codes.TO_LIMIT}),
     st.fixed_dictionaries({"flags": st.just(codes.BUDGET), "time_in_force": st.just(codes.FOK),
                            "price": st.integers(96 * UNIT, 310 * UNIT)}),
+    st.fixed_dictionaries({"display_lots": st.integers(1, 3), "display_min_lots": st.integers(0, 2)}),
+    st.fixed_dictionaries({"peg": st.integers(codes.PEG_MID, codes.PEG_OPPOSITE + 1),
+                           "offset_ticks": st.integers(0, 2)}),
     st.just({}))
 CHANGES = st.one_of(st.fixed_dictionaries({"trigger_ticks": TICKS}), st.fixed_dictionaries({"self_trade": MODES}),
                     st.fixed_dictionaries({"offset_ticks": st.integers(0, 5)}), st.just({"link_id": 1}), st.just({}))

@@ -20,7 +20,7 @@ from typing import Any
 from tests.campaign.report import Budget, Part
 
 ROOT = Path(__file__).parents[2]
-SEEDS = {"small": 18, "pools": 6}  # worlds to depth 2 and then 3, sizes; other parts have
+SEEDS = {"small": 20, "pools": 6}  # worlds to depth 2 and then 3, sizes; other parts have
 MANY_SEEDS = 32
 COPIED = ("exchange", "tests")
 FILE = Path(__file__).with_suffix(".toml")
