@@ -12,7 +12,7 @@ from tests.desk import venue_table
 
 SEED = int(os.environ.get("DELEVERAGE_SEED", "20230412"))
 PLANTED = ("last in, first out", "guard reached but not crossed", "funding paid the wrong way",
-           "one account pays half the fee")
+           "one account pays half the fee", "prevention takes the wrong side", "one side's mass cancel takes both")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,16 @@ def test_every_planted_bug_still_has_its_place():
         text = (planted.ROOT / "exchange" / bug["file"]).read_text(encoding="utf-8")
         assert text.count(bug["old"]) == 1 and bug["old"] != bug["new"], bug["name"]
         assert bug["by"] in planted.hunters(), bug["name"]
+
+
+def test_the_first_failing_seed_of_a_bug_is_written_beside_it_and_nothing_else_changes(tmp_path):
+    file = tmp_path / "bugs.toml"
+    file.write_text(planted.FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    for seed in (7, 11):  # a new line, then another number in it
+        planted.record({PLANTED[0]: seed}, file)
+        found = planted.bugs(file)
+        assert [bug["seed"] for bug in found if bug["name"] == PLANTED[0]] == [seed]
+        assert [bug for bug in found if bug["name"] != PLANTED[0]] == planted.bugs()[1:]
 
 
 def test_a_failing_case_is_shrunk_to_the_rows_that_matter_and_kept_whole(tmp_path, monkeypatch):

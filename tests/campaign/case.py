@@ -21,7 +21,8 @@ def unchanged(outcomes: np.ndarray) -> None:
 
 
 class Case(NamedTuple):
-    """One relation on one seed: two tables, two streams, and what is done to the outcomes of each, in place."""
+    """One relation on one seed: two tables, two streams, and what is done to the outcomes of each, in place. `kinds`
+    are those of the outcomes that are compared; none: all."""
 
     base: dict[str, Any]
     image: dict[str, Any]
@@ -29,6 +30,7 @@ class Case(NamedTuple):
     image_events: np.ndarray
     map_base: Callable[[np.ndarray], None] = unchanged
     map_image: Callable[[np.ndarray], None] = unchanged
+    kinds: tuple[int, ...] = ()
 
 
 def world(seed: int, **sections: dict[str, Any]) -> dict[str, Any]:

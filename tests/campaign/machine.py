@@ -20,9 +20,9 @@ from tests.campaign.twin import Twin
 from tests.desk import FIRST, INSTRUMENT, UNIT, venue_table
 
 MS = 1_000_000
-USERS = st.integers(FIRST, FIRST + 3)
+USERS = st.sampled_from([FIRST, FIRST, FIRST + 1, FIRST + 1, FIRST + 2, FIRST + 2, FIRST + 3])
 FUNDED = st.integers(FIRST, FIRST + 2)
-INSTRUMENTS = st.sampled_from([0, 0, 0, 0, 0, 1, 1, -1, 7])
+INSTRUMENTS = st.sampled_from([0] * 8 + [1] * 3 + [-1, 7])
 IDS = st.integers(0, 12)
 SIDES = st.sampled_from([codes.BID, codes.ASK])
 TICKS = st.sampled_from([100, 99, 101, 98, 102, 95, 105])
@@ -55,6 +55,7 @@ MATCHING = st.fixed_dictionaries({
     "allocation": st.sampled_from([{}, {}, {"algorithm": "pro_rata"},
                                    {"algorithm": "configurable", "top_max_lots": 2, "fifo_ppm": 400_000,
                                     "market_makers": [{"account": FIRST, "share_ppm": 250_000}]}]),
+    "iceberg": st.sampled_from(["none", "refresh"]), "pegged": st.booleans(),
 })
 TRIGGERS = st.integers(codes.TRIGGER_MARK, codes.TRIGGER_LAST)
 MODES = st.sampled_from([codes.STP_DEFAULT] * 4 + list(range(codes.STP_NONE, codes.STP_DECREMENT + 2)))
@@ -67,6 +68,9 @@ TERMS = st.one_of(
     st.just({"flags": codes.MARKET, "time_in_force": codes.TO_LIMIT}),
     st.fixed_dictionaries({"flags": st.just(codes.BUDGET), "time_in_force": st.just(codes.FOK),
                            "price": st.integers(96 * UNIT, 310 * UNIT)}),
+    st.fixed_dictionaries({"display_lots": st.integers(1, 3), "display_min_lots": st.integers(0, 2)}),
+    st.fixed_dictionaries({"peg": st.integers(codes.PEG_MID, codes.PEG_OPPOSITE + 1),
+                           "offset_ticks": st.integers(0, 2)}),
     st.just({}))
 CHANGES = st.one_of(st.fixed_dictionaries({"trigger_ticks": TICKS}), st.fixed_dictionaries({"self_trade": MODES}),
                     st.fixed_dictionaries({"offset_ticks": st.integers(0, 5)}), st.just({"link_id": 1}), st.just({}))
@@ -115,7 +119,10 @@ class Venues(RuleBasedStateMachine):
             self.send(codes.MARK, instrument=k, price=100 * INSTRUMENT["mark_per_tick"])
         for account in (codes.INSURANCE, FIRST, FIRST + 1, FIRST + 2):
             self.send(codes.DEPOSIT, account=account, qty=cash * UNIT)
-        self.pace = pace  # time that passes after each command
+        self.send(codes.OPEN_POSITION, account=FIRST, order_id=FIRST + 1, price=100, qty=2)
+        self.rest(FIRST + 2, codes.BID, 98, 2, 0)
+        self.rest(FIRST + 2, codes.ASK, 102, 4, 0)
+        self.pace = 30 * MS if sections["gateway"] else pace  # time that passes after each command
 
     @rule(account=st.sampled_from([FIRST, FIRST + 1, FIRST + 3, codes.INSURANCE, codes.FEES]), money=st.integers(0, 50))
     def deposit(self, account: int, money: int) -> None:

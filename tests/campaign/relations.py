@@ -231,6 +231,8 @@ def holds(relation: str, seed: int, count: int) -> Counter:
     base, image = without_added(base), without_added(image)
     case.map_base(base)
     case.map_image(image)
+    if case.kinds:
+        base, image = base[is_in(base, case.kinds)], image[is_in(image, case.kinds)]
     difference = first_difference(base.tolist(), image.tolist(), case.events)
     assert not difference, difference
     return reached

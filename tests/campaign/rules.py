@@ -1,10 +1,14 @@
 """Metamorphic relations of the matching rules: a rule that is not used, or used in another guise, changes nothing."""
 
+import itertools
+
 import numpy as np
 
-from exchange import codes
+from exchange import codes, schema
 from tests.campaign.case import MONEY, TAG, Case, is_in, outcomes_of, stream, terms_of, world
+from tests.campaign_events import START_TICKS, USERS, generator
 
+PURPOSE = 43  # of the generator here
 LIMIT = 2**31 - 1
 WIDE = {"collar_ppm": 999_999, "fat_finger_ppm": 999_999, "notional_max": "1000000000", "order_min": "1",
         "lot_step": "1", "price_step_ticks": 1, "open_orders": 10**6}
@@ -113,10 +117,43 @@ def fired_stops(seed: int, count: int) -> Case:
     return Case(table, table, events, image, entered, entered)
 
 
+def order_of_arrival(seed: int, count: int) -> Case:
+    """Price, volume and imbalance of an auction, whoever came first. Everybody is rich and may hold what he likes."""
+    table = world(seed, mark={"source": "recorded"}, gateway={"service_ns": 0})
+    table |= {"orders": {}, "throttles": [], "penalty": {}}
+    table["auction"] |= {"dynamic_ppm": 0, "static_ppm": 0, "opening": False}
+    for instrument in table["instruments"]:
+        instrument["self_trade"], instrument["tiers"] = "none", instrument["tiers"][:1]
+        instrument["position_max"], instrument["open_interest_max"] = "100000", "1000000"
+    rng, mark = generator(seed, PURPOSE), START_TICKS * table["instruments"][0]["mark_per_tick"]
+    asset = [asset["name"] for asset in table["assets"]].index(table["instruments"][0]["settle"])
+    opening = [{"kind": codes.DEPOSIT, "account": codes.FIRST_USER + k, "instrument": asset, "qty": MONEY}
+               for k in range(USERS)]
+    parts = [schema.events({"kind": codes.MARK, "price": mark}, *opening)]
+    turned = list(parts)
+    for turn in range(max(1, count // 40)):
+        reach, ids = int(rng.choice([2, 6, 20])), itertools.count(100 * turn + 1)
+        orders = [{"kind": codes.NEW, "account": codes.FIRST_USER + int(rng.integers(USERS)), "order_id": next(ids),
+                   "side": int(rng.integers(2)), "price": START_TICKS + int(rng.integers(-reach, reach + 1)),
+                   "qty": int(rng.integers(1, 10)), "flags": codes.MARKET if rng.random() < 0.1 else 0}
+                  for _ in range(int(rng.integers(2, 36)))]
+        begin = {"kind": codes.AUCTION_START, "price": START_TICKS + int(rng.integers(-9, 9)) if turn % 2 else 0}
+        ending = {"kind": codes.AUCTION_END}, {"kind": codes.CANCEL_ALL}
+        parts.append(schema.events(begin, *orders, *ending))
+        turned.append(schema.events(begin, *(orders[k] for k in rng.permutation(len(orders))), *ending))
+    events, image = np.concatenate(parts), np.concatenate(turned)
+
+    def unnumbered(outcomes: np.ndarray) -> None:
+        outcomes["seq"] = 0
+
+    return Case(table, table, events, image, unnumbered, unnumbered, (codes.AUCTION,))
+
+
 def without(events: np.ndarray, *names: str) -> None:
     """Take fields out of the terms of a stream, in place."""
     for name in names:
         terms_of(events)[name][events["kind"] == codes.TERMS] = 0
 
 
-RELATIONS = (published_book, limits_never_reached, all_first_in_first_out, nobody_meets_himself, fired_stops)
+RELATIONS = (published_book, limits_never_reached, all_first_in_first_out, nobody_meets_himself, fired_stops,
+             order_of_arrival)

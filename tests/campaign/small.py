@@ -56,6 +56,13 @@ OWNERS = [*(order(A, side, 100, qty, self_trade=mode) for side in (codes.BID, co
           *(order(B, side, 100, qty) for side in (codes.BID, codes.ASK) for qty in SIZES), *CANCELS[2:],
           *({"kind": codes.SET_GROUP, "account": B, "qty": group} for group in (0, 1)),
           {"kind": codes.AMEND, "account": A, "order_id": 3, "price": 100, "qty": 4}]
+HIDDEN = [*(order(account, side, price, 3, display_lots=shown) for account in (A, B)
+            for side in (codes.BID, codes.ASK) for price in (95, 100) for shown in (0, 1)),
+          *(order(B, side, 100, qty) for side in (codes.BID, codes.ASK) for qty in (1, 2)),
+          *(order(A, side, cap, 2, peg=peg, offset_ticks=offset) for side, cap in ((codes.BID, 103), (codes.ASK, 96))
+            for peg, offset in ((codes.PEG_MID, 0), (codes.PEG_BEST, 1), (codes.PEG_OPPOSITE, 0))),
+          {"kind": codes.AMEND, "account": A, "order_id": 3, "price": 100, "qty": 2}, *CANCELS[2:],
+          {"kind": codes.LEVEL_SET, "side": codes.BID, "price": 97, "qty": 1, "flags": codes.LAST}]
 REDUCING = [*(order(A, codes.ASK, price, qty, flags=flags) for price in (100, 101) for qty in (1, 3)
               for flags in (0, codes.REDUCE_ONLY)),
             *(order(B, codes.BID, price, qty, flags=flags) for price in (100, 101) for qty in (1, 4)
@@ -108,6 +115,11 @@ WORLDS = {
                      sections={"auction": {"indicative_period_ns": 2}}, symbols=AUCTIONS, cash=90 * UNIT),
     "stops": Small(({"order_id": 101, **order(A, codes.ASK, 104, 1)}, {"order_id": 102, **order(B, codes.BID, 104, 1)}),
                    symbols=STOPS, cash=60 * UNIT),
+    "icebergs and pegs": Small((
+        {"order_id": 101, **order(A, codes.ASK, 100, 4, display_lots=1)},
+        {"order_id": 102, **order(B, codes.BID, 99, 1, peg=codes.PEG_BEST)}),
+        {"iceberg": "refresh", "pegged": True, "position_max": "20", "order_max": "10"}, symbols=HIDDEN,
+        cash=90 * UNIT),
     "shared level": Small(tuple({"order_id": 101 + k, **order(account, codes.ASK, 100, qty)}
                                 for k, (account, qty) in enumerate(((A, 2), (MAKER, 3), (B, 1), (MAKER, 1)))),
                           {"allocation": {"algorithm": "configurable", "top_max_lots": 1, "fifo_ppm": 400_000,
@@ -122,7 +134,7 @@ def prepare(world: str) -> tuple[Exchange, ReferenceVenue, int]:
     small = WORLDS[world]
     instrument = {"price_max": "127", "mark_per_tick": 1, "tiers": TIERS, "position_max": "6", "order_max": "9"}
     table = venue_table(instrument={**instrument, **small.instrument},
-                        capacity={"accounts": 3, "positions": 4, "orders": 8, "external_levels": 2},
+                        capacity={"accounts": 3, "positions": 4, "orders": 16, "external_levels": 2},
                         fees={"maker_ppm": -100, "taker_ppm": 700, "liquidation_ppm": 5_000}, **small.sections)
     room = outcomes_per_order(config.build_venue(table)) * table["capacity"]["orders"]
     table["capacity"]["outcomes"] = room + codes.OUTCOMES_PER_STEP
