@@ -5,7 +5,7 @@ Only structure lives here: who may trade is `admit.py`, who pays is `ledger.py`.
 
 import numpy as np
 
-from exchange.codes import BID, BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE, EXTERNAL
+from exchange.codes import ASK, BID, BOOK_ADD, BOOK_REMOVE, BOOK_RESIZE, EXTERNAL
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ladder import clear_level, find_down, find_up, mark_level
 
