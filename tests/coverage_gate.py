@@ -21,10 +21,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "exchange" / "core"
 OTHER = (  # margin and money, liquidation, recorded liquidity, prices, and the decorators
-    "accounts", "adl", "contract", "external", "guards", "impact", "kernel", "ledger", "liquidation", "margin", "plan",
-    "prices", "queue_model", "recorded", "shadow", "shift")
-TESTS = ("accounts", "allocation", "auctions", "book_stream", "boundaries", "capacity", "gateway", "ladder",
-         "market_states", "matching_edges", "resting", "self_trade", "terms", "throttles")
+    "accounts", "adl", "contract", "external", "guards", "impact", "kernel", "ledger", "liquidation", "margin",
+    "passing", "plan", "prices", "queue_model", "recorded", "shadow", "shift")
+TESTS = ("accounts", "allocation", "auctions", "book_stream", "boundaries", "capacity", "gateway",
+         "icebergs", "ladder", "market_states", "matching_edges", "pegged", "resting", "self_trade", "terms", "throttles")
 SEEDS, EVENTS = range(40), 800
 
 
