@@ -16,7 +16,7 @@ from tests.determinism.play import Scenario
 COUNT = 27  # scenarios with a name and a golden digest; more are campaigns of further seeds
 EVENTS = 700
 START_TICKS = 1_000
-CAPACITY = {"accounts": 64, "positions": 256, "orders": 1_500, "external_levels": 1_000, "outcomes": 49_152}
+CAPACITY = {"accounts": 64, "positions": 256, "orders": 1_500, "external_levels": 1_000, "outcomes": 53_248}
 TINY = {**CAPACITY, "positions": 30, "orders": 16, "external_levels": 12, "outcomes": 5_056}
 DELAYS = {"detection_delay_ns": 20 * MS, "order_delay_ns": 30 * MS}
 Row = dict[str, int]
