@@ -135,6 +135,10 @@ def test_each_part_to_come_takes_the_room_of_an_order(ice):
     assert result(iceberg(ice, B, 4, codes.ASK, 102, 2, 1))[0] == codes.ORDERS_FULL
 
 
+def test_an_iceberg_of_more_parts_than_there_is_room_for_is_refused(ice):
+    assert result(iceberg(ice, A, 1, codes.ASK, 101, 170, 10)) == (codes.ORDERS_FULL, 170)
+
+
 @pytest.mark.parametrize("display, least, fields", [
     (11, 0, {}), (-1, 0, {}), (5, 6, {}), (5, -1, {}), (0, 1, {}), (5, 0, {"time_in_force": codes.IOC})])
 def test_a_display_that_cannot_be_is_refused(ice, display, least, fields):
@@ -203,6 +207,17 @@ def test_pro_rata_sizes_are_what_is_shown_and_the_next_showing_waits_for_the_lev
     assert shown(desk, codes.ASK) == [(101, [(1, 7)])]
 
 
+@pytest.mark.parametrize("lots, left", [(21, [(1, 1)]), (22, [])])
+def test_one_that_was_left_with_less_than_its_least_and_then_used_up_is_not_shown_again(made, lots, left):
+    """Pro rata leaves it with 4 of 10 shown, where 8 is the least; the remainder takes these and some of the last two."""
+    desk = iceberg_desk(made, allocation={"algorithm": "pro_rata", "pro_rata_min_lots": 7, "fifo_ppm": 300_000})
+    iceberg(desk, A, 1, codes.ASK, 101, 12, 10, 8)
+    desk.new(B, 2, codes.ASK, 101, 10)
+    rows = take(desk, 9, codes.BID, 101, lots)
+    assert fills(rows)[0] == (1, 101, 6) and sum(row[2] for row in fills(rows)) == lots
+    assert shown(desk, codes.ASK) == ([(101, left)] if left else [])
+
+
 def test_shared_reserves_need_an_algorithm_in_time_order():
     table = venue_table(instrument={"iceberg": "pro_rata", "allocation": {"algorithm": "pro_rata"}})
     table["capacity"]["orders"] = 16
@@ -260,6 +275,7 @@ def test_the_book_stream_never_tells_more_than_is_shown(policy):
     desk.mark(100)
     for order_id, account in enumerate((A, B, A), 1):
         iceberg(desk, account, order_id, codes.ASK, 101, 50, 4)
+    desk.new(B, 4, codes.ASK, 102, 9)
     take(desk, 8, codes.BID, 101, 30)
     desk.send(codes.AUCTION_START)
     desk.new(C, 9, codes.BID, 101, 30)
@@ -268,7 +284,7 @@ def test_the_book_stream_never_tells_more_than_is_shown(policy):
     assert changes[changes["order_id"] < 4]["leaves_lots"].max() == 4
     book.apply(changes)
     told = [(ticks, order_id, lots) for ticks, (order_id, _, lots) in book.orders(0, codes.ASK)]
-    assert told == [(101, order_id, lots) for _, rows in shown(desk, codes.ASK) for order_id, lots in rows]
+    assert told == [(ticks, order_id, lots) for ticks, rows in shown(desk, codes.ASK) for order_id, lots in rows]
 
 
 def count_a_part_more(book):

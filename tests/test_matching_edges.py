@@ -216,3 +216,19 @@ def test_a_ratio_saturates_and_halves_both_while_the_divisor_is_large(a, b):
     assert ratio(a, b) == min(BIG, (a >> bits) * 1_000_000 // (b >> bits))
     if bits == 0:
         assert ratio(a, b) == min(BIG, int(Fraction(a, b) * 1_000_000))
+
+
+def test_an_amend_of_a_plain_order_drops_the_terms_that_were_held_for_another():
+    pair = Pair()
+    pair.new(A, 1, BID, 990, 5)
+    pair.send(codes.TERMS, account=A, order_id=2)
+    assert pair.send(codes.AMEND, account=A, order_id=1, price=991, qty=5) == codes.RESTING
+
+
+@pytest.mark.parametrize(("first", "second", "sure"), [(1_001, 1_002, 5), (1_002, 1_001, 7)])
+def test_of_partners_at_two_prices_the_better_one_is_sure_to_fill(first, second, sure):
+    pair = Pair()
+    pair.new(A, 1, ASK, first, 5)
+    pair.new(A, 2, ASK, second, 7, link_id=1)
+    assert pair.new(B, 3, BID, 1_002, sure + 1, time_in_force=FOK) == codes.FOK_UNFILLABLE
+    assert pair.new(B, 4, BID, 1_002, sure, time_in_force=FOK) == codes.FILLED
