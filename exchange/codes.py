@@ -256,70 +256,13 @@ RESULT_TEXT = {
 }
 
 
-def _names(*names: str) -> dict[int, str]:
-    return {globals()[name]: name for name in names}
-
-
 def _between(first: str, last: str) -> dict[int, str]:
     """Names by value of a block of constants above."""
     names = list(globals())
-    return _names(*names[names.index(first) : names.index(last) + 1])
+    return {globals()[name]: name for name in names[names.index(first) : names.index(last) + 1]}
 
 
-EVENT_NAME = _names(
-    "NEW",
-    "CANCEL",
-    "AMEND",
-    "CANCEL_ALL",
-    "LEVEL_SET",
-    "TRADE_PRINT",
-    "BOOK_CLEAR",
-    "INDEX",
-    "MARK",
-    "FUNDING_RATE",
-    "FUNDING_SETTLE",
-    "SHIFT",
-    "DEPOSIT",
-    "WITHDRAW",
-    "SET_LEVERAGE",
-    "SET_MARGIN_MODE",
-    "TRANSFER",
-    "OPEN_POSITION",
-    "SET_FEES",
-    "HALT",
-    "RESUME",
-    "SET_GROUP",
-    "SET_STATE",
-    "AUCTION_START",
-    "AUCTION_END",
-    "MARK_TICK",
-    "REFILL_TICK",
-    "LIQUIDATE",
-    "IMPACT_TICK",
-    "EXPIRE",
-    "TRIGGER",
-    "AUCTION_TICK",
-    "SET_THROTTLE",
-    "GATEWAY_TICK",
-)
-OUTCOME_NAME = _names(
-    "RESULT",
-    "FILL",
-    "CANCELLED",
-    "MARK_PRICE",
-    "FUNDING",
-    "LIQUIDATION_START",
-    "LIQUIDATION_ORDER",
-    "LIQUIDATION_FEE",
-    "TAKEOVER",
-    "ADL",
-    "DEFICIT",
-    "LIQUIDATION_END",
-    "TRIGGERED",
-    "REPRICED",
-    "PREVENTED",
-    "STATE_CHANGE",
-    "INDICATIVE",
-    "AUCTION",
-)
+EVENT_NAME = _between("NEW", "GATEWAY_TICK")
+OUTCOME_NAME = _between("RESULT", "AUCTION")
 RESULT_NAME = _between("OK", "BAD_PEG")
+STATE_NAME = _between("STATE_CONTINUOUS", "STATE_AUCTION")  # the code of a STATE_CHANGE outcome

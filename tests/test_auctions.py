@@ -84,7 +84,7 @@ def test_the_price_is_the_one_that_trying_every_tick_finds(orders, policy, refer
     elif all(tried[tick][1] < 0 for tick in kept):
         expected = min(kept[-1], max(kept[0], reference * (10**6 - pressure) // 10**6))
     else:
-        expected = sorted(kept, key=lambda tick: (abs(tick - reference), -tick))[0]
+        expected = min(kept, key=lambda tick: (abs(tick - reference), -tick))
     assert price == expected
 
 

@@ -91,7 +91,7 @@ def test_a_decremented_order_has_not_filled_what_it_lost():
     take(made, A, 2)
     assert made.code(codes.AMEND, account=A, order_id=1, qty=3) == codes.RESTING
     assert levels(made, ASK, 1) == [(1_000, 3)]
-    rows, result = take(made, A, 4)
+    _, result = take(made, A, 4)
     assert (result["code"], result["lots"]) == (codes.RESTING, 1)
     assert made.code(codes.AMEND, account=A, order_id=99, qty=1) == codes.RESTING
     assert levels(made, BID, 1) == [(1_000, 1)]
