@@ -5,6 +5,7 @@ must be seen both ways. Conditional expressions and the parts of `and` and `or` 
 """
 
 import ast
+import itertools
 import json
 import os
 import subprocess
@@ -121,6 +122,34 @@ def a_stop_beside_a_source_without_a_price() -> Counter:
     return twin.reached
 
 
+def pegged_orders_that_come_back_to_nothing() -> Counter:
+    """In a halt they wait, their owners take their money out, and when they come back they are refused.
+
+    One was filled in part before; one has a partner, which it takes along.
+    """
+    twin = Twin(venue_table(instrument={"pegged": True}))
+    maker, owner, other = FIRST, FIRST + 1, FIRST + 2
+    for account in (maker, owner, other):
+        twin.send(codes.DEPOSIT, account=account, qty=10**6)
+    twin.send(codes.MARK, price=10_000)
+    twin.send(codes.NEW, account=maker, order_id=1, side=codes.BID, price=990, qty=5)
+    twin.send(codes.NEW, account=maker, order_id=2, side=codes.ASK, price=1_010, qty=5)
+    for account, order_id in ((owner, 3), (other, 4)):
+        assert twin.send(codes.NEW, account=account, order_id=order_id, side=codes.BID, price=1_200, qty=4,
+                         peg=codes.PEG_BEST, offset_ticks=-order_id) == codes.RESTING
+    assert twin.send(codes.NEW, account=owner, order_id=5, side=codes.BID, price=900, qty=1,
+                     link_id=3) == codes.RESTING
+    assert twin.send(codes.NEW, account=maker, order_id=6, side=codes.ASK, price=994, qty=1) == codes.FILLED
+    twin.send(codes.HALT)
+    for account, money in itertools.product((owner, other), (10**5, 10**4, 10**3)):
+        while twin.send(codes.WITHDRAW, account=account, qty=money) == codes.OK:
+            pass
+    twin.send(codes.RESUME)
+    twin.settle()
+    assert twin.reached["result INSUFFICIENT_MARGIN"] == 2 and twin.reached["result CANCELLED_BY_LINK"] == 1
+    return twin.reached
+
+
 def rare_stops(seed: int) -> None:
     """DONE with events left, OUTBOX_FULL by an outbox nobody drains, BROKEN by a position out of nowhere."""
     venue, events = make("plain", seed, 200)
@@ -148,7 +177,9 @@ def measure(seed: int) -> Counter:
     try:
         for k, profile in enumerate(STREAMS):
             reached += differ(profile, seed + k, EVENTS)[1]
-        reached += every_kind_refused() + a_stop_beside_a_source_without_a_price()
+        for directed in (every_kind_refused, a_stop_beside_a_source_without_a_price,
+                         pegged_orders_that_come_back_to_nothing):
+            reached += directed()
         more_counterparties_than_one_step_closes()
         for twin in worlds():
             reached += twin.reached
