@@ -6,6 +6,7 @@ over every legal price costs only the pages that are touched.
 
 import contextlib
 import mmap
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,6 +115,11 @@ class State(_Groups):
         state.address = state.table.ctypes.data
         state.numba_type = passing.type_of(state)
         return state
+
+    @classmethod
+    def _make(cls, groups: Iterable[Any]) -> "State":
+        """What `_replace` makes its result with: a state with a table of its own."""
+        return cls(*groups)
 
 
 passing.register(State)

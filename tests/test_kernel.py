@@ -12,8 +12,12 @@ import pytest
 from numba import njit
 from numba.core import config as numba_config
 
+from exchange import codes, config, schema
 from exchange.core import kernel
+from exchange.core.views import unit_equity
+from exchange.venue import Exchange
 from tests.cold_compile import ROOT, cold, dispatchers, written
+from tests.desk import venue_table
 from tests.determinism.scenarios import COUNT
 from tests.differential import compare
 
@@ -214,3 +218,22 @@ def test_a_kernel_that_was_compiled_anew_has_its_callers_compiled_anew(callers):
     files = written(cache)
     assert run("print(callers.eightfold(6))") == "48"
     assert written(cache) == files
+
+
+def test_a_state_with_some_arrays_replaced_is_passed_by_a_table_of_its_own():
+    exchange = Exchange(config.build_venue(venue_table()))
+    exchange.submit(schema.events({"kind": codes.DEPOSIT, "account": codes.FIRST_USER, "qty": 500}))
+    exchange.run()
+    state = exchange.state
+    other = state._replace(ledger=state.ledger._replace(wallets=state.ledger.wallets.copy()))
+    other.ledger.wallets["cash"] += 7
+    wallet = np.int64(codes.FIRST_USER)
+    assert (unit_equity(state, wallet), unit_equity(other, wallet)) == (500, 507)
+
+
+@compiled_only
+def test_a_state_without_an_address_is_an_error_of_its_own():
+    state = Exchange(config.build_venue(venue_table())).state._replace()
+    del state.address
+    with pytest.raises(AttributeError, match="address"):
+        unit_equity(state, np.int64(codes.FIRST_USER))

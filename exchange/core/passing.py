@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.imputils import impl_ret_borrowed, lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.extending import NativeValue, models, register_model, typeof_impl, unbox
@@ -108,7 +108,9 @@ def _get_array(context, builder, kind, value, name):
 
 @unbox(StateType)
 def _unbox_state(kind, value, c):
+    place = cgutils.alloca_once_value(c.builder, c.context.get_constant_null(kind))
     address = c.pyapi.object_getattr_string(value, "address")
-    pointer = c.pyapi.long_as_voidptr(address)
-    c.pyapi.decref(address)
-    return NativeValue(pointer, is_error=c.pyapi.c_api_error())
+    with c.builder.if_then(cgutils.is_not_null(c.builder, address)):
+        c.builder.store(c.pyapi.long_as_voidptr(address), place)
+        c.pyapi.decref(address)
+    return NativeValue(c.builder.load(place), is_error=c.pyapi.c_api_error())
