@@ -115,7 +115,7 @@ ORDER = _record(  # one cache line
 
 ORDER_TERMS = _record(  # one cache line: what an order has beyond price and quantity, at the order's slot
     ("expiry_ns", "i8"),
-    ("extreme_sub", "i8"),  # trailing: the best price of its source so far
+    ("padding", "i8"),  # to a cache line
     ("trigger_ticks", "i4"),  # where it stands in its trigger ladder; 0 = in none
     ("limit_ticks", "i4"),  # a peg's cap: the worst price it may stand at
     ("offset_ticks", "i4"),
