@@ -33,7 +33,7 @@ EVENTS = 1_500
 STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: "OUTBOX_FULL", codes.BROKEN: "BROKEN"}
 SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT")
 INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK", "EXPIRE", "TRIGGER", "AUCTION_TICK", "GATEWAY_TICK")
-COMMANDS = {kind: name for kind, name in codes.EVENT_NAME.items() if kind != codes.TERMS}  # its answer is the next row's
+COMMANDS = {kind: name for kind, name in codes.EVENT_NAME.items() if kind != codes.TERMS}  # that one has no answer
 UNMOVED = (codes.BOOK_CLEAR, codes.HALT, codes.RESUME)  # they look at nothing but the instrument
 EXEMPT = {
     "branch liquidation.take_over_leg: p == 0: yes": "nothing but its own liquidation closes a leg under liquidation",
