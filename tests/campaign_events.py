@@ -94,7 +94,7 @@ def make_sessions(seed: int) -> dict[str, Any]:
 
 
 def gate_sections(seed: int) -> dict[str, Any]:
-    """Throttles with bans in a quarter of the seeds, a gateway queue in a quarter, some with both."""
+    """Throttles with bans in an eighth of the seeds, a gateway queue in an eighth, some with both: they refuse much."""
     rng = generator(seed, 25)
 
     def pick(*choices: Any) -> Any:
@@ -104,10 +104,10 @@ def gate_sections(seed: int) -> dict[str, Any]:
         return {name: pick(1, 1, 2) for name in ("new", "amend", "cancel", "cancel_all")}
 
     sections: dict[str, Any] = {}
-    if rng.random() < 0.28:
+    if rng.random() < 0.13:
         sections["throttles"] = [
             {"kind": kind, "scope": pick("account", "group"), "counts": pick("orders", "cancels", "all", "all"),
-             "capacity": pick(2, 3, 8), "refill": pick(1, 3, 7) if kind == "bucket" else 0,
+             "capacity": pick(2, 3, 8, 30), "refill": pick(1, 3, 7) if kind == "bucket" else 0,
              "interval_ns": pick(100 * MS, SECOND, SECOND, 7 * SECOND), "weights": weights()}
             for kind in (pick("bucket", "window") for _ in range(pick(1, 2, 2, 3)))]
         sections["penalty"] = {"violations": pick(0, 2, 3, 5), "interval_ns": pick(200 * MS, 5 * SECOND),
@@ -115,8 +115,8 @@ def gate_sections(seed: int) -> dict[str, Any]:
                                "forget_ns": pick(0, SECOND, 60 * SECOND), "cancels_exempt": pick(True, False)}
     elif rng.random() < 0.1:
         sections["penalty"] = {"count_quotes": True}
-    if rng.random() < 0.28:
-        sections["gateway"] = {"service_ns": pick(1, MS, 5 * MS, 40 * MS), "weights": weights(), "depth": pick(1, 3, 12),
+    if rng.random() < 0.13:
+        sections["gateway"] = {"service_ns": pick(1, MS, 5 * MS, 40 * MS), "weights": weights(), "depth": pick(1, 3, 12, 50),
                                "reserved": pick(0, 1, 4), "exempt": pick([], ["cancels"], ["closes"], ["cancels", "closes"])}
     slide(sections.get("throttles", []), generator(seed, 42))
     return sections
@@ -275,7 +275,7 @@ class Stream:
         return self.order_count
 
     def recent_id(self) -> int:
-        return self.resting[self.whole(0, len(self.resting) - 1)]
+        return self.resting[-self.whole(1, min(len(self.resting), self.pick(3, 8, 24)))]
 
     def ticks_near(self, k: int, spread: int) -> int:
         return max(1, min(TICKS_MAX, round(self.fair[k]) + self.whole(-spread, spread)))

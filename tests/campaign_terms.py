@@ -21,6 +21,8 @@ class TermsDrawer:
         self.rate = float(rng.choice([0.3, 0.6, 0.9]))
         self.crowded = 0
         self.placed: deque[tuple[int, int, int]] = deque(maxlen=48)
+        self.dated: deque[tuple[int, int]] = deque(maxlen=12)  # (id, account) of what an AMEND may change
+        self.parked: deque[tuple[int, int]] = deque(maxlen=12)
 
     def chance(self, probability: float) -> bool:
         return float(self.rng.random()) < probability
@@ -41,11 +43,20 @@ class TermsDrawer:
             return {}
         extra = self.changes(clock, fair, fields) if kind == codes.AMEND else self.terms(clock, fair, fields)
         self.note(kind, fields)
+        for field, kept in (("expiry_ns", self.dated), ("trigger", self.parked)):
+            if kind == codes.NEW and field in extra:
+                kept.append((fields["order_id"], fields["account"]))
         return extra
 
     def note(self, kind: int, fields: dict[str, int]) -> None:
         if kind == codes.NEW:
             self.placed.append((fields["order_id"], fields["account"], fields["instrument"]))
+
+    def aim(self, kept: deque[tuple[int, int]], fields: dict[str, int]) -> None:
+        """Mostly change an order that has what is to change, and half of those nothing else."""
+        if kept and self.chance(0.8):
+            fields["order_id"], fields["account"] = kept[-self.whole(1, len(kept))]
+            fields["price"] = 0 if self.chance(0.5) else fields["price"]
 
     def expiry(self, clock: int) -> int:
         longest = int(self.rng.choice([100, 9_000])) * MS
@@ -121,6 +132,7 @@ class TermsDrawer:
             return {}
         near = round(fair[self.whole(0, len(fair) - 1)])
         what = self.whole(0, 9)
+        self.aim(self.dated if what < 4 else self.parked, fields)
         if what < 4:
             return {"expiry_ns": self.expiry(clock)}
         if what < 7:

@@ -189,6 +189,14 @@ def test_a_taker_that_wants_no_more_than_is_shown_shares_nothing(made):
     assert fills(take(desk, 9, codes.BID, 101, 8)) == [(1, 101, 5), (2, 101, 3)]
 
 
+def test_a_taker_that_prevention_ends_at_a_level_has_nothing_shown_to_it(made):
+    desk = iceberg_desk(made, iceberg="pro_rata", self_trade="cancel_both")
+    iceberg(desk, A, 1, codes.ASK, 101, 4, 1)
+    desk.new(C, 2, codes.ASK, 101, 1)
+    assert fills(take(desk, 9, codes.BID, 101, 11)) == []
+    assert shown(desk, codes.ASK) == [(101, [(1, 1)])]
+
+
 def test_a_level_with_nothing_hidden_left_gives_all_it_has(made):
     desk = iceberg_desk(made, iceberg="pro_rata")
     iceberg(desk, A, 1, codes.ASK, 101, 12, 5)

@@ -195,7 +195,7 @@ def execute_shared(
             left, ended = prevent_level(state, instrument, other, ticks, lots, account, self_trade)
             kept -= lots - left
             lots = left
-        if sharing:
+        if sharing and not ended:
             share_hidden(book, instrument, other, ticks, lots)
         count, step = note_level(book, shares, instrument, other, ticks), 0
         while count > 0 and step < STEPS and lots > 0 and not ended:
