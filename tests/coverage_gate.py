@@ -24,7 +24,8 @@ OTHER = (  # margin and money, liquidation, recorded liquidity, prices, and the 
     "accounts", "adl", "contract", "external", "guards", "impact", "kernel", "ledger", "liquidation", "margin",
     "passing", "plan", "prices", "queue_model", "recorded", "shadow", "shift")
 TESTS = ("accounts", "allocation", "auctions", "book_stream", "boundaries", "capacity", "gateway",
-         "icebergs", "ladder", "market_states", "matching_edges", "pegged", "resting", "self_trade", "terms", "throttles")
+         "icebergs", "impact", "ladder", "market_states", "matching_edges", "pegged", "resting", "self_trade", "terms",
+         "throttles")
 SEEDS, EVENTS = range(40), 800
 
 

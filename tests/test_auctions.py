@@ -371,6 +371,21 @@ def test_a_liquidation_order_may_join_an_auction_at_its_bankruptcy_price_and_wha
     made.exchange.audit()
 
 
+def test_what_is_left_of_a_liquidation_order_is_found_behind_an_older_order_of_another_unit():
+    made = desk(count=2, auction={"price": "midpoint"}, liquidation={"in_auction": "join"})
+    under_water(made)
+    made.mark(1_000, instrument=1)
+    made.code(codes.SET_MARGIN_MODE, account=A + 5, instrument=1, qty=codes.ISOLATED)
+    assert made.new(A + 5, 50, BID, 900, 1, instrument=1) == codes.RESTING
+    auction(made, (C, BID, 985, 4), qty=100 * MS)
+    made.mark(975)
+    made.settle()
+    rows = made.send(codes.MARK, ts_ns=2 * SECOND, price=9_750)
+    assert [row["lots"] for row in rows if row["code"] == codes.CANCELLED_BY_LIQUIDATION] == [6]
+    assert made.exchange.best(1)[0] == 900
+    made.exchange.audit()
+
+
 def test_a_liquidation_order_that_meets_the_band_begins_an_auction_and_waits_for_its_end():
     made = desk(auction=BANDS)
     under_water(made)

@@ -156,7 +156,7 @@ def test_bursts_agree_with_the_reference_at_every_depth():
         assert twin.reached["result GATEWAY_FULL"]
 
 
-@pytest.mark.parametrize("seed", [6, 19])
+@pytest.mark.parametrize("seed", [6, 17])
 def test_outcomes_do_not_depend_on_how_the_input_is_cut_or_copied(seed):
     venue = make_venue(seed)
     assert venue.gateway.service_ns
