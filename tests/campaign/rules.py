@@ -72,15 +72,16 @@ def nobody_meets_himself(seed: int, count: int) -> Case:
 
 
 def fired_stops(seed: int, count: int) -> Case:
-    """A stop that fired, and instead of it a new order of that moment. Nothing but the tape moves prices, nobody is
-    pegged or isolated (what waits is an open order), and nobody names a stop again; in the image it comes after the
-    rows of the time at which it fired."""
+    """A stop that fired, and instead of it a new order of that moment. Nothing but the tape moves prices, no row is out
+    of order (its refusal names the clock), nobody is pegged or isolated (what waits is an open order), and nobody names
+    a stop again; in the image it comes after the rows of the time at which it fired."""
     table = world(seed, mark={"source": "recorded"}, depth={"refill": "none"}, impact={"model": "none"},
                   index={"feedback_ppm": 0}, gateway={"service_ns": 0})
     table |= {"orders": {}, "throttles": [], "penalty": {}, "auction": {}}
     table["instruments"] = [{**instrument, "pegged": False} for instrument in table["instruments"]]
     events = stream(table, seed, count)
     events = events[~is_in(events, (codes.AUCTION_START, codes.AUCTION_END, codes.SET_MARGIN_MODE))]
+    events = events[events["ts_ns"] >= np.maximum.accumulate(events["ts_ns"])]
     events["qty"][events["kind"] == codes.DEPOSIT] = MONEY  # a liquidation is a timer that moves the last price
     without(events, "link_id")
     stops = np.flatnonzero(events["kind"] == codes.NEW)
