@@ -24,11 +24,13 @@ from tests.campaign.report import Budget, Part
 from tests.campaign.streams import differ, make
 from tests.campaign.twin import Twin
 from tests.campaign.waterfall import more_counterparties_than_one_step_closes, worlds
+from tests.campaign_events import make_venue
 from tests.desk import FIRST, venue_table
 
 ROOT = Path(__file__).parents[2]
 TRACED = {module.__file__: module.__name__.rsplit(".", 1)[1] for module in (loop, liquidation, triggers, waiting)}
 STREAMS = ("plain", "swarm", "plain", "swarm", "plain", "swarm")
+SELDOM = {"a gateway queue": lambda venue: venue.gateway.service_ns, "throttles": lambda venue: venue.throttles}
 EVENTS = 1_500
 STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: "OUTBOX_FULL", codes.BROKEN: "BROKEN"}
 SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT")
@@ -150,6 +152,26 @@ def pegged_orders_that_come_back_to_nothing() -> Counter:
     return twin.reached
 
 
+def a_pegged_order_filled_in_part_that_comes_back() -> Counter:
+    """In a halt it waits; afterwards the rest of it is in the book again, and what was filled is still known."""
+    twin = Twin(venue_table(instrument={"pegged": True}))
+    maker, owner, taker = FIRST, FIRST + 1, FIRST + 2
+    for account in (maker, owner, taker):
+        twin.send(codes.DEPOSIT, account=account, qty=10**6)
+    twin.send(codes.MARK, price=10_000)
+    twin.send(codes.NEW, account=maker, order_id=1, side=codes.BID, price=990, qty=5)
+    twin.send(codes.NEW, account=maker, order_id=2, side=codes.ASK, price=1_010, qty=5)
+    twin.send(codes.NEW, account=maker, order_id=5, side=codes.BID, price=980, qty=5)
+    assert twin.send(codes.NEW, account=owner, order_id=3, side=codes.BID, price=1_200, qty=4,
+                     peg=codes.PEG_BEST, offset_ticks=0) == codes.RESTING
+    assert twin.send(codes.NEW, account=taker, order_id=4, side=codes.ASK, price=990, qty=6) == codes.FILLED
+    twin.send(codes.HALT)
+    twin.send(codes.RESUME)
+    twin.settle()
+    assert twin.reached["outcome TRIGGERED"]
+    return twin.reached
+
+
 def rare_stops(seed: int) -> None:
     """DONE with events left, OUTBOX_FULL by an outbox nobody drains, BROKEN by a position out of nowhere."""
     venue, events = make("plain", seed, 200)
@@ -169,16 +191,23 @@ def rare_stops(seed: int) -> None:
         raise AssertionError("a broken sum did not stop the loop")
 
 
+def streams(seed: int) -> list[tuple[str, int]]:
+    """(profile, seed) of some streams, and of the first after them that has what few seeds have."""
+    chosen = [(profile, seed + k) for k, profile in enumerate(STREAMS)]
+    later = range(seed + len(STREAMS), seed + len(STREAMS) + 200)
+    return chosen + [("plain", next(k for k in later if has(make_venue(k)))) for has in SELDOM.values()]
+
+
 def measure(seed: int) -> Counter:
     """Reach of a few streams and of directed cases on interpreted kernels, branches included."""
     tracer = Tracer()
     reached = Counter()
     sys.settrace(tracer)
     try:
-        for k, profile in enumerate(STREAMS):
-            reached += differ(profile, seed + k, EVENTS)[1]
+        for profile, drawn in streams(seed):
+            reached += differ(profile, drawn, EVENTS)[1]
         for directed in (every_kind_refused, a_stop_beside_a_source_without_a_price,
-                         pegged_orders_that_come_back_to_nothing):
+                         pegged_orders_that_come_back_to_nothing, a_pegged_order_filled_in_part_that_comes_back):
             reached += directed()
         more_counterparties_than_one_step_closes()
         for twin in worlds():
@@ -197,7 +226,7 @@ def campaign(seed: int, budget: Budget) -> Part:
     if finished.returncode:
         part.fail(f"seed {seed}", finished.stderr[-2_000:])
     else:
-        part.take(len(STREAMS) * EVENTS, Counter(json.loads(finished.stdout)))
+        part.take(len(streams(seed)) * EVENTS, Counter(json.loads(finished.stdout)))
     ways = {name for name, *_ in branches()}
     taken = sum(1 for name in ways if part.reached[f"branch {name}"])
     part.note = f"{taken} of {len(ways)} ways of the branches of loop, liquidation machine and triggers"
