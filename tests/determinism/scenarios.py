@@ -198,7 +198,7 @@ def named() -> Iterator[Scenario]:
     yield campaign("mark at every index", 13, mark={"source": "computed", "period_ns": 0})
     yield campaign("weighted index", 21, index={"rule": "weighted", "stale_ns": SECOND, "feedback_ppm": 500_000})
     yield campaign("median index, decay", 15, index={"rule": "median"}, depth={"refill": "decay"})
-    yield campaign("maker rebates", 16, fees={"maker_ppm": -150, "taker_ppm": 500, "liquidation_ppm": 15_000})
+    yield campaign("maker rebates", 24, fees={"maker_ppm": -150, "taker_ppm": 500, "liquidation_ppm": 15_000})
     yield cascade()
     yield crowd()
     yield market("funding sweeps", table_of(2), 1, mark=2, open=2, levels=1, fund=4)
