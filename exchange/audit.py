@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 
 from exchange import codes
+from exchange.audit_collateral import check_collateral
 from exchange.audit_gate import check_gate
+from exchange.audit_grid import check_portfolio, check_risks, portfolio_health
+from exchange.audit_lives import check_lives
+from exchange.audit_margin import check_guards, unit_health
 from exchange.audit_pegs import check_pegs
+from exchange.audit_stages import check_stage_timers, check_stages
 from exchange.audit_triggers import check_icebergs, check_triggers, set_bits, whole_lots
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
@@ -33,8 +38,12 @@ def check(state: State, full: bool = True) -> None:
         _check_open_orders(state)
         check_triggers(state)
         check_pegs(state)
+        check_lives(state)
+        check_collateral(state)
+        check_risks(state)
         _check_units(state)
         check_gate(state)
+        check_stage_timers(state)
 
 
 def _require(holds: bool, rule: str, where: str) -> None:
@@ -217,7 +226,7 @@ def _check_market_state(state: State, instrument: int) -> None:
     crossed = len(bids) and len(asks) and bids.max() >= asks.min()
     _require(in_auction or not crossed, "BK-1", f"{where}: orders cross outside an auction")
     _require(in_auction or not np.any(orders["flags"][live] & codes.MARKET), "AUC-1", f"{where}: a market order rests")
-    still = in_auction or market["state"] == codes.STATE_HALTED
+    still = int(market["state"]) in codes.STILL
     waiting, timers = waiting_legs(state, instrument), state.io.timers[1 : int(state.io.control[0]["timer_count"]) + 1]
     _require(still or not waiting, "AUC-2", f"{where}: {len(waiting)} legs wait for a market that matches")
     due = timers[(timers["kind"] == codes.AUCTION_TICK) & (timers["unit"] == instrument)]
@@ -284,28 +293,6 @@ def _check_open_orders(state: State) -> None:
         _require(lots[codes.BID] <= max(0, -held) and lots[codes.ASK] <= max(0, held), "ORD-1", where)
 
 
-def maintenance(state: State, instrument: int, notional: int) -> int:
-    """Maintenance margin of a notional, from the tier table."""
-    record = state.prices.instruments[instrument]
-    tiers = state.prices.tiers[record["tier_base"] : record["tier_base"] + record["tier_count"]]
-    tier = [t for t in tiers if t["floor"] <= notional][-1]
-    return -(-notional * int(tier["maintenance_ppm"]) // 1_000_000) - int(tier["cum"])
-
-
-def unit_health(state: State, pocket: int, legs: list[Any], moved: dict[int, int], maintained: bool) -> int:
-    """Equity minus maintenance of a unit, with the marks of `moved` instruments put elsewhere."""
-    health = pocket
-    for leg in legs:
-        instrument = int(leg["instrument"])
-        mark = moved.get(instrument, int(state.prices.markets[instrument]["mark_sub"]))
-        if mark:
-            value = contract_value(state.prices.instruments[instrument], mark, int(leg["lots"]))
-            health += (
-                value - int(leg["entry_value"]) - (maintenance(state, instrument, abs(value)) if maintained else 0)
-            )
-    return health
-
-
 def _units(state: State) -> list[tuple[int, int, list[int]]]:
     """(unit, pocket, position slots) of every unit that is subject to margin."""
     wallets, positions, totals = state.ledger.wallets, state.ledger.positions, state.ledger.totals
@@ -333,40 +320,22 @@ def _check_units(state: State) -> None:
         stage = positions[-unit]["stage"] if unit < 0 else state.ledger.wallets[unit]["stage"]
         fund = unit > 0 and unit // len(state.ledger.totals) == codes.INSURANCE
         legs = [positions[p] for p in slots]
-        health = unit_health(state, pocket, legs, {}, not fund)
+        portfolio = unit > 0 and bool(state.ledger.wallets[unit]["portfolio"])
+        health = portfolio_health(state, pocket, legs) if portfolio else unit_health(state, pocket, legs, {}, not fund)
         where = f"unit {unit}: health {health}, stage {stage}"
         if stage != codes.STAGE_NONE:
             _require(
                 not any(guards[2 * p + d]["mark_sub"] for p in slots for d in (0, 1)), "LIQ-3", where + ", but armed"
             )
             continue
+        if state.prices.stages[0]["count"] and not fund:
+            armed += check_stages(state, unit, pocket, slots)
+            continue
         blind = slots and not any(state.prices.markets[int(leg["instrument"])]["mark_sub"] for leg in legs)
         _require(health >= 0 or fund or blind, "LIQ-3", where)
-        if health >= 0:
-            armed += _check_guards(state, unit, pocket, slots, not fund)
+        if health >= 0 and portfolio:
+            armed += check_portfolio(state, unit, pocket, slots)
+        elif health >= 0:
+            armed += check_guards(state, unit, pocket, slots, not fund)
     filed = int(np.count_nonzero(guards["mark_sub"]))
     _require(filed == armed, "GRD-1", f"{filed} guards are filed, {armed} belong to healthy units")
-
-
-def _check_guards(state: State, unit: int, pocket: int, slots: list[int], maintained: bool) -> int:
-    """A unit cannot be breached while none of its guards is crossed; a lone leg is breached right at its guard."""
-    positions, guards = state.ledger.positions, state.guards.guards
-    corner, count = {}, 0
-    for p in slots:
-        instrument, long = int(positions[p]["instrument"]), bool(positions[p]["lots"] > 0)
-        record = state.prices.instruments[instrument]
-        guard = int(guards[2 * p + (0 if long else 1)]["mark_sub"])
-        count += guard != 0
-        _require(guards[2 * p + (1 if long else 0)]["mark_sub"] == 0, "GRD-1", f"position {p}: guard on its safe side")
-        if state.prices.markets[instrument]["mark_sub"]:
-            top = int(record["ticks_max"]) * int(record["mark_per_tick"])
-            bottom = int(record["ticks_min"]) * int(record["mark_per_tick"])
-            corner[instrument] = max(guard + 1, bottom) if long else (guard or top + 1) - 1
-    legs = [positions[p] for p in slots]
-    _require(
-        unit_health(state, pocket, legs, corner, maintained) >= 0, "GRD-1", f"unit {unit}: breached before its guards"
-    )
-    if len(slots) == 1 and count and maintained:
-        at = {k: int(guards[2 * slots[0] + (legs[0]["lots"] < 0)]["mark_sub"]) for k in corner}
-        _require(unit_health(state, pocket, legs, at, maintained) < 0, "GRD-2", f"unit {unit}: healthy at its guard")
-    return count

@@ -6,8 +6,6 @@ from exchange import codes
 from exchange.errors import InvariantError
 from exchange.state import State
 
-STILL = (codes.STATE_HALTED, codes.STATE_AUCTION)
-
 
 def check_pegs(state: State) -> None:
     """Every pegged order is listed once, and between messages stands where its reference puts it, or waits."""
@@ -41,7 +39,7 @@ def pegged_slots(state: State, instrument: int) -> list[int]:
 
 
 def _check_prices(state: State, instrument: int, slots: list[int]) -> None:
-    orders, still = state.book.orders, state.prices.markets[instrument]["state"] in STILL
+    orders, still = state.book.orders, state.prices.markets[instrument]["state"] in codes.STILL
     here = (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument) & (orders["flags"] & codes.PARKED == 0)
     firm = here & (state.book.terms["peg"] == 0)
     references, bests = (

@@ -7,7 +7,6 @@ from exchange.errors import InvariantError
 from exchange.state import Book, State
 
 LADDERS = 6  # an instrument: three sources, falling and rising
-STILL = (codes.STATE_HALTED, codes.STATE_AUCTION)  # states in which triggers wait
 
 
 def check_triggers(state: State) -> None:
@@ -74,7 +73,7 @@ def _check_queue(state: State, instrument: int, k: int, ticks: int, slots: list[
     prices = (int(market["mark_sub"]), int(market["index_sub"]), int(market["last_ticks"]) * per_tick)
     price_sub, trigger_sub = prices[k // 2], ticks * per_tick
     reached = trigger_sub <= price_sub if k % 2 else trigger_sub >= price_sub
-    _require(bool(market["state"] in STILL) or not reached, "TRG-1", where + ": reached, and nothing fired")
+    _require(bool(market["state"] in codes.STILL) or not reached, "TRG-1", where + ": reached, and nothing fired")
     known = [int(state.book.terms[slot]["trigger_ticks"]) == ticks for slot in slots]
     _require(bool(slots) and all(known), "TRG-1", where + ": queue")
     tail = state.triggers.queues[int(state.triggers.ladders[LADDERS * instrument + k]["level_base"]) + ticks]["tail"]

@@ -7,18 +7,27 @@ code its name and, for rejections, the sentence that a user reads.
 # --- event kinds, in bands -------------------------------------------------------------------------
 NEW, CANCEL, AMEND, CANCEL_ALL, TERMS = 1, 2, 3, 4, 5
 LEVEL_SET, TRADE_PRINT, BOOK_CLEAR, INDEX, MARK, FUNDING_RATE, FUNDING_SETTLE, SHIFT = range(16, 24)
+VOLATILITY = 24
 DEPOSIT, WITHDRAW, SET_LEVERAGE, SET_MARGIN_MODE, TRANSFER, OPEN_POSITION = range(32, 38)
+DEPOSIT_ASSET, WITHDRAW_ASSET = 44, 45
 SET_FEES, HALT, RESUME = 48, 49, 50
 SET_STATE, AUCTION_START, AUCTION_END, SET_GROUP, SET_THROTTLE = range(51, 56)
+SETTLE = 56
+SET_TIERS = 57
 MARK_TICK, REFILL_TICK, LIQUIDATE, IMPACT_TICK = 64, 65, 66, 67  # internal: only the timer heap makes these
+CONVERT = 76
+STAGE_TICK = 77
 EXPIRE, TRIGGER, AUCTION_TICK, GATEWAY_TICK = 68, 69, 70, 71
+LIFE_TICK, OPTION_TICK = 72, 73
+FUNDING_TICK = 80
 
 # --- sides, time in force, contract kinds, margin modes ----------------------------------------------
 BID, ASK = 0, 1
 GTC, IOC, FOK, GTD = 0, 1, 2, 3
 TO_LIMIT = 4  # of a market order: what is left rests at the last price
 LINEAR, INVERSE = 0, 1
-CROSS, ISOLATED = 0, 1
+CALL, PUT = 1, 2
+CROSS, ISOLATED, PORTFOLIO = 0, 1, 2  # the third is a wallet's
 
 # --- flags of events, orders and outcomes --------------------------------------------------------------
 POST_ONLY = 1
@@ -35,6 +44,7 @@ SHADOW = 1024  # a forced fill that left the book untouched (no-feedback run)
 SELL = 2048  # the outcome's account sold
 PARKED = 4096  # an order that waits for its trigger, in no queue
 TERMED = 8192  # an order with a row in the table of terms
+CONVERTED = 32768  # a fill of a forced conversion
 BUDGET = 16384  # FOK: price is the money that the whole order may cost (bid) or must bring (ask)
 
 # --- what a TERMS row adds to an order ---------------------------------------------------------------------
@@ -51,7 +61,11 @@ FIRST_USER = 8
 RESULT, FILL, CANCELLED, MARK_PRICE, FUNDING = 1, 2, 3, 4, 5
 LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, LIQUIDATION_END = range(6, 13)
 TRIGGERED, REPRICED, PREVENTED = 13, 14, 15
+CONVERSION = 24
+STAGE = 25  # a stage of liquidation acts
 STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
+SETTLEMENT_PRICE, SETTLEMENT = 19, 20
+FUNDING_PRICE = 28  # a computed rate settles
 
 # --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
 OK = 0
@@ -68,8 +82,11 @@ PARKED_ORDER = 10
 CANCELLED_BY_EXPIRY = 11
 CANCELLED_BY_LINK = 12
 CANCELLED_BY_VENUE = 14
+CANCELLED_BY_CONVERSION = 16
+CANCELLED_BY_SETTLEMENT = 18
 SHRUNK_REDUCE_ONLY = 17  # of a CANCELLED outcome: lots are gone, the rest of the order stands
 CANCELLED_SELF_TRADE = 13
+REDUCED = 19  # of a LIQUIDATION_END: a step of a reduction is done
 EXPIRED_SELF_TRADE = 15
 
 UNSUPPORTED_KIND = 20
@@ -132,7 +149,11 @@ THROTTLED = 84
 BANNED = 85
 GATEWAY_FULL = 86
 BAD_LIMIT, GROUP_UNCOUNTED = 87, 88
+NO_PORTFOLIO = 100
+NOT_SPOT, NOT_CONTRACT, INSUFFICIENT_HOLDING = 104, 105, 106
 BAD_DISPLAY, BAD_PEG = 92, 94
+BAD_TIERS = 98
+SETTLED, NOT_LISTED = 96, 97
 
 FIRST_REJECTION = UNSUPPORTED_KIND
 
@@ -144,24 +165,50 @@ STAGE_NONE, STAGE_DETECTED, STAGE_REDUCE, STAGE_TAKEOVER, STAGE_ADL = 0, 1, 2, 3
 
 # --- what a market does: trade, or less ------------------------------------------------------------------------
 STATE_CONTINUOUS, STATE_HALTED, STATE_CANCEL_ONLY, STATE_POST_ONLY, STATE_REDUCE_ONLY, STATE_AUCTION = range(6)
+STATE_SETTLED, STATE_UNLISTED = 6, 7  # no more, and not yet
+STILL = (STATE_HALTED, STATE_AUCTION, STATE_SETTLED, STATE_UNLISTED)  # in which nothing matches
 
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
 PRIORITY_EXPIRE = 0  # what is good until T is not filled by what happens at T
 PRIORITY_AUCTION = 1  # who waits for its end goes on at once
 PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_TRIGGER, PRIORITY_LIQUIDATE = 2, 3, 4, 5, 6
+PRIORITY_LIFE = 7  # all that is due by the end of an instrument is done before it
+PRIORITY_CONVERT = 8  # what is liquidated at that time is not converted
+PRIORITY_STAGE = 9
 PRIORITY_GATEWAY = 16  # after all else of its time
+PRIORITY_FUNDING_LAST = 12  # funding after liquidations; else it comes right after the marks
 
 # --- stop codes of run() -----------------------------------------------------------------------------------
 DONE, NEED_INPUT, OUTBOX_FULL, BROKEN = 0, 1, 2, 3
 
 # --- policies ------------------------------------------------------------------------------------------------
 MARK_RECORDED, MARK_COMPUTED = 0, 1
-INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED = 0, 1, 2
+INDEX_COMPOSITE, INDEX_MEDIAN, INDEX_WEIGHTED, INDEX_CAPPED, INDEX_WEIGHTED_MEDIAN = range(5)
+STALE_DROP, STALE_KEEP, STALE_FREEZE = 0, 1, 2
+COMPONENTS = (  # of a computed mark: the prices that it is combined of
+    *("index", "funding_basis", "average_basis", "ema_basis", "mid", "impact_mid"),
+    *("last", "median_book", "trades", "recorded", "outside"),
+)
+BY_INDEX, BY_FUNDING, BY_AVERAGE, BY_EMA, BY_MID, BY_IMPACT = range(6)
+BY_LAST, BY_BOOK, BY_TRADES, BY_MARK, BY_OUTSIDE = range(6, 11)
+COMBINE_MEDIAN, COMBINE_MEAN, COMBINE_WEIGHTED = 0, 1, 2
+AVERAGE_MEAN, AVERAGE_LINEAR, AVERAGE_TRIMMED = 0, 1, 2
+TRADES_TIMED, TRADES_KEPT, FORCED_IGNORED = 1, 2, 4  # bits: what of trades a mark needs beyond the last price
 REFILL_NONE, REFILL_DECAY, REFILL_PERSISTENT = 0, 1, 2
 QUEUE_WHOLE_LEVEL, QUEUE_RISK_AVERSE, QUEUE_POWER = 0, 1, 2
 MODE_OVERLAY, MODE_SHADOW = 0, 1
 ICEBERG_NONE, ICEBERG_REFRESH, ICEBERG_PRO_RATA = 0, 1, 2
 BUCKET, WINDOW, SLIDING = 0, 1, 2
+MARGIN_PLAIN, MARGIN_TIERS, MARGIN_OF_INITIAL, MARGIN_RISK, MARGIN_OPTION, MARGIN_SPOT = range(6)
+STRESS_SUM, STRESS_ONE_FACTOR, STRESS_RHO_ONE, STRESS_FLIPPED = 1, 2, 4, 8  # correlation modes, added
+SHOCK_OWN, SHOCK_BETA, SHOCK_CONTRA = 0, 1, 2  # by its own range, by the factor, by the factor with the sign turned
+SHOCKS = 3
+CLOSING_NONE, CLOSING_TAKER, CLOSING_LIQUIDATION = 0, 1, 2
+ORDERS_LARGER, ORDERS_SUM, ORDERS_PREMIUM = 0, 1, 2
+SWEEP_FUNDING, SWEEP_TOUCH = 0, 1
+SELL_LAST, SELL_FIRST, SELL_LISTED = 0, 1, 2
+STAGE_WARN, STAGE_CANCEL, STAGE_PART, STAGE_CLOSE, STAGE_FUND = range(1, 6)  # from the third on: liquidate
+STAGE_PLACES = 10_000  # more units an account has not: place of a stage timer = stage times this + place of the unit
 
 OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
 FILLS_PER_ORDER = 6  # of one resting order in one event, where a level is shared in steps
@@ -182,10 +229,13 @@ RESULT_TEXT = {
     CANCELLED_REDUCE_ONLY: "cancelled because it would no longer reduce the position",
     RECOVERED: "the account is back above its maintenance margin",
     CLOSED: "every position of the unit is closed",
+    REDUCED: "a part of a position is closed, and the account is not back yet",
     PARKED_ORDER: "the order waits for its trigger",
     CANCELLED_BY_EXPIRY: "cancelled because its time is over",
     CANCELLED_BY_LINK: "cancelled by the other order of the pair",
     CANCELLED_BY_VENUE: "cancelled by the venue",
+    CANCELLED_BY_SETTLEMENT: "cancelled because the instrument is settled",
+    CANCELLED_BY_CONVERSION: "cancelled because the holding is converted",
     SHRUNK_REDUCE_ONLY: "made smaller by lots, because more would no longer reduce the position",
     CANCELLED_SELF_TRADE: "cancelled because it would have traded with an order of its own owner",
     EXPIRED_SELF_TRADE: "ended at an order of its own owner",
@@ -223,6 +273,7 @@ RESULT_TEXT = {
     BAD_CONSTITUENT: "no such index constituent",
     BAD_DISPLAY: "what an iceberg shows must be 1..quantity, its least no more than that, where it may rest and hide",
     BAD_PEG: "a peg needs an order that rests (GTC, GTD), no trigger, a distance within the ladder, and a venue for it",
+    BAD_TIERS: "the instrument has no tier table of this number",
     BAD_TERMS: "the terms contradict the order or each other",
     BAD_EXPIRY: "good till date needs an expiry in the future, and nothing else has one",
     BAD_TRIGGER: "no such trigger, or neither a price nor a trailing distance within the ladder",
@@ -251,6 +302,12 @@ RESULT_TEXT = {
     THROTTLED: "too many commands: a throttle lets this one through after the time in money (ns)",
     BANNED: "banned for too many throttled commands, for the time in money (ns)",
     GATEWAY_FULL: "the gateway's queue is full, for the time in money (ns)",
+    SETTLED: "the instrument is settled, or waits for its settlement price",
+    NOT_LISTED: "the instrument is not listed yet",
+    NOT_SPOT: "the instrument is a contract: there is nothing of it to bring or to take away",
+    NOT_CONTRACT: "a spot instrument has no leverage, margin mode, funding or opened positions",
+    NO_PORTFOLIO: "the venue has no portfolio margin",
+    INSUFFICIENT_HOLDING: "more than the account holds and does not offer already",
     BAD_LIMIT: "no throttle has this index",
     GROUP_UNCOUNTED: "a throttle of groups counts those below the number of accounts, and this is not",
 }
@@ -262,7 +319,7 @@ def _between(first: str, last: str) -> dict[int, str]:
     return {globals()[name]: name for name in names[names.index(first) : names.index(last) + 1]}
 
 
-EVENT_NAME = _between("NEW", "GATEWAY_TICK")
-OUTCOME_NAME = _between("RESULT", "AUCTION")
-RESULT_NAME = _between("OK", "BAD_PEG")
-STATE_NAME = _between("STATE_CONTINUOUS", "STATE_AUCTION")  # the code of a STATE_CHANGE outcome
+EVENT_NAME = _between("NEW", "FUNDING_TICK")
+OUTCOME_NAME = _between("RESULT", "FUNDING_PRICE")
+RESULT_NAME = _between("OK", "NOT_LISTED")
+STATE_NAME = _between("STATE_CONTINUOUS", "STATE_UNLISTED")  # the code of a STATE_CHANGE outcome

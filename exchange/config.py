@@ -20,11 +20,18 @@ from exchange.allocation import (
     compile_matching,
     outcomes_per_order,
 )
+from exchange.collateral import SELL_ORDERS, Collateral, Haircut, check_kind, compile_conversions, compile_haircuts
 from exchange.errors import ConfigError
 from exchange.fields import explained
+from exchange.grids import Grid, PortfolioMargin, compile_grid
+from exchange.life import Life, compile_lives
 from exchange.liquidity import Depth, Impact, Queue, compile_depth, compile_impacts
+from exchange.margins import MARGIN, Margin, Tier, TierRow, check_rate, compile_margin, most_multiple
+from exchange.options import Option, compile_options
+from exchange.pricing import Constituent, Funding, Index, Mark, compile_price_states, compile_pricing
 from exchange.sessions import Auction, OrderGuards, compile_auctions, compile_order_guards
-from exchange.terms import MONEY_MAX, compile_tiers, compile_units, enough, most_value, number
+from exchange.stages import STAGES_MAX, Stage, compile_stages, multiple
+from exchange.terms import MONEY_MAX, compile_units, enough, most_value, number
 from exchange.throttles import Gateway, Penalty, Throttle, compile_gate, compile_gated, compile_limits
 
 NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet both
@@ -46,14 +53,6 @@ class Asset(_Struct):
     quantum: str
 
 
-class Tier(_Struct):
-    """Marginal maintenance tier: holds from `floor` (money, decimal text) on."""
-
-    floor: str
-    maintenance_ppm: Ppm
-    leverage_max: Annotated[int, msgspec.Meta(ge=1, le=650)]
-
-
 class Fees(_Struct):
     """Rates of the traded value. Negative = rebate. `liquidation_ppm` goes to the insurance fund."""
 
@@ -62,18 +61,13 @@ class Fees(_Struct):
     liquidation_ppm: Ppm = 0
 
 
-class Constituent(_Struct):
-    """One source of a computed index."""
-
-    name: str
-    weight_ppm: Ppm
-
-
 class Instrument(_Struct):
-    """One contract. Prices and quantities are decimal text in the venue's own units.
+    """One contract or spot instrument. Prices and quantities are decimal text in the venue's own units.
 
     `multiplier` is what one unit of quantity stands for: of the base asset (linear, settled in the quote asset) or of
-    the quote asset (inverse, settled in the base asset). `price_min` is one tick unless said.
+    the quote asset (inverse, settled in the base asset). Of a quanto contract, settled in a third asset, it is the
+    money of that asset that one unit of quantity gains when the price rises by one. `price_min` is one tick unless
+    said. A contract of kind option has a table `option` and, in `life`, an expiry.
     """
 
     symbol: str
@@ -84,8 +78,11 @@ class Instrument(_Struct):
     order_max: str
     position_max: str
     open_interest_max: str
-    tiers: Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)]
-    kind: Literal["linear", "inverse"] = "linear"
+    tiers: tuple[Tier, ...] = ()
+    margin: Margin = Margin()
+    haircuts: tuple[Haircut, ...] = ()
+    initial_haircut_ppm: Ppm = 0  # what initial margin holds beyond the haircut
+    kind: Literal["linear", "inverse", "quanto", "option", "spot"] = "linear"
     multiplier: str = "1"
     price_min: str | None = None
     mark_per_tick: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
@@ -96,42 +93,26 @@ class Instrument(_Struct):
     iceberg: Iceberg = "none"
     pegged: bool = False
     market_band_ppm: Annotated[int, msgspec.Meta(ge=1, le=999_999)] = 50_000
+    index_feedback_ppm: Ppm | None = None  # in place of the venue's; 1000000 = the index follows the own book alone
     constituents: Annotated[tuple[Constituent, ...], msgspec.Meta(max_length=64)] = ()
     orders: OrderGuards | None = None
     auction: Auction | None = None
-
-
-class Index(_Struct):
-    """How the index is made. `feedback_ppm` is this venue's share of it."""
-
-    rule: Literal["composite", "median", "weighted"] = "composite"
-    outlier_ppm: Ppm = 50_000
-    stale_ns: Nanoseconds = 10_000_000_000
-    feedback_ppm: Ppm = 0
-
-
-class Mark(_Struct):
-    """Mark price: as recorded, or the median of index + funding basis, index + average basis, last."""
-
-    source: Literal["recorded", "computed"] = "computed"
-    period_ns: Nanoseconds = 1_000_000_000
-    samples: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
-
-
-class Funding(_Struct):
-    interval_ns: Annotated[int, msgspec.Meta(ge=1_000_000, le=10**15)] = 8 * 3600 * 1_000_000_000
+    life: Life = Life()
+    option: Option | None = None
 
 
 class Liquidation(_Struct):
     """`mode` shadow = liquidations do not touch the book (the no-feedback run).
 
-    `in_auction`: their orders wait for its end, or join it at the bankruptcy price.
+    `in_auction`: their orders wait for its end, or join it at the bankruptcy price. With `stages` these say when
+    and how users are liquidated; without, all of a unit is closed when its equity is below its maintenance.
     """
 
     mode: Literal["overlay", "shadow"] = "overlay"
     in_auction: Literal["wait", "join"] = "wait"
     detection_delay_ns: Nanoseconds = 0
     order_delay_ns: Nanoseconds = 0
+    stages: Annotated[tuple[Stage, ...], msgspec.Meta(max_length=STAGES_MAX)] = ()
 
 
 class Capacity(_Struct):
@@ -162,6 +143,8 @@ class Venue(_Struct):
     orders: OrderGuards = OrderGuards()
     auction: Auction = Auction()
     liquidation: Liquidation = Liquidation()
+    collateral: Collateral = Collateral()
+    portfolio_margin: PortfolioMargin = PortfolioMargin()
     capacity: Capacity = Capacity()
     publish_book: bool = False  # every change of a queue is handed out (`Exchange.book_changes`)
     throttles: tuple[Throttle, ...] = ()
@@ -174,14 +157,23 @@ class Compiled(msgspec.Struct, frozen=True):
 
     instruments: np.ndarray
     tiers: np.ndarray
+    margins: np.ndarray
     constituents: np.ndarray
     impacts: np.ndarray
     allocations: np.ndarray
     order_guards: np.ndarray
     auctions: np.ndarray
+    pricing: np.ndarray
+    price_states: np.ndarray
     policy: np.ndarray
+    conversions: np.ndarray
+    sales: np.ndarray
     limits: np.ndarray
     gate: np.ndarray
+    lives: np.ndarray
+    options: np.ndarray
+    grid: Grid
+    stages: np.ndarray
 
 
 def profiles_folder() -> Path:
@@ -245,8 +237,9 @@ def compile_venue(venue: Venue) -> Compiled:
     if len(set(symbols)) != len(symbols):
         raise ConfigError("$.venue.instruments", "two instruments share a symbol")
     records = np.zeros(len(venue.instruments), schema.INSTRUMENT)
-    tiers: list[tuple[int, int, int, int]] = []
-    constituents: list[tuple[int, int, int]] = []
+    margins = np.zeros(len(venue.instruments), MARGIN)
+    tiers: list[TierRow] = []
+    constituents: list[tuple[int, ...]] = []
     for k, instrument in enumerate(venue.instruments):
         if instrument.settle not in assets:
             raise ConfigError(
@@ -254,60 +247,81 @@ def compile_venue(venue: Venue) -> Compiled:
             )
         records[k]["asset"] = assets.index(instrument.settle)
         records[k]["tier_base"], records[k]["constituent_base"] = len(tiers), len(constituents)
-        tiers += _compile_instrument(records[k], venue, k)
-        constituents += [(0, 0, constituent.weight_ppm) for constituent in instrument.constituents]
-    _check_bounds(venue, records)
+        tiers += _compile_instrument(records[k], margins[k], venue, k)
+        constituents += [(0, 0, source.weight_ppm, 0, source.use == "mark") for source in instrument.constituents]
+    _check_bounds(venue, records, margins)
     per_order = outcomes_per_order(venue)
     if venue.capacity.outcomes < per_order * venue.capacity.orders + codes.OUTCOMES_PER_STEP:
         raise ConfigError(
             "$.venue.capacity.outcomes",
             f"must be at least {per_order} * orders + {codes.OUTCOMES_PER_STEP}, the most that one event can emit",
         )
-    tier_records = np.array(tiers, dtype=schema.TIER)
+    tier_records, options = np.array(tiers, dtype=schema.TIER), compile_options(venue, records)
     source_records = np.zeros(max(1, len(constituents)), schema.CONSTITUENT)
     for k, row in enumerate(constituents):
         source_records[k] = row
     return Compiled(
         records,
         tier_records,
+        margins,
         source_records,
         compile_impacts(venue),
         compile_allocations(venue),
         compile_order_guards(venue),
         compile_auctions(venue),
+        compile_pricing(venue),
+        compile_price_states(venue, records, tiers),
         _compile_policy(venue),
+        *compile_conversions(venue),
         compile_limits(venue.throttles, codes.FIRST_USER + venue.capacity.accounts),
         compile_gate(venue),
+        compile_lives(venue),
+        options,
+        compile_grid(venue, records, options),
+        compile_stages(venue),
     )
 
 
-def _compile_instrument(record: np.void, venue: Venue, k: int) -> list[tuple[int, int, int, int]]:
+def _compile_instrument(record: np.void, margin: np.void, venue: Venue, k: int) -> list[TierRow]:
     """Write one instrument's record; returns the rows of its tiers."""
     instrument, asset, where = venue.instruments[k], int(record["asset"]), f"$.venue.instruments[{k}]"
     quantum = number(f"$.venue.assets[{asset}].quantum", venue.assets[asset].quantum)
+    check_kind(instrument, where)
     compile_units(record, instrument, quantum, where)
+    own = instrument.index_feedback_ppm
+    record["feedback_ppm"] = venue.index.feedback_ppm if own is None else own
     compile_matching(record, instrument)
     fees = fees_of(venue, instrument)
     record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
     if fees.maker_ppm + fees.taker_ppm < 0:
         raise ConfigError(f"{where}.fees", "maker_ppm + taker_ppm is negative: every trade would lose the venue money")
     record["liquidation_ppm"] = fees.liquidation_ppm
-    record["tier_count"], record["constituent_count"] = len(instrument.tiers), len(instrument.constituents)
-    if venue.index.rule != "composite" and not instrument.constituents:
-        raise ConfigError(f"{where}.constituents", f"index rule {venue.index.rule!r} needs at least one constituent")
-    if venue.index.rule == "weighted" and sum(c.weight_ppm for c in instrument.constituents) != 1_000_000:
-        raise ConfigError(f"{where}.constituents", "weights must add up to 1000000 ppm")
-    return compile_tiers(instrument, quantum, where)
+    record["initial_ppm"] = instrument.initial_haircut_ppm
+    record["constituent_count"] = len(instrument.constituents)
+    weights = [source.weight_ppm for source in instrument.constituents if source.use == "index"]
+    if instrument.kind != "option":  # whose index is its underlying's
+        if venue.index.rule != "composite" and not weights:
+            message = f"index rule {venue.index.rule!r} needs at least one constituent"
+            raise ConfigError(f"{where}.constituents", message)
+        if venue.index.rule in ("weighted", "capped") and sum(weights) != 1_000_000:
+            raise ConfigError(f"{where}.constituents", "weights must add up to 1000000 ppm")
+        if venue.index.rule == "weighted_median" and not any(weights):
+            raise ConfigError(f"{where}.constituents", "a weighted median needs a weight above 0")
+    if instrument.kind == "spot":
+        return compile_haircuts(record, margin, instrument, quantum, where)
+    return compile_margin(record, margin, instrument, fees, quantum, where)
 
 
-def _check_bounds(venue: Venue, records: np.ndarray) -> None:
+def _check_bounds(venue: Venue, records: np.ndarray, margins: np.ndarray) -> None:
     """Per account: value of the largest position and orders. In all: value of the whole open interest."""
     for k, record in enumerate(records):
         price = "price_max" if record["kind"] == codes.LINEAR else "price_min"
         held = max(int(record["position_max_lots"]), int(record["order_max_lots"]))
         whole_book = int(record["open_interest_max_lots"])
+        check_rate(margins[k], held, f"$.venue.instruments[{k}]")
+        most = NOTIONAL_SLACK * len(records) * most_multiple(margins[k], held) * multiple(venue)
         bounds = [
-            ("position_max", f"value at {price}", most_value(record, held) * NOTIONAL_SLACK * len(records)),
+            ("position_max", f"value at {price}", most_value(record, held) * most),
             ("open_interest_max", f"value at {price}", most_value(record, whole_book) * 2),
         ]
         if record["kind"] == codes.INVERSE:
@@ -329,10 +343,11 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row = policy[0]
     row["mark_source"] = {"recorded": codes.MARK_RECORDED, "computed": codes.MARK_COMPUTED}[venue.mark.source]
     row["mark_period_ns"], row["mark_samples"] = venue.mark.period_ns, venue.mark.samples
-    rules = {"composite": codes.INDEX_COMPOSITE, "median": codes.INDEX_MEDIAN, "weighted": codes.INDEX_WEIGHTED}
-    row["index_rule"] = rules[venue.index.rule]
+    row["option_period_ns"] = venue.mark.option_period_ns
+    rules = ("composite", "median", "weighted", "capped", "weighted_median")  # by code
+    row["index_rule"] = rules.index(venue.index.rule)
     row["index_outlier_ppm"], row["index_stale_ns"] = venue.index.outlier_ppm, venue.index.stale_ns
-    row["index_feedback_ppm"] = venue.index.feedback_ppm
+    row["sell_order"] = SELL_ORDERS[venue.collateral.order]
     row["funding_interval_ns"] = venue.funding.interval_ns
     compile_depth(row, venue.depth, venue.queue)
     row["mode"] = {"overlay": codes.MODE_OVERLAY, "shadow": codes.MODE_SHADOW}[venue.liquidation.mode]

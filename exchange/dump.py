@@ -20,10 +20,14 @@ FUNDING_FIELDS = ("funding_rate_ppb", "next_funding_ns", "shift_ticks", "index_s
 MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
 AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions")
 PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
+LIFE_FIELDS = ("due", "count", "sum_sub", "price_sub", "priced")
+OPTION_FIELDS = ("volatility_ppm", "initial_sub", "maintenance_sub")
+PRICING_FIELDS = ("index_ns", "mark_ns", "last_ns", "premium_ppb", "premium_sum", "premium_weighted", "rate_ppb")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
 TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks", "peg", "limit_ticks")
 DISPLAY_FIELDS = ("display_lots", "display_min_lots", "hidden_lots")
 TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots", *DISPLAY_FIELDS)
+STANDING_FIELDS = ("inside", "timed", "drives", "due_ns", "ready_ns")
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
 
@@ -51,11 +55,17 @@ def dump(state: State) -> dict[str, Any]:
         "tops": _tops(book),
         "quantities": _quantities(book),
         "groups": {int(k): int(state.ledger.groups[k]) for k in np.flatnonzero(state.ledger.groups)},
+        "lives": {k: _values(life, LIFE_FIELDS) for k, life in enumerate(state.prices.lives)},
+        "options": {k: _values(option, OPTION_FIELDS) for k, option in enumerate(state.prices.options)},
+        "option_risks": _option_risks(state),
         "auctions": {k: _auction(state, k) for k in range(len(state.prices.markets))},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
+        "pricing": {k: _pricing(state, k) for k in range(len(state.prices.markets))},
         "throttles": _throttles(state),
         "conduct": {k: _values(row, row.dtype.names) for k, row in _written(state.gate.conduct)},
         "gateway": _gateway(state),
+        "standings": _standings(state),
+        "tier_sets": state.prices.margins["tier_set"].tolist(),
     }
 
 
@@ -63,12 +73,33 @@ def _values(record: np.void, fields: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(int(record[field]) for field in fields)
 
 
+def _pricing(state: State, instrument: int) -> tuple[Any, ...]:
+    """What index, mark and rate of a market remember; trades and kept samples oldest first."""
+    row, pricing, prices = state.prices.price_states[instrument], state.prices.pricing[0], state.prices
+    places, count, samples = int(pricing["trades_max"]), int(row["trade_count"]), int(row["premium_count"])
+    ring = [(int(row["trade_next"]) - count + k) % places for k in range(count)]
+    return (
+        *_values(row, PRICING_FIELDS),
+        int(row["ema_usub"]) if row["ema_set"] else None,
+        samples,
+        [_values(prices.trades[instrument * places + k], ("ts_ns", "ticks", "lots")) for k in ring],
+    )
+
+
 def _wallets(state: State) -> dict[tuple[int, int], tuple[int, ...]]:
-    """(cash, stage) of every open user wallet, and of system wallets that hold something."""
+    """(cash, stage, portfolio mode) of every open user wallet, and of system wallets that hold something."""
     wallets, assets = state.ledger.wallets, len(state.ledger.totals)
     users = np.arange(len(wallets)) >= codes.FIRST_USER * assets
     kept = np.flatnonzero((wallets["open"] != 0) & (users | (wallets["cash"] != 0)))
-    return {(int(w) // assets, int(w) % assets): _values(wallets[w], ("cash", "stage")) for w in kept}
+    return {(int(w) // assets, int(w) % assets): _values(wallets[w], ("cash", "stage", "portfolio")) for w in kept}
+
+
+def _option_risks(state: State) -> dict[int, list[list[int]]]:
+    """Risk arrays of options, which stand between refreshes, by the variants in use; while a wallet needs them."""
+    grid, prices = state.prices.grids[0], state.prices
+    kept = np.flatnonzero(prices.instruments["option"] * (prices.members["group"] != 0)) if grid["holders"] else ()
+    rows = prices.risks.reshape(-1, codes.SHOCKS, max(1, int(grid["scenarios"]))) if len(kept) else ()
+    return {int(k): [rows[k][v].tolist() for v in range(codes.SHOCKS) if grid["variants"] >> v & 1] for k in kept}
 
 
 def _positions(state: State) -> dict[tuple[int, int], tuple[int, ...]]:
@@ -125,11 +156,32 @@ def _auction(state: State, instrument: int) -> tuple[Any, ...]:
     )
 
 
+def _standings(state: State) -> dict[tuple[int, int], list[tuple[int, ...]]]:
+    """What each unit remembers of the stages, by account and place of the unit; no entry where that is nothing."""
+    count, assets, wallets = int(state.prices.stages[0]["count"]), len(state.ledger.totals), len(state.ledger.wallets)
+    if not count:
+        return {}
+    rows, found = state.ledger.standings, {}
+    for slot in sorted({k // count for k in np.flatnonzero(rows != np.zeros(1, rows.dtype)).tolist()}):
+        place = divmod(slot, assets) if slot < wallets else isolated_place(state, slot - wallets)
+        found[place] = [_values(row, STANDING_FIELDS) for row in rows[slot * count : (slot + 1) * count]]
+    return dict(sorted(found.items()))
+
+
+def isolated_place(state: State, p: int) -> tuple[int, int]:
+    """(account, order among its units) of a position's isolated unit."""
+    position = state.ledger.positions[p]
+    return int(position["wallet"]) // len(state.ledger.totals), 1000 + int(position["instrument"])
+
+
 def unit_place(state: State, p: int) -> tuple[int, int]:
     """(account, order among its units) of the unit that a position belongs to."""
     position, assets = state.ledger.positions[p], len(state.ledger.totals)
-    account, asset = divmod(int(position["wallet"]), assets)
-    return account, 1000 + int(position["instrument"]) if position["mode"] == codes.ISOLATED else asset
+    if position["mode"] == codes.ISOLATED:
+        return isolated_place(state, p)
+    return divmod(int(position["wallet"]), assets)
+
+
 def _parked(state: State) -> dict[tuple[int, int, bool], list[tuple[int, list[tuple[int, ...]]]]]:
     """(trigger ticks, [(order id, account, lots, limit), ...]) by instrument, source and whether it rises."""
     fields = ("order_id", "account", "leaves_lots", "ticks")

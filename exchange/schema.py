@@ -230,10 +230,10 @@ WALLET = _record(  # one account's cash in one settlement asset: the unit of cro
     ("first_order", "i4"),  # live orders, oldest first
     ("last_order", "i4"),
     ("liquidation_id", "i4"),
-    ("leg_instrument", "i2"),  # where its liquidation stands
+    ("next_rank", "i2"),  # where its liquidation stands
     ("open", "i1"),  # 1 once the account was funded
     ("stage", "i1"),
-    ("dirty", "i1"),
+    *(("dirty", "i1"), ("converting", "i1"), ("portfolio", "i1")),  # its CONVERT timer is set; margined by the grid
 )
 
 TOTAL = _record(  # one settlement asset; balance = cash + isolated margin - entry values of all wallets
@@ -277,7 +277,7 @@ TIER = _record(
     ("floor", "i8"),  # notional from which the tier holds (the edge belongs to it)
     ("cum", "i8"),
     ("maintenance_ppm", "i8"),
-    ("leverage_max_e2", "i8"),
+    *(("leverage_max_e2", "i8"), ("initial_ppm", "i8")),  # the most; the least rate, 0 = what the leverage says
 )
 
 # --- prices and instruments ------------------------------------------------------------------------------------
@@ -293,17 +293,17 @@ INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
     ("maker_ppm", "i8"),
     ("taker_ppm", "i8"),
     ("liquidation_ppm", "i8"),
-    ("market_band_ppm", "i8"),
+    *(("market_band_ppm", "i8"), ("feedback_ppm", "i8")),  # the latter: this venue's share of its index
+    ("initial_ppm", "i8"),  # of a holding: initial margin beyond its haircut
     ("tier_base", "i4"),
     ("tier_count", "i4"),
     ("constituent_base", "i4"),
     ("constituent_count", "i4"),
-    ("kind", "i2"),
+    *(("kind", "i2"), ("spot", "i2")),  # a spot instrument is linear and paid at once
     ("asset", "i2"),
     ("self_trade", "i2"),  # the mode of orders that bring none
     ("allocation", "i2"),  # 0 = first in, first out
-    ("iceberg", "i4"),
-    ("pegged", "i4"),  # pegged orders are offered
+    *((name, "i2") for name in ("iceberg", "pegged", "option", "margin_model")),  # the 2nd: pegged orders are offered
 )
 
 MARKET = _record(
@@ -326,20 +326,20 @@ MARKET = _record(
     ("state", "i2"),
     ("fenced", "i1"),  # in an auction, or with price bands: takers do not reach as far as their limit
     ("guarded", "i1"),  # orders are held to the terms of ORDER_GUARD
-    ("mark_timer", "i2"),
+    *(("mark_timer", "i1"), ("trades", "i1")),  # what of trades the mark needs: TRADES_*, 0 = the last price alone
     ("refill_timer", "i2"),
 )
 
-CONSTITUENT = _record(("price_sub", "i8"), ("ts_ns", "i8"), ("weight_ppm", "i8"))
+CONSTITUENT = _record(("price_sub", "i8"), ("ts_ns", "i8"), ("weight_ppm", "i8"), ("seen", "i4"), ("outside", "i4"))
 
 POLICY = _record(  # one record: what the profile decides
     ("mark_source", "i8"),
     ("mark_period_ns", "i8"),
     ("mark_samples", "i8"),
+    ("option_period_ns", "i8"),
     ("index_rule", "i8"),
     ("index_outlier_ppm", "i8"),
     ("index_stale_ns", "i8"),
-    ("index_feedback_ppm", "i8"),
     ("funding_interval_ns", "i8"),
     ("refill", "i8"),
     ("refill_period_ns", "i8"),
@@ -354,7 +354,7 @@ POLICY = _record(  # one record: what the profile decides
     ("accounts", "i8"),
     ("outcomes_per_order", "i8"),  # the most that one event emits for one live order
     ("gated", "i8"),  # 1: order commands pass throttles or a gateway queue, or are counted
-    ("count_quotes", "i8"),
+    *(("count_quotes", "i8"), ("sell_order", "i8")),
 )
 
 # --- io ----------------------------------------------------------------------------------------------------------
@@ -387,7 +387,7 @@ CONTROL = _record(
     ("position_high", "i8"),
     ("sweep_instrument", "i8"),
     ("sweep_next", "i8"),
-    ("sweep_value", "i8"),
+    *(("sweep_value", "i8"), ("sweep_kind", "i8")),
     ("rank_instrument", "i8"),
     ("rank_side", "i8"),
     ("rank_version", "i8"),

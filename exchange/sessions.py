@@ -156,3 +156,5 @@ def open_markets(markets: np.ndarray, compiled: "Compiled") -> None:
         markets[k]["guarded"] = any(int(guards[name]) for name in guards.dtype.names)
         markets[k]["fenced"] = bool(auction["opening"] or auction["dynamic_ppm"] or auction["static_ppm"])
         markets[k]["state"] = codes.STATE_AUCTION if auction["opening"] else codes.STATE_CONTINUOUS
+        if compiled.lives[k]["listed_ns"]:
+            markets[k]["state"] = codes.STATE_UNLISTED

@@ -14,11 +14,16 @@ import numpy as np
 from exchange import codes, config, schema, throttles
 from exchange.allocation import SHARE
 from exchange.core import passing
+from exchange.grids import work_size
+from exchange.life import begin_lives
+from exchange.schema_prices import TRADE
 from exchange.sessions import open_markets
+from exchange.stages import STANDING
 
 CACHE_LINE = 64
 HUGE_PAGE = 1 << 21
 HUGE_FROM = 1 << 17  # bytes; a smaller pool gains nothing
+COPIED = 1 << 16  # bytes that are copied together, or not at all where nothing is in them
 
 
 class Book(NamedTuple):
@@ -50,6 +55,7 @@ class Ledger(NamedTuple):
     legs: np.ndarray  # LEG[position]
     totals: np.ndarray  # TOTAL[asset]
     groups: np.ndarray  # int32[account], whose accounts are one owner; 0 = none
+    standings: np.ndarray  # STANDING[unit * stages + stage]; unit: wallet, or wallets + isolated position
 
 
 class Guards(NamedTuple):
@@ -63,6 +69,7 @@ class Prices(NamedTuple):
     instruments: np.ndarray  # INSTRUMENT[instrument]
     markets: np.ndarray  # MARKET[instrument]
     tiers: np.ndarray  # TIER[...]
+    margins: np.ndarray  # MARGIN[instrument]
     constituents: np.ndarray  # CONSTITUENT[...]
     impacts: np.ndarray  # IMPACT[instrument]
     allocations: np.ndarray  # ALLOCATION[instrument]
@@ -70,6 +77,21 @@ class Prices(NamedTuple):
     auctions: np.ndarray  # AUCTION[instrument]
     basis: np.ndarray  # int64[instrument * samples + k], ring of mid - index
     policy: np.ndarray  # POLICY[1]
+    lives: np.ndarray  # LIFE[instrument]
+    options: np.ndarray  # OPTION[instrument]
+    conversions: np.ndarray  # CONVERSION[asset]
+    sales: np.ndarray  # int64[...], instruments in the order in which conversions sell them; -1 = none
+    grids: np.ndarray  # GRID[1]
+    scenarios: np.ndarray  # int64[2 * scenario]: volatility, cover
+    members: np.ndarray  # MEMBER[instrument]
+    shocks: np.ndarray  # SHOCK[(instrument * SHOCKS + variant) * scenarios + scenario]
+    risks: np.ndarray  # int64[as shocks], what a long lot gains, in parts of a quantum
+    losses: np.ndarray  # int64[...], work space: what a wallet gains by variant, group, scenario; its groups
+    pricing: np.ndarray  # PRICING[1]
+    price_states: np.ndarray  # PRICE_STATE[instrument]
+    trades: np.ndarray  # TRADE[instrument * trades_max + k], ring of what the mark takes of them
+    premiums: np.ndarray  # int64[instrument * expected + k], samples of a trimmed average
+    stages: np.ndarray  # STAGE[asset * stages + stage]
 
 
 class IO(NamedTuple):
@@ -169,9 +191,19 @@ def _carve(shape: int, dtype: Any, raw: np.ndarray, boundary: int) -> np.ndarray
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:
-    """A copy that starts on a cache line."""
-    twin = pool_zeros(array.size, array.dtype)
-    twin.view(np.uint8)[:] = array.view(np.uint8)
+    """A copy that starts on a cache line. Where most of an array was never used, that stays uncommitted in the copy."""
+    source = array.view(np.uint8)
+    whole = source.size // COPIED * COPIED
+    chunks = source[:whole].reshape(-1, COPIED)
+    used = chunks.view(np.uint64).any(axis=1)
+    if 2 * np.count_nonzero(used) >= len(used):
+        twin = pool_zeros(array.size, array.dtype)
+        twin.view(np.uint8)[:] = source
+        return twin
+    twin = aligned_zeros(array.size, array.dtype)
+    made = twin.view(np.uint8)
+    made[:whole].reshape(-1, COPIED)[used] = chunks[used]
+    made[whole:] = source[whole:]
     return twin
 
 
@@ -180,15 +212,29 @@ def _hash_size(orders: int) -> int:
 
 
 def _prices(compiled: config.Compiled, samples: int) -> Prices:
-    count = len(compiled.instruments)
+    count, pricing = len(compiled.instruments), compiled.pricing[0]
+    trimmed = pricing["average"] == codes.AVERAGE_TRIMMED
     return Prices(
         compiled.instruments.copy(),
         aligned_zeros(count, schema.MARKET),
         compiled.tiers,
+        compiled.margins.copy(),
         compiled.constituents.copy(),
         *(terms.copy() for terms in (compiled.impacts, compiled.allocations, compiled.order_guards, compiled.auctions)),
         aligned_zeros(count * samples, np.int64),
         compiled.policy,
+        compiled.lives.copy(),
+        compiled.options.copy(),
+        compiled.conversions,
+        compiled.sales,
+        *(rows.copy() for rows in compiled.grid),
+        aligned_zeros(len(compiled.grid.shocks), np.int64),
+        aligned_zeros(work_size(compiled.grid), np.int64),
+        compiled.pricing,
+        compiled.price_states.copy(),
+        aligned_zeros(count * max(1, int(pricing["trades_max"])), TRADE),
+        aligned_zeros(count * int(pricing["expected"]) if trimmed else 1, np.int64),
+        compiled.stages,
     )
 
 
@@ -220,7 +266,7 @@ def allocate(venue: config.Venue) -> State:
     io = _io(capacity, compiled, wallets, positions)
     state = State(
         book,
-        _ledger(venue, wallets, positions),
+        _ledger(venue, wallets, positions, int(compiled.stages[0]["count"])),
         guards,
         prices,
         io,
@@ -228,6 +274,8 @@ def allocate(venue: config.Venue) -> State:
         _triggers(instruments["ticks_max"]),
     )
     open_markets(prices.markets, compiled)
+    begin_lives(prices.lives, io, compiled)
+    prices.markets["trades"] = compiled.pricing[0]["trades"]
     _open_system_accounts(state, assets)
     return state
 
@@ -236,8 +284,11 @@ def _io(capacity: config.Capacity, compiled: config.Compiled, wallets: int, posi
     """Queues, timers and work space."""
     zeros, pool = aligned_zeros, pool_zeros
     count, places = len(compiled.instruments), int(compiled.gate[0]["depth"]) + int(compiled.gate[0]["reserved"])
-    # a heap slot for each unit, each recurring timer, each order's two, one for the gateway, and scratch
-    timers = wallets + positions + 4 * count + 2 * capacity.orders + 3
+    # a heap slot for each unit, with each of its stages, and each wallet that may convert, each recurring timer,
+    # each order's two, one each for the gateway and for options, and scratch
+    units = wallets + positions + (wallets if compiled.sales[0] >= 0 else 0)
+    units += (wallets + positions) * int(compiled.stages[0]["count"])
+    timers = units + 6 * count + 2 * capacity.orders + 4
     return IO(
         pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),
@@ -255,13 +306,14 @@ def _io(capacity: config.Capacity, compiled: config.Compiled, wallets: int, posi
     )
 
 
-def _ledger(venue: config.Venue, wallets: int, positions: int) -> Ledger:
+def _ledger(venue: config.Venue, wallets: int, positions: int, stages: int) -> Ledger:
     return Ledger(
         pool_zeros(wallets, schema.WALLET),
         pool_zeros(positions, schema.POSITION),
         pool_zeros(positions, schema.LEG),
         aligned_zeros(len(venue.assets), schema.TOTAL),
         pool_zeros(codes.FIRST_USER + venue.capacity.accounts, np.int32),
+        pool_zeros(max(1, (wallets + positions) * stages), STANDING),
     )
 
 

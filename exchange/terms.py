@@ -43,6 +43,12 @@ def _quanta(where: str, formula: str, money: Decimal, quantum: Decimal) -> int:
             f"{formula} = {money.normalize():f} is not a whole number of "
             f"quanta of {quantum:f}; a quantum of {money.normalize():f} would do",
         )
+    if quanta >= MONEY_MAX:
+        raise ConfigError(
+            where,
+            f"{formula} = {money.normalize():f} is beyond 2**62 quanta of {quantum:f}; "
+            f"a quantum of {enough(quantum, int(quanta)):f} would do",
+        )
     return int(quanta)
 
 
@@ -67,12 +73,13 @@ def _inverse_units(instrument: "Instrument", money: Decimal, quantum: Decimal, w
 def compile_units(record: np.void, instrument: "Instrument", quantum: Decimal, where: str) -> None:
     tick, lot = number(f"{where}.tick", instrument.tick), number(f"{where}.lot", instrument.lot)
     face = lot * number(f"{where}.multiplier", instrument.multiplier)
-    if instrument.kind == "linear":
+    if instrument.kind != "inverse":
         record["unit_value"], record["mark_unit"] = _linear_units(instrument, tick * face, quantum, where)
     else:
         record["unit_value"], record["mark_unit"] = _inverse_units(instrument, face / tick, quantum, where)
     record["mark_per_tick"] = instrument.mark_per_tick
-    record["kind"] = {"linear": codes.LINEAR, "inverse": codes.INVERSE}[instrument.kind]
+    record["kind"] = codes.INVERSE if instrument.kind == "inverse" else codes.LINEAR
+    record["spot"] = instrument.kind == "spot"
     record["market_band_ppm"] = instrument.market_band_ppm
     ticks_max = count_of(f"{where}.price_max", instrument.price_max, tick)
     if ticks_max > LOTS_MAX:
@@ -88,45 +95,6 @@ def compile_units(record: np.void, instrument: "Instrument", quantum: Decimal, w
         if lots > LOTS_MAX:
             raise ConfigError(f"{where}.{field}", f"{lots} lots; at most {LOTS_MAX} are allowed")
         record[f"{field}_lots"] = lots
-
-
-def compile_tiers(instrument: "Instrument", quantum: Decimal, where: str) -> list[tuple[int, int, int, int]]:
-    rows: list[tuple[int, int, int, int]] = []
-    for k, tier in enumerate(instrument.tiers):
-        place = f"{where}.tiers[{k}]"
-        try:
-            floor = units.whole(number(f"{place}.floor", tier.floor, positive=False), quantum)
-        except ValueError as error:
-            raise ConfigError(f"{place}.floor", str(error)) from None
-        if floor >= MONEY_MAX:
-            raise ConfigError(
-                f"{place}.floor",
-                f"{tier.floor} is {floor} quanta, beyond 2**62; a quantum of {enough(quantum, floor):f} for "
-                f"{instrument.settle} would do",
-            )
-        if not rows:
-            if floor != 0:
-                raise ConfigError(f"{place}.floor", f"the first tier starts at 0, got {tier.floor}")
-            rows.append((0, 0, tier.maintenance_ppm, tier.leverage_max * 100))
-            continue
-        before = rows[-1]
-        if floor <= before[0]:
-            raise ConfigError(f"{place}.floor", f"{tier.floor} is not above the tier before it")
-        if tier.maintenance_ppm < before[2]:
-            raise ConfigError(f"{place}.maintenance_ppm", "maintenance rates must not fall from tier to tier")
-        if tier.leverage_max * 100 > before[3]:
-            raise ConfigError(f"{place}.leverage_max", "leverage must not rise from tier to tier")
-        jump = floor * (tier.maintenance_ppm - before[2])
-        if jump % 1_000_000:
-            raise ConfigError(
-                f"{place}.floor",
-                f"{tier.floor} makes the tier's cumulative amount a fraction of a quantum; "
-                "margin would jump at its edge",
-            )
-        rows.append((floor, before[1] + jump // 1_000_000, tier.maintenance_ppm, tier.leverage_max * 100))
-    if any(row[2] >= 1_000_000 for row in rows):
-        raise ConfigError(f"{where}.tiers", "a maintenance rate must stay below 1000000 ppm")
-    return rows
 
 
 def enough(quantum: Decimal, bound: int) -> Decimal:

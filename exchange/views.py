@@ -1,23 +1,56 @@
 """What an `Exchange` shows of itself without changing: books, accounts, margins, queues. Whole numbers throughout."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from exchange import codes, config, schema
+from exchange import codes, config, maps, schema
+from exchange.core.index import counted_sources
 from exchange.core.views import (
     ahead_of,
     copy_levels,
     copy_orders,
+    order_need,
+    position_need,
     sum_levels,
     unit_equity,
     unit_health,
     walked_price,
 )
 from exchange.dump import used_of
+from exchange.portfolio import StressGrid, stress_grid
 from exchange.state import State
+from exchange.units import contract_value
 
 IMPACT_LOTS_MAX = 2**31 - 1  # times a price it stays below 2**62
+
+
+class PositionMargin(NamedTuple):
+    """What a position holds and must hold, in quanta; equity: of its unit; levels: multiples of maintenance."""
+
+    notional: int
+    profit: int
+    equity: int
+    maintenance: int
+    search: int
+    initial: int
+    release: int
+
+    @property
+    def ratio_ppm(self) -> int:
+        """Equity of the unit per notional; 0 without a notional."""
+        return self.equity * 1_000_000 // self.notional if self.notional else 0
+
+
+class OrderRequirement(NamedTuple):
+    """What one more order would be asked for, in quanta; the margins are those of the whole wallet."""
+
+    notional: int
+    open_loss: int
+    fee_reserve: int
+    margin_before: int
+    margin_after: int
 
 
 class Views:
@@ -113,6 +146,15 @@ class Views:
             raise ValueError(f"lots must be 1..{IMPACT_LOTS_MAX}, got {lots}")
         return int(walked_price(self.state, instrument, side, lots)) or None
 
+    def index_sources(self, instrument: int) -> tuple[int, list[int]]:
+        """Median of an index's sources in sub-ticks, and what each counts as: 0 = left out, stale or never seen."""
+        rows = np.zeros(int(self.state.prices.instruments[instrument]["constituent_count"]), np.int64)
+        return int(counted_sources(self.state, instrument, rows)), rows.tolist()
+
+    def price_state(self, instrument: int) -> Any:
+        """What a market's pricing remembers (schema_prices.PRICE_STATE): its last premium, the rate that is forming."""
+        return self.state.prices.price_states[instrument]
+
     def wallet(self, account: int, asset: int = 0) -> Any:
         """schema.WALLET record of an account in an asset."""
         return self.state.ledger.wallets[account * len(self.venue.assets) + asset]
@@ -128,17 +170,57 @@ class Views:
 
     def liquidation_price(self, account: int, instrument: int) -> int | None:
         """Mark in sub-ticks that breaches a user's unit of one leg; None for other units, or when no mark does."""
+        below, above = self.liquidation_band(account, instrument)
+        found = self.position(account, instrument)
+        first, second = (below, above) if found is not None and found["lots"] > 0 else (above, below)
+        return first or second
+
+    def liquidation_band(self, account: int, instrument: int) -> tuple[int | None, int | None]:
+        """Nearest marks below and above, in sub-ticks, that breach a user's unit of one leg; None: none does."""
         positions = self.state.ledger.positions
-        p = int(self.wallet(account, int(self.compiled.instruments[instrument]["asset"]))["first_position"])
-        found = cross_legs = 0
+        wallet = self.wallet(account, int(self.compiled.instruments[instrument]["asset"]))
+        p, found, cross_legs = int(wallet["first_position"]), 0, int(wallet["portfolio"])  # whose guards are nearer
         while p:
             found = p if positions[p]["instrument"] == instrument else found
             cross_legs += bool(positions[p]["lots"]) and positions[p]["mode"] == codes.CROSS
             p = int(positions[p]["next"])
         if not found or account == codes.INSURANCE or (positions[found]["mode"] == codes.CROSS and cross_legs != 1):
+            return None, None
+        forced_ppm = maps.forced_ratio_ppm(self.state.prices.stages)
+        if forced_ppm is None:
+            below, above = (int(self.state.guards.guards[2 * found + direction]["mark_sub"]) for direction in (0, 1))
+        else:
+            falling, rising = maps.nearest_marks(self.state, np.array([found]), forced_ppm)
+            below, above = int(falling[0]), int(rising[0])
+        return below or None, above or None
+
+    def position_margin(self, account: int, instrument: int) -> PositionMargin | None:
+        """What an account's position holds and must hold; None where it never had one."""
+        wallet = account * len(self.venue.assets) + int(self.compiled.instruments[instrument]["asset"])
+        positions, p = self.state.ledger.positions, int(self.state.ledger.wallets[wallet]["first_position"])
+        while p and positions[p]["instrument"] != instrument:
+            p = int(positions[p]["next"])
+        if not p:
             return None
-        guard = 2 * found + (0 if positions[found]["lots"] > 0 else 1)
-        return int(self.state.guards.guards[guard]["mark_sub"]) or None
+        notional, need = map(int, position_need(self.state, p))
+        record, row = self.compiled.instruments[instrument], self.state.prices.margins[instrument]
+        value = contract_value(record, int(self.markets[instrument]["mark_sub"]), int(positions[p]["lots"]))
+        equity = int(unit_equity(self.state, -p if positions[p]["mode"] == codes.ISOLATED else wallet))
+        levels = [need * int(row[name]) // 1_000_000 for name in ("search_ppm", "initial_ppm", "release_ppm")]
+        return PositionMargin(notional, value - int(positions[p]["entry_value"]), equity, need, *levels)
+
+    def order_requirement(self, account: int, instrument: int, side: int, ticks: int, lots: int) -> OrderRequirement:
+        """What an order at a limit would be asked for, as admission reckons it."""
+        wallet = account * len(self.venue.assets) + int(self.compiled.instruments[instrument]["asset"])
+        return OrderRequirement(*map(int, order_need(self.state, wallet, instrument, side, ticks, lots)))
+
+    def liquidation_map(self, instrument: int, step_ticks: int = 1) -> maps.LiquidationMap:
+        """What is to be liquidated by price, in rows of `step_ticks`, the other marks held; exact, in quanta."""
+        return maps.liquidation_map(self.state, instrument, step_ticks)
+
+    def bands(self, ratios_ppm: Sequence[int], account: int | None = None) -> maps.Bands:
+        """The marks at which users' equity comes below each share of maintenance; 1,000,000 ppm is liquidation."""
+        return maps.bands(self.state, ratios_ppm, account)
 
     def equity(self, account: int, asset: int = 0) -> int:
         """Cash, isolated margins and profit at the mark of one account, in quanta."""
@@ -151,6 +233,16 @@ class Views:
                 equity += int(unit_equity(self.state, -p))
             p = int(ledger.positions[p]["next"])
         return equity
+
+    def portfolio_margin(self, account: int, asset: int = 0) -> StressGrid:
+        """Portfolio margin of an account in an asset, scenario by scenario; `print` shows it as a table.
+
+        Raises
+        ------
+        ValueError
+            When the venue has none.
+        """
+        return stress_grid(self.state, self.venue, account * len(self.venue.assets) + asset)
 
     def liquidating(self) -> list[int]:
         """Users with a unit in liquidation, or waiting for it, that is still below its maintenance margin."""

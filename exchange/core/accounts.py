@@ -6,13 +6,11 @@ from exchange.codes import (
     ASK,
     BAD_ACCOUNT,
     BAD_AMOUNT,
-    BAD_FLAGS,
     BAD_INSTRUMENT,
     BAD_LEVERAGE,
     BAD_LOTS,
     BAD_PRICE,
     BID,
-    CROSS,
     FIRST_USER,
     FUNDING,
     IN_LIQUIDATION,
@@ -27,16 +25,16 @@ from exchange.codes import (
     POSITION_LIMIT,
     POSITION_OPEN,
     POSITIONS_FULL,
-    STAGE_NONE,
+    SWEEP_FUNDING,
 )
-from exchange.core.admission import instrument_exists, open_user, reachable_lots, wallet_for, wallet_of
+from exchange.core.admission import open_user, reachable_lots, wallet_for, wallet_of
 from exchange.core.contract import mark_exposure, mark_value
-from exchange.core.guards import disarm, touch, touch_position
+from exchange.core.funding import funding_money, notional_sub
+from exchange.core.guards import touch, touch_position
 from exchange.core.kernel import kernel, leaf
-from exchange.core.ledger import deposit, initial_margin, pay_residue, shift_margin, withdraw
+from exchange.core.ledger import deposit, pay_residue, shift_margin, withdraw
 from exchange.core.margin import (
     account_of,
-    exposure_of,
     find_position,
     in_liquidation,
     make_position,
@@ -47,17 +45,12 @@ from exchange.core.margin import (
 )
 from exchange.core.match import book_trade
 from exchange.core.outbox import answer, emit
+from exchange.core.requirement import exposure_by_rule, initial_of, interest_of
+from exchange.core.spot import available_balance, check_contract
+from exchange.core.states import check_life
 
 MONEY_MOVE_MAX = 1 << 52
-BILLION = 1_000_000_000
 SWEEP_STEP = 1024  # wallets a continuation visits
-
-
-@leaf
-def available_balance(ledger, prices, wallet):
-    """What may leave a wallet: not more than its cash, and initial margin stays covered."""
-    equity = wallet_equity(ledger, prices, wallet)
-    return min(np.int64(ledger.wallets[wallet]["cash"]), equity - wallet_margin(ledger, prices, wallet, 0, BID, 0))
 
 
 @leaf
@@ -120,8 +113,9 @@ def withdraw_money(state, event):
 def setting_wallet(state, event):
     """(wallet, code) for a settings event: the instrument must exist and the account be open."""
     instrument, account = np.int64(event["instrument"]), np.int64(event["account"])
-    if not instrument_exists(state.prices, instrument):
-        return np.int64(0), BAD_INSTRUMENT
+    code = check_contract(state.prices, instrument)
+    if code != OK:
+        return np.int64(0), code
     if not open_user(state.ledger, state.prices, account, instrument):
         return np.int64(0), BAD_ACCOUNT
     return wallet_for(state.prices, account, instrument), OK
@@ -160,15 +154,16 @@ def check_leverage(state, p, instrument, leverage_e2):
     if position["mode"] == ISOLATED and position["lots"] != 0 and leverage_e2 < before:
         return POSITION_OPEN
     held = mark_exposure(prices, instrument, np.int64(position["lots"]))
-    exposure = exposure_of(held, np.int64(position["bid_value"]), np.int64(position["ask_value"]))
+    bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])
+    exposure = exposure_by_rule(prices, instrument, held, bids, asks)
     limit = tier_limit(prices, instrument, leverage_e2)
     if limit >= 0 and exposure > limit:
         return LEVERAGE_TIER
     if exposure > 0:
         wallet = np.int64(position["wallet"])
-        old = wallet_margin(ledger, prices, wallet, 0, BID, 0)
+        old = wallet_margin(ledger, prices, wallet, 0, BID, 0, 0)
         position["leverage_e2"] = leverage_e2
-        new = wallet_margin(ledger, prices, wallet, 0, BID, 0)
+        new = wallet_margin(ledger, prices, wallet, 0, BID, 0, 0)
         position["leverage_e2"] = before
         if new > old and wallet_equity(ledger, prices, wallet) < new:
             return INSUFFICIENT_MARGIN
@@ -193,39 +188,6 @@ def set_leverage(state, event):
 
 
 @leaf
-def has_orders(state, p):
-    """Does position `p` have a live order, reduce-only ones included?"""
-    slot = np.int64(state.ledger.wallets[np.int64(state.ledger.positions[p]["wallet"])]["first_order"])
-    while slot != 0:
-        if state.book.orders[slot]["position"] == p:
-            return True
-        slot = np.int64(state.book.orders[slot]["account_next"])
-    return False
-
-
-@kernel
-def set_margin_mode(state, event):
-    """SET_MARGIN_MODE: cross or isolated, only while flat and without orders."""
-    wallet, code = setting_wallet(state, event)
-    p = np.int64(0)
-    if code == OK and event["qty"] != CROSS and event["qty"] != ISOLATED:
-        code = BAD_FLAGS
-    if code == OK:
-        p, code = setting_position(state, event, wallet)
-    if code == OK and state.ledger.positions[p]["stage"] != STAGE_NONE:  # its timer is set for the isolated unit
-        code = IN_LIQUIDATION
-    if code == OK:
-        position = state.ledger.positions[p]
-        if position["lots"] != 0 or has_orders(state, p):
-            code = POSITION_OPEN
-        else:
-            disarm(state.ledger, state.guards, p)
-            position["mode"] = np.int64(event["qty"])
-            touch_position(state.ledger, state.io, p)
-    done(state, event, code)
-
-
-@leaf
 def check_transfer(state, p, instrument, money):
     """May `money` (signed: into the margin) move? Returns a code."""
     ledger, prices = state.ledger, state.prices
@@ -242,7 +204,8 @@ def check_transfer(state, p, instrument, money):
     value = mark_value(prices, instrument, lots)
     pnl = value - np.int64(position["entry_value"]) if prices.markets[instrument]["mark_sub"] != 0 else np.int64(0)
     kept = margin + money
-    if kept < 0 or kept + pnl < initial_margin(abs(value), np.int64(position["leverage_e2"])):
+    interest, leverage_e2 = interest_of(prices, instrument), np.int64(position["leverage_e2"])
+    if kept < 0 or kept + pnl < initial_of(prices, instrument, interest, abs(value), abs(value), lots, leverage_e2):
         return INSUFFICIENT_BALANCE
     return OK
 
@@ -270,7 +233,9 @@ def check_pair(state, event, instrument, buyer, seller):
         or not open_user(ledger, prices, seller, instrument)
     ):
         return BAD_ACCOUNT
-    record = prices.instruments[instrument]
+    record, life = prices.instruments[instrument], check_life(np.int64(prices.markets[instrument]["state"]))
+    if life != OK:
+        return life
     if event["qty"] < 1 or event["qty"] > record["order_max_lots"]:
         return BAD_LOTS
     if event["price"] < record["ticks_min"] or event["price"] > record["ticks_max"]:
@@ -296,11 +261,10 @@ def open_position(state, event):
     """OPEN_POSITION: seed a matched pair of positions at one price, without fees. Rule POS-1."""
     ledger, prices = state.ledger, state.prices
     instrument, lots = np.int64(event["instrument"]), np.int64(event["qty"])
-    if not instrument_exists(prices, instrument):
-        done(state, event, BAD_INSTRUMENT)
-        return
     buyer, seller = np.int64(event["account"]), np.int64(event["order_id"])
-    code = check_pair(state, event, instrument, buyer, seller)
+    code = check_contract(prices, instrument)
+    if code == OK:
+        code = check_pair(state, event, instrument, buyer, seller)
     if code != OK:
         done(state, event, code)
         return
@@ -324,17 +288,11 @@ def open_position(state, event):
 
 
 @leaf
-def pay_funding(state, instrument, p, rate_ppb):
+def pay_funding(state, instrument, p, value):
     """Pay or receive one interval's funding against RESIDUE; rounded against the payer and the receiver. Rule MON-3."""
     ledger, prices = state.ledger, state.prices
-    lots = np.int64(ledger.positions[p]["lots"])
-    value = abs(mark_value(prices, instrument, lots))
-    rate = abs(rate_ppb)
-    money = value // BILLION * rate + value % BILLION * rate // BILLION
-    if (lots > 0) == (rate_ppb > 0):
-        money = -(value // BILLION * rate + (value % BILLION * rate + BILLION - 1) // BILLION)
-    if rate_ppb == 0:
-        money = np.int64(0)
+    lots, price = np.int64(ledger.positions[p]["lots"]), notional_sub(prices, instrument)
+    money = funding_money(prices, instrument, price, lots, value)
     wallet = np.int64(ledger.positions[p]["wallet"])
     pay_residue(
         ledger, p, np.int64(prices.policy[0]["assets"]), np.int64(prices.instruments[instrument]["asset"]), money
@@ -348,7 +306,7 @@ def pay_funding(state, instrument, p, rate_ppb):
         account_of(prices, wallet),
         0,
         0,
-        np.int64(prices.markets[instrument]["mark_sub"]),
+        price,
         lots,
         money,
         0,
@@ -358,14 +316,17 @@ def pay_funding(state, instrument, p, rate_ppb):
 
 @kernel
 def funding_sweep(state):
-    """One continuation of a funding settlement: the next wallets in order. Mutates the sweep's place."""
+    """One continuation of a sweep, the next wallets in order: funding, or a new requirement. Mutates its place."""
     control = state.io.control[0]
-    instrument, rate_ppb = np.int64(control["sweep_instrument"]), np.int64(control["sweep_value"])
+    instrument, value = np.int64(control["sweep_instrument"]), np.int64(control["sweep_value"])
     wallets = state.ledger.wallets.shape[0]
     first = np.int64(control["sweep_next"])
     end = min(first + SWEEP_STEP, wallets)
     for wallet in range(first, end):
         p = find_position(state.ledger, wallet, instrument)
         if p != 0 and state.ledger.positions[p]["lots"] != 0:
-            pay_funding(state, instrument, p, rate_ppb)
+            if control["sweep_kind"] == SWEEP_FUNDING:
+                pay_funding(state, instrument, p, value)
+            else:
+                touch(state.ledger, state.io, unit_of(state.ledger, p))
     control["sweep_next"] = end if end < wallets else 0

@@ -21,10 +21,12 @@ from exchange.codes import (
     INSUFFICIENT_MARGIN,
     IOC,
     LEVERAGE_TIER,
+    MARGIN_PLAIN,
     MARKET,
     NO_MARK,
     OK,
     OPEN_INTEREST_CAP,
+    ORDERS_PREMIUM,
     PEG_NONE,
     POSITION_LIMIT,
     POST_ONLY,
@@ -37,8 +39,12 @@ from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
 from exchange.core.book import crosses, find_id
 from exchange.core.contract import mark_exposure, mark_value, trade_notional, trade_value
 from exchange.core.demands import sure_fill
-from exchange.core.kernel import leaf
-from exchange.core.margin import account_of, exposure_of, tier_limit, wallet_equity, wallet_margin
+from exchange.core.grid import in_grid
+from exchange.core.kernel import kernel, leaf
+from exchange.core.margin import account_of, tier_limit, wallet_equity, wallet_margin
+from exchange.core.option_margin import option_closes
+from exchange.core.requirement import exposure_by_rule
+from exchange.core.spot import check_holding, spare_lots
 from exchange.core.states import check_state, reach_of
 from exchange.core.terms import check_form, check_terms
 
@@ -70,8 +76,14 @@ def open_user(ledger, prices, account, instrument):
 @leaf
 def market_limit(prices, instrument, side):
     """Worst price of a market order: the band around the mark, inside the ladder."""
+    return band_limit(prices, instrument, side, np.int64(prices.instruments[instrument]["market_band_ppm"]))
+
+
+@leaf
+def band_limit(prices, instrument, side, band):
+    """Worst price of a taker that goes no further from the mark than `band` (ppm), inside the ladder."""
     record = prices.instruments[instrument]
-    mark, band = np.int64(prices.markets[instrument]["mark_sub"]), np.int64(record["market_band_ppm"])
+    mark = np.int64(prices.markets[instrument]["mark_sub"])
     per_tick = np.int64(record["mark_per_tick"])
     if side == BID:
         ticks = mul_div_floor(mark, MILLION + band, MILLION) // per_tick
@@ -137,12 +149,41 @@ def unspoken_lots(ledger, p, side):
 
 
 @leaf
+def closable_lots(ledger, prices, p, side, resting):
+    """The most that a new reduce-only order may be for. Of a holding, what no ask offers yet, whatever its form."""
+    if side == ASK and prices.instruments[np.int64(ledger.positions[p]["instrument"])]["spot"] != 0:
+        return spare_lots(ledger, p)
+    return unspoken_lots(ledger, p, side) if resting else reducible_lots(ledger, p, side)
+
+
+@leaf
 def reachable_lots(ledger, p, side):
     """Lots position `p` could hold on one side if its open orders there fill; an opposite position does not offset."""
     position = ledger.positions[p]
     if side == BID:
         return max(np.int64(0), np.int64(position["lots"])) + np.int64(position["bid_lots"])
     return max(np.int64(0), -np.int64(position["lots"])) + np.int64(position["ask_lots"])
+
+
+@leaf
+def order_costs(prices, instrument, side, limit_ticks, lots):
+    """(notional, loss at the mark if it fills, taker fee) of an order at its limit."""
+    change = lots if side == BID else -lots
+    value = trade_notional(prices, instrument, limit_ticks, lots)
+    open_loss = trade_value(prices, instrument, limit_ticks, change) - mark_value(prices, instrument, change)
+    fee_reserve = ppm_up(value, max(np.int64(prices.instruments[instrument]["taker_ppm"]), np.int64(0)))
+    return value, max(np.int64(0), open_loss), fee_reserve
+
+
+@kernel
+def check_grid(ledger, prices, p, side, cost, order_value, lots):
+    """An order in a portfolio is refused where it raises the requirement beyond what equity covers. Returns a code."""
+    wallet = np.int64(ledger.positions[p]["wallet"])
+    before = wallet_margin(ledger, prices, wallet, 0, side, 0, 0)
+    after = wallet_margin(ledger, prices, wallet, p, side, order_value, lots)
+    if after <= before or wallet_equity(ledger, prices, wallet) - cost >= after:
+        return OK
+    return INSUFFICIENT_MARGIN
 
 
 @leaf
@@ -157,20 +198,32 @@ def check_admission(state, instrument, p, side, limit_ticks, lots):
     if committed + lots > record["open_interest_max_lots"]:
         return OPEN_INTEREST_CAP
     held = mark_exposure(prices, instrument, np.int64(position["lots"]))
-    order_value = trade_notional(prices, instrument, limit_ticks, lots)
+    order_value, open_loss, fee_reserve = order_costs(prices, instrument, side, limit_ticks, lots)
+    if record["spot"] != 0:
+        return check_holding(ledger, prices, p, side, order_value, lots)
+    if in_grid(ledger, prices, p):
+        return check_grid(ledger, prices, p, side, open_loss + fee_reserve, order_value, lots)
     bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])
-    before = exposure_of(held, bids, asks)
-    after = exposure_of(held, bids + order_value, asks) if side == BID else exposure_of(held, bids, asks + order_value)
-    if after <= before:
+    before = exposure_by_rule(prices, instrument, held, bids, asks)
+    if side == BID:
+        bids += order_value
+    else:
+        asks += order_value
+    after = exposure_by_rule(prices, instrument, held, bids, asks)
+    if record["option"] != 0:
+        if option_closes(position, side == BID, lots):
+            return OK
+    elif after <= before:
         return OK
     limit = tier_limit(prices, instrument, np.int64(position["leverage_e2"]))
     if limit >= 0 and after > limit:
         return LEVERAGE_TIER
-    change = lots if side == BID else -lots
-    open_loss = trade_value(prices, instrument, limit_ticks, change) - mark_value(prices, instrument, change)
-    fee_reserve = ppm_up(order_value, max(np.int64(record["taker_ppm"]), np.int64(0)))
-    available = wallet_equity(ledger, prices, wallet) - max(np.int64(0), open_loss) - fee_reserve
-    if available < wallet_margin(ledger, prices, wallet, p, side, order_value):
+    if record["option"] != 0 and side == BID:  # a bid is paid in full instead
+        open_loss = np.int64(0)
+    if record["margin_model"] != MARGIN_PLAIN and prices.margins[instrument]["order_rule"] == ORDERS_PREMIUM:
+        open_loss = np.int64(0)  # it is in the margin of the side's orders
+    available = wallet_equity(ledger, prices, wallet) - open_loss - fee_reserve
+    if available < wallet_margin(ledger, prices, wallet, p, side, order_value, lots):
         return INSUFFICIENT_MARGIN
     return OK
 

@@ -31,7 +31,7 @@ from exchange.codes import (
     TERMED,
     WOULD_TRIGGER,
 )
-from exchange.core.admission import check_matchable, unspoken_lots
+from exchange.core.admission import check_matchable, closable_lots
 from exchange.core.iceberg import all_lots, room_to_grow
 from exchange.core.kernel import inlined, kernel, leaf
 from exchange.core.order_guards import check_guards, check_lot_step, check_waiting
@@ -127,7 +127,7 @@ def check_reentry(state, slot, ticks, lots, flags, self_trade):
     change_open_order(state.ledger, state.prices, order, leaves, np.int64(0))
     state.book.books[instrument]["order_lots"] -= leaves
     if code == OK and flags & REDUCE_ONLY:
-        lots = min(lots, unspoken_lots(state.ledger, p, side))
+        lots = min(lots, closable_lots(state.ledger, state.prices, p, side, True))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
         code = check_matchable(state, instrument, p, side, ticks, lots, flags, GTC, self_trade)

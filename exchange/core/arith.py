@@ -5,6 +5,7 @@ import numpy as np
 from exchange.core.kernel import high_bit, leaf
 
 MILLION = 1_000_000
+SAFE_EXPOSURE = 2**62 // 100  # below it one division does
 
 
 @leaf
@@ -40,6 +41,29 @@ def ppm_up(value, ppm):
 def ppm_down(value, ppm):
     """floor(value * ppm / 10**6), value >= 0, ppm >= 0."""
     return value // MILLION * ppm + value % MILLION * ppm // MILLION
+
+
+@leaf
+def part_ppm(part, whole, ppm):
+    """floor(ppm * part / whole), 0 <= part <= whole < 2**62, 0 <= ppm < 2**20: long division, bit by bit."""
+    rest, quotient = np.int64(0), np.int64(0)
+    for bit in range(19, -1, -1):
+        rest *= 2
+        quotient *= 2
+        if ppm >> bit & 1:
+            rest += part
+        while rest >= whole:
+            rest -= whole
+            quotient += 1
+    return quotient
+
+
+@leaf
+def initial_margin(exposure, leverage_e2):
+    """ceil(exposure * 100 / leverage_e2), exposure >= 0, without the overflow of exposure * 100."""
+    if exposure < SAFE_EXPOSURE:
+        return ceil_div(exposure * 100, leverage_e2)
+    return exposure // leverage_e2 * 100 + ceil_div(exposure % leverage_e2 * 100, leverage_e2)
 
 
 @leaf

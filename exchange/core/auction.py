@@ -46,15 +46,15 @@ from exchange.codes import (
 )
 from exchange.core.accounts import done
 from exchange.core.admission import instrument_exists
+from exchange.core.ahead import fetch_behind
 from exchange.core.arith import fee_of
 from exchange.core.auction_price import auction_price, reference_price
 from exchange.core.book import crosses, level_of, next_level
 from exchange.core.contract import trade_notional
 from exchange.core.external import drop_crossed
-from exchange.core.guards import set_liquidation_timer
 from exchange.core.iceberg import cover_best, publish_icebergs, uncover_pair
 from exchange.core.kernel import kernel, leaf
-from exchange.core.margin import external_position, unit_of
+from exchange.core.margin import external_position
 from exchange.core.match import (
     book_trade,
     count_filled,
@@ -65,10 +65,11 @@ from exchange.core.match import (
     take_from_order,
 )
 from exchange.core.outbox import emit
+from exchange.core.printed import note_trade
 from exchange.core.recorded import uncross
 from exchange.core.removal import after_queue, cut_link, emit_cancelled, remove_order, trim_reduce_only
 from exchange.core.self_trade import same_owner
-from exchange.core.states import bands, keep_static, set_auction_timer, stands_still
+from exchange.core.states import bands, check_life, keep_static, set_auction_timer, stands_still, wake_legs
 from exchange.core.timers import remove_timer
 
 DURATION_MAX_NS = 10**17
@@ -153,6 +154,8 @@ def pair_orders(state, instrument, price, surplus):
         buyer, seller = np.int64(book.orders[bid]["account"]), np.int64(book.orders[ask]["account"])
         bid_leaves, ask_leaves = np.int64(book.orders[bid]["leaves_lots"]), np.int64(book.orders[ask]["leaves_lots"])
         lots = min(bid_leaves, ask_leaves)
+        fetch_behind(state, bid)
+        fetch_behind(state, ask)
         older = seller == EXTERNAL or (
             buyer != EXTERNAL and book.orders[bid]["priority_seq"] < book.orders[ask]["priority_seq"]
         )
@@ -239,8 +242,11 @@ def clear_auction(state, instrument, stated_ticks):
         if volume != 0:
             lots = pair_orders(state, instrument, price, imbalance)
         if lots != 0:
+            now_ns = np.int64(state.io.control[0]["clock_ns"])
             market["last_ticks"] = price
-            keep_static(state.prices, np.int64(state.io.control[0]["clock_ns"]), instrument, price)
+            if market["trades"] != 0:
+                note_trade(state.prices, now_ns, instrument, price, lots, 0)
+            keep_static(state.prices, now_ns, instrument, price)
         emit(state.io, AUCTION, 0, instrument, 0, 0, 0, price, lots, imbalance, 0, 0)
         again = best[BID] != 0 and best[ASK] != 0 and best[BID] >= best[ASK]
     if hides and book.pools[0]["publish"] != 0:
@@ -263,14 +269,7 @@ def change_state(state, instrument, to):
     if stood and not stands_still(market):
         uncross(state, instrument, BID)
     if stood and (not stands_still(market) or (to == STATE_AUCTION and state.prices.policy[0]["join_auctions"] != 0)):
-        p = np.int64(auction["waiting_head"])
-        while p != 0:
-            set_liquidation_timer(state.ledger, state.prices, state.io, unit_of(state.ledger, p), np.int64(0))
-            after = np.int64(state.ledger.legs[p]["waiting_next"])
-            state.ledger.legs[p]["waiting_next"] = 0
-            p = after
-        auction["waiting_head"] = 0
-        auction["waiting_tail"] = 0
+        wake_legs(state, auction)
 
 
 @kernel
@@ -288,10 +287,17 @@ def begin_auction(state, instrument, duration_ns, reference_ticks, volatility):
 @kernel
 def end_auction(state, instrument, stated_ticks):
     """Uncross, expire market orders, back to continuous trading."""
-    auction = state.prices.auctions[instrument]
     clear_auction(state, instrument, stated_ticks)
     expire_market_orders(state, instrument)
     withdraw_forced(state, instrument)
+    forget_auction(state, instrument)
+    change_state(state, instrument, STATE_CONTINUOUS)
+
+
+@kernel
+def forget_auction(state, instrument):
+    """Nothing is left of an auction but its orders. Mutates the record, the heap."""
+    auction = state.prices.auctions[instrument]
     if auction["timer"] != 0:
         remove_timer(state.io, AUCTION_TICK, instrument)
         auction["timer"] = 0
@@ -302,7 +308,6 @@ def end_auction(state, instrument, stated_ticks):
     auction["price"] = 0
     auction["lots"] = 0
     auction["imbalance_lots"] = 0
-    change_state(state, instrument, STATE_CONTINUOUS)
 
 
 @kernel
@@ -362,7 +367,9 @@ def set_state(state, event, kind):
     elif state.prices.markets[instrument]["state"] == STATE_AUCTION:
         code = IN_AUCTION
     else:
-        change_state(state, instrument, to)
+        code = check_life(np.int64(state.prices.markets[instrument]["state"]))
+        if code == OK:
+            change_state(state, instrument, to)
     done(state, event, code)
 
 
@@ -380,7 +387,9 @@ def auction_event(state, event, starts):
     elif starts and state.prices.markets[instrument]["state"] == STATE_AUCTION:
         code = IN_AUCTION
     elif starts:
-        begin_auction(state, instrument, np.int64(event["qty"]), price, 0)
+        code = check_life(np.int64(state.prices.markets[instrument]["state"]))
+        if code == OK:
+            begin_auction(state, instrument, np.int64(event["qty"]), price, 0)
     elif state.prices.markets[instrument]["state"] != STATE_AUCTION:
         code = NO_AUCTION
     else:

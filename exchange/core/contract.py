@@ -56,19 +56,25 @@ def rises_against(prices, instrument, lots):
 
 
 @leaf
+def mark_where(prices, instrument, lots, notional, rises):
+    """The first mark in sub-ticks at which a notional has come to `notional` as it rises, or as it falls."""
+    record = prices.instruments[instrument]
+    scaled = np.int64(record["mark_unit"]) * abs(lots)
+    if record["kind"] == LINEAR:
+        return ceil_div(notional, scaled) if rises else notional // scaled
+    if rises:
+        return scaled // max(notional, np.int64(1))
+    return scaled // (notional + 1) + 1 if notional >= 0 else np.int64(0)
+
+
+@leaf
 def mark_at_notional(prices, instrument, lots, notional):
     """The first mark in sub-ticks, going against a position, at which its notional has come to `notional`.
 
     Where it rises: at or above; where it falls: at or below, and -1 is never reached. A result that is no mark on the
     ladder (below 1, or beyond it) means never.
     """
-    record = prices.instruments[instrument]
-    scaled = np.int64(record["mark_unit"]) * abs(lots)
-    if record["kind"] == LINEAR:
-        return ceil_div(notional, scaled) if lots < 0 else notional // scaled
-    if lots > 0:
-        return scaled // max(notional, np.int64(1))
-    return scaled // (notional + 1) + 1 if notional >= 0 else np.int64(0)
+    return mark_where(prices, instrument, lots, notional, rises_against(prices, instrument, lots))
 
 
 @leaf

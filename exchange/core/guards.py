@@ -9,118 +9,53 @@ through the tiers.
 
 import numpy as np
 
-from exchange.codes import EXTERNAL, FEES, INSURANCE, LIQUIDATE, PRIORITY_LIQUIDATE, RESIDUE, STAGE_DETECTED, STAGE_NONE
-from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_down, ppm_up
-from exchange.core.contract import mark_at_notional, mark_value, rises_against
+from exchange.codes import (
+    EXTERNAL,
+    FEES,
+    FIRST_USER,
+    INSURANCE,
+    LINEAR,
+    LIQUIDATE,
+    MARGIN_PLAIN,
+    PRIORITY_LIQUIDATE,
+    RESIDUE,
+    STAGE_DETECTED,
+    STAGE_NONE,
+)
+from exchange.core.ahead import LOOK_AHEAD, fetch_for_checks
+from exchange.core.arith import MILLION, mul_div_floor, ppm_up
+from exchange.core.contract import mark_at_notional, mark_value, mark_where, rises_against
+from exchange.core.grid import band_in_grid, grid_change, grid_weight, in_grid
+from exchange.core.guard_ladder import arm, disarm
 from exchange.core.kernel import kernel, leaf
-from exchange.core.ladder import clear_level, find_down, find_up, mark_level
+from exchange.core.ladder import find_down, find_up
+from exchange.core.limits import (
+    band_of_leg,
+    falling_limit,
+    nearest_breach,
+    rate_ppb,
+    rising_limit,
+    tier_band,
+    worst_loss,
+)
 from exchange.core.margin import (
     first_leg,
     is_breached,
     leg_of,
     next_leg,
-    tier_maintenance,
-    tier_of,
     unit_account,
     unit_numbers,
     unit_of,
     unit_pocket,
     unit_stage,
 )
+from exchange.core.requirement import ppb_up, tier_of
+from exchange.core.spot import start_conversion
+from exchange.core.stages import enter_stages, unit_order
 from exchange.core.timers import push_timer
 
 DOWN, UP = 0, 1
 WEIGHT_BITS = 31  # slack and weight are scaled below 2**31, so that their products fit 63 bits
-
-
-@leaf
-def disarm(ledger, guards, p):
-    """Take both guards of a position out. Mutates guards."""
-    instrument = np.int64(ledger.positions[p]["instrument"])
-    for direction in range(2):
-        g = 2 * p + direction
-        guard = guards.guards[g]
-        if guard["mark_sub"] != 0:
-            ladder = guards.ladders[2 * instrument + direction]
-            before, after = np.int64(guard["prev"]), np.int64(guard["next"])
-            if after != 0:
-                guards.guards[after]["prev"] = before
-            if before > 0:
-                guards.guards[before]["next"] = after
-            else:
-                bucket = -before
-                guards.heads[np.int64(ladder["level_base"]) + bucket] = after
-                if after == 0:
-                    clear_level(guards.words, ladder, bucket)
-                else:
-                    guards.guards[after]["prev"] = -bucket
-            guard["mark_sub"] = 0
-            guard["next"] = 0
-            guard["prev"] = 0
-
-
-@leaf
-def arm(ledger, guards, prices, p, direction, mark_sub):
-    """File one guard at an exact sub-tick price; a price off the ladder needs none. Mutates guards.
-
-    The first guard of a bucket keeps minus the bucket in `prev`, so that it can be taken out in O(1).
-    """
-    instrument = np.int64(ledger.positions[p]["instrument"])
-    ladder = guards.ladders[2 * instrument + direction]
-    per_tick = np.int64(prices.instruments[instrument]["mark_per_tick"])
-    if mark_sub < 1 or mark_sub >= (np.int64(ladder["ticks_max"]) + 1) * per_tick:
-        return
-    bucket = max(mark_sub // per_tick, np.int64(1))  # tick 0 is never a level; the guard's own price stays exact
-    g = 2 * p + direction
-    guard = guards.guards[g]
-    at = np.int64(ladder["level_base"]) + bucket
-    head = np.int64(guards.heads[at])
-    guard["mark_sub"] = mark_sub
-    guard["next"] = head
-    guard["prev"] = -bucket
-    if head != 0:
-        guards.guards[head]["prev"] = g
-    else:
-        mark_level(guards.words, ladder, bucket)
-    guards.heads[at] = g
-
-
-@leaf
-def rising_limit(prices, instrument, constant, notional):
-    """The least notional at which a one-leg unit is breached whose notional rises as it loses.
-
-    Its health is `constant` - notional - maintenance; `notional` is where it stands, not breached.
-    """
-    tier = tier_of(prices, instrument, notional)
-    record = prices.instruments[instrument]
-    last = np.int64(record["tier_base"]) + np.int64(record["tier_count"]) - 1
-    while tier < last:
-        edge = np.int64(prices.tiers[tier + 1]["floor"])
-        if constant - edge - tier_maintenance(prices, tier + 1, edge) < 0:
-            break
-        tier += 1
-    have = constant + np.int64(prices.tiers[tier]["cum"])
-    return mul_div_floor(have, MILLION, MILLION + np.int64(prices.tiers[tier]["maintenance_ppm"])) + 1
-
-
-@leaf
-def falling_limit(prices, instrument, constant, notional):
-    """The greatest notional at which a one-leg unit is breached whose notional falls as it loses; -1 = none.
-
-    Its health is `constant` + notional - maintenance; `notional` is where it stands, not breached.
-    """
-    if constant >= 0:  # rates are below one, so notional never falls below its maintenance
-        return np.int64(-1)
-    tier = tier_of(prices, instrument, notional)
-    base = np.int64(prices.instruments[instrument]["tier_base"])
-    while tier > base:
-        edge = np.int64(prices.tiers[tier]["floor"])
-        if constant + edge - tier_maintenance(prices, tier, edge) < 0:
-            break
-        tier -= 1
-    need = -(constant + np.int64(prices.tiers[tier]["cum"]))
-    kept_ppm = MILLION - np.int64(prices.tiers[tier]["maintenance_ppm"])
-    return need // kept_ppm * MILLION + ceil_div(need % kept_ppm * MILLION, kept_ppm) - 1
 
 
 @leaf
@@ -130,13 +65,42 @@ def arm_single(ledger, guards, prices, unit, p):
     instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
     constant = unit_pocket(ledger, unit) - np.int64(position["entry_value"])
     disarm(ledger, guards, p)
-    if prices.markets[instrument]["mark_sub"] != 0:
+    if prices.markets[instrument]["mark_sub"] == 0 or prices.instruments[instrument]["option"] != 0:
+        return
+    if prices.instruments[instrument]["margin_model"] != MARGIN_PLAIN:
+        arm_both(ledger, guards, prices, unit, p)
+    else:
         notional = abs(mark_value(prices, instrument, lots))
         if rises_against(prices, instrument, lots):
             limit = rising_limit(prices, instrument, constant, notional)
         else:
             limit = falling_limit(prices, instrument, constant, notional)
         arm_at_notional(ledger, guards, prices, p, instrument, lots, limit)
+
+
+@kernel
+def arm_both(ledger, guards, prices, unit, p):
+    """Arm the one leg of a unit at the nearest marks on both sides that breach it."""
+    for direction in range(2):
+        arm(ledger, guards, prices, p, direction, nearest_breach(ledger, prices, unit, p, direction))
+
+
+@kernel
+def arm_band(ledger, guards, prices, p, instrument, lots, whole, part, weight):
+    """Arm a leg of several, whose model is not the plain one, on both sides where its share of the slack ends."""
+    if in_grid(ledger, prices, p):
+        above, below = band_in_grid(prices, instrument, lots, whole, part, weight)
+    else:
+        above, below = band_of_leg(prices, instrument, lots, whole, part, weight)
+    arm_sides(ledger, guards, prices, p, instrument, lots, above, below)
+
+
+@leaf
+def arm_sides(ledger, guards, prices, p, instrument, lots, above, below):
+    """Arm a leg where its notional has risen to one limit or fallen to another; -1 below = never."""
+    rising = UP if prices.instruments[instrument]["kind"] == LINEAR else DOWN
+    arm(ledger, guards, prices, p, rising, mark_where(prices, instrument, lots, above, True))
+    arm(ledger, guards, prices, p, 1 - rising, mark_where(prices, instrument, lots, below, False))
 
 
 @leaf
@@ -146,15 +110,15 @@ def arm_at_notional(ledger, guards, prices, p, instrument, lots, limit):
 
 
 @leaf
-def worst_loss(prices, instrument, lots, notional, maintained):
-    """Most that health falls when a leg's notional moves by its own size, at the worst maintenance rate on the way."""
-    if not maintained:  # the insurance fund holds no maintenance
-        return notional
-    if rises_against(prices, instrument, lots):
-        tier = tier_of(prices, instrument, notional)
-        return notional + ppm_up(notional, np.int64(prices.tiers[tier]["maintenance_ppm"]))
-    tier = np.int64(prices.instruments[instrument]["tier_base"])
-    return notional - ppm_down(notional, np.int64(prices.tiers[tier]["maintenance_ppm"]))
+def split_slack(slack, weight):
+    """(whole, part, weight): how far each notional may move, by whole + part / weight of itself, weight below 2**31."""
+    weight, slack = max(weight, np.int64(1)), max(slack, np.int64(0))
+    whole = slack // weight
+    slack -= whole * weight
+    while weight >= 1 << WEIGHT_BITS:
+        slack >>= 1
+        weight = (weight >> 1) + 1
+    return whole, min(slack, weight), weight
 
 
 @leaf
@@ -162,28 +126,37 @@ def arm_legs(ledger, guards, prices, unit, slack):
     """Split the slack of a unit of several legs in equal relative moves of their notionals, one guard a leg."""
     weight = np.int64(0)
     maintained = unit_account(ledger, prices, unit) != INSURANCE
+    portfolio = unit > 0 and ledger.wallets[unit]["portfolio"] != 0
     p = first_leg(ledger, unit)
     while p != 0:
         lots = np.int64(ledger.positions[p]["lots"])
         if lots != 0 and leg_of(ledger, unit, p):
             instrument = np.int64(ledger.positions[p]["instrument"])
-            notional = abs(mark_value(prices, instrument, lots))
-            weight += worst_loss(prices, instrument, lots, notional, maintained)
-            slack -= 1  # each leg's maintenance is rounded up by less than one quantum
+            if prices.instruments[instrument]["option"] == 0:  # an option's mark stands until who holds it is checked
+                notional = abs(mark_value(prices, instrument, lots))
+                if portfolio and in_grid(ledger, prices, p):
+                    most, rounding = grid_weight(prices, instrument, lots, notional)
+                    weight += most
+                    slack -= rounding
+                else:
+                    weight += worst_loss(prices, instrument, lots, notional, maintained)
+                    # each leg's maintenance is rounded up by less than a quantum, beyond the plain model at most twice
+                    slack -= 1 if prices.instruments[instrument]["margin_model"] == MARGIN_PLAIN else 2
         p = next_leg(ledger, unit, p)
-    weight, slack = max(weight, np.int64(1)), max(slack, np.int64(0))
-    whole = slack // weight
-    slack -= whole * weight
-    while weight >= 1 << WEIGHT_BITS:
-        slack >>= 1
-        weight = (weight >> 1) + 1
+    whole, part, weight = split_slack(slack, weight)
     p = first_leg(ledger, unit)
     while p != 0:
         if leg_of(ledger, unit, p):
             disarm(ledger, guards, p)
             instrument = np.int64(ledger.positions[p]["instrument"])
-            if ledger.positions[p]["lots"] != 0 and prices.markets[instrument]["mark_sub"] != 0:
-                arm_leg(ledger, guards, prices, p, instrument, whole, min(slack, weight), weight)
+            lots = np.int64(ledger.positions[p]["lots"])
+            marked = prices.markets[instrument]["mark_sub"] != 0 and prices.instruments[instrument]["option"] == 0
+            if lots != 0 and marked:
+                plain = prices.instruments[instrument]["margin_model"] == MARGIN_PLAIN
+                if maintained and not plain or portfolio and in_grid(ledger, prices, p):
+                    arm_band(ledger, guards, prices, p, instrument, lots, whole, part, weight)
+                else:
+                    arm_leg(ledger, guards, prices, p, instrument, whole, part, weight)
         p = next_leg(ledger, unit, p)
 
 
@@ -208,6 +181,37 @@ def arm_leg(ledger, guards, prices, p, instrument, whole, part, weight):
     arm_at_notional(ledger, guards, prices, p, instrument, lots, limit)
 
 
+@kernel
+def arm_stages(ledger, guards, prices, io, unit, equity, required, legs):
+    """Re-check a unit of a venue with stages, and arm every leg on both sides where a stage may begin or end."""
+    loss, gain = enter_stages(ledger, prices, io, unit, equity, required, legs)
+    weight, ppm = np.int64(0), np.int64(prices.stages[0]["exit_ppm"])  # no stage has more
+    slack = max(np.int64(0), min(loss, gain))
+    p = first_leg(ledger, unit)
+    while p != 0:
+        lots, instrument = np.int64(ledger.positions[p]["lots"]), np.int64(ledger.positions[p]["instrument"])
+        if leg_of(ledger, unit, p):
+            disarm(ledger, guards, p)
+            if lots != 0 and prices.instruments[instrument]["option"] == 0:
+                notional, rounding = abs(mark_value(prices, instrument, lots)), np.int64(3)  # twice, and once scaled
+                if unit > 0 and in_grid(ledger, prices, p):
+                    held, rounding = grid_change(prices, instrument, lots, notional)
+                else:
+                    held = ppb_up(notional, rate_ppb(prices, instrument, lots, notional))
+                weight += notional + ppm_up(held, ppm)
+                slack -= rounding * ((ppm + MILLION - 1) // MILLION)
+        p = next_leg(ledger, unit, p)
+    whole, part, weight = split_slack(slack, weight)
+    p = first_leg(ledger, unit)
+    while p != 0:
+        lots, instrument = np.int64(ledger.positions[p]["lots"]), np.int64(ledger.positions[p]["instrument"])
+        marked = prices.markets[instrument]["mark_sub"] != 0 and prices.instruments[instrument]["option"] == 0
+        if lots != 0 and marked and leg_of(ledger, unit, p):
+            above, below = tier_band(prices, instrument, lots, whole, part, weight)
+            arm_sides(ledger, guards, prices, p, instrument, lots, above, below)
+        p = next_leg(ledger, unit, p)
+
+
 @leaf
 def disarm_unit(ledger, guards, unit):
     p = first_leg(ledger, unit)
@@ -224,14 +228,6 @@ def set_stage(ledger, unit, stage):
         ledger.positions[-unit]["stage"] = stage
     else:
         ledger.wallets[unit]["stage"] = stage
-
-
-@leaf
-def unit_order(ledger, prices, unit):
-    """Order among the units of one account: wallets by asset, then isolated positions by instrument."""
-    if unit < 0:
-        return 1000 + np.int64(ledger.positions[-unit]["instrument"])
-    return unit % np.int64(prices.policy[0]["assets"])
 
 
 @leaf
@@ -254,17 +250,21 @@ def check_unit(ledger, guards, prices, io, unit):
     account = unit_account(ledger, prices, unit)
     if account == EXTERNAL or account == FEES or account == RESIDUE or unit_stage(ledger, unit) != STAGE_NONE:
         return
+    if unit > 0 and prices.sales[0] >= 0:
+        start_conversion(ledger, prices, io, unit)
     io.control[0]["guard_checks"] += 1
     equity, required, legs = unit_numbers(ledger, prices, unit)
-    if is_breached(ledger, prices, unit, equity, required, legs):
+    if prices.stages[0]["count"] != 0 and account >= FIRST_USER:
+        arm_stages(ledger, guards, prices, io, unit, equity, required, legs)
+    elif is_breached(ledger, prices, unit, equity, required, legs):
         disarm_unit(ledger, guards, unit)
         set_stage(ledger, unit, STAGE_DETECTED)
         set_liquidation_timer(ledger, prices, io, unit, np.int64(prices.policy[0]["detection_delay_ns"]))
-    elif legs == 0:
+    elif legs == 0 or equity < required:  # the fund, short of what holdings cannot bring
         disarm_unit(ledger, guards, unit)
     elif unit < 0:
         arm_single(ledger, guards, prices, unit, -unit)
-    elif legs == 1 and account != INSURANCE:
+    elif legs == 1 and account != INSURANCE and ledger.wallets[unit]["portfolio"] == 0:
         p = first_leg(ledger, unit)
         while p != 0:
             if leg_of(ledger, unit, p):
@@ -317,8 +317,11 @@ def clear_dirty(ledger, unit):
 @leaf
 def close_step(ledger, guards, prices, io):
     """Re-check every unit that the event touched."""
-    for k in range(np.int64(io.control[0]["dirty_count"])):
+    count = np.int64(io.control[0]["dirty_count"])
+    for k in range(count):
         unit = np.int64(io.dirty[k])
+        if k + 2 * LOOK_AHEAD < count:
+            fetch_for_checks(ledger, guards, np.int64(io.dirty[k + 2 * LOOK_AHEAD]), np.int64(io.dirty[k + LOOK_AHEAD]))
         if clear_dirty(ledger, unit):
             check_unit(ledger, guards, prices, io, unit)
     io.control[0]["dirty_count"] = 0

@@ -6,28 +6,19 @@ DESIGN §2, rules MON-1, MON-2, MON-4, MON-7, POS-1.
 import numpy as np
 
 from exchange.codes import INSURANCE, ISOLATED, RESIDUE
-from exchange.core.arith import ceil_div, close_share
-from exchange.core.contract import trade_value
+from exchange.core.arith import close_share
+from exchange.core.contract import contract_value
 from exchange.core.kernel import leaf
-
-SAFE_EXPOSURE = 2**62 // 100  # below it one division does
-
-
-@leaf
-def initial_margin(exposure, leverage_e2):
-    """ceil(exposure * 100 / leverage_e2), exposure >= 0, without the overflow of exposure * 100."""
-    if exposure < SAFE_EXPOSURE:
-        return ceil_div(exposure * 100, leverage_e2)
-    return exposure // leverage_e2 * 100 + ceil_div(exposure % leverage_e2 * 100, leverage_e2)
+from exchange.core.requirement import initial_of
 
 
 @leaf
-def apply_trade(ledger, prices, instrument, p, lots, ticks, fee):
+def apply_trade(ledger, prices, instrument, p, lots, price_sub, fee):
     """Book one side of a trade on position `p`: entry value, profit, fee, and the isolated margin that goes with it.
 
     Parameters
     ----------
-    p : position slot; lots : signed change; ticks : price; fee : money, charged
+    p : position slot; lots : signed change; price_sub : price in sub-ticks; fee : money, charged
 
     Returns
     -------
@@ -39,12 +30,12 @@ def apply_trade(ledger, prices, instrument, p, lots, ticks, fee):
     position = ledger.positions[p]
     wallet = ledger.wallets[np.int64(position["wallet"])]
     before, entry = np.int64(position["lots"]), np.int64(position["entry_value"])
-    opened_value, closed, pnl = trade_value(prices, instrument, ticks, lots), np.int64(0), np.int64(0)
+    opened_value, closed, pnl = contract_value(prices, instrument, price_sub, lots), np.int64(0), np.int64(0)
     if before != 0 and (before > 0) != (lots > 0):
         closed = min(abs(lots), abs(before))
         closed_value = opened_value
         if closed != abs(lots):
-            closed_value = trade_value(prices, instrument, ticks, closed if lots > 0 else -closed)
+            closed_value = contract_value(prices, instrument, price_sub, closed if lots > 0 else -closed)
         share = close_share(entry, closed, abs(before))
         pnl = -closed_value - share
         entry -= share
@@ -53,6 +44,9 @@ def apply_trade(ledger, prices, instrument, p, lots, ticks, fee):
     position["lots"] = before + lots
     totals = ledger.totals[np.int64(prices.instruments[instrument]["asset"])]
     totals["balance"] += pnl - fee + np.int64(position["entry_value"]) - entry - opened_value
+    if prices.instruments[instrument]["spot"] != 0:  # paid at once
+        wallet["cash"] -= opened_value
+        opened_value = np.int64(0)
     position["entry_value"] = entry + opened_value
     if position["mode"] == ISOLATED:
         margin = np.int64(position["isolated_margin"])
@@ -65,13 +59,42 @@ def apply_trade(ledger, prices, instrument, p, lots, ticks, fee):
             margin -= release
             wallet["cash"] += release
         if opens:
-            paid_in = initial_margin(abs(opened_value), np.int64(position["leverage_e2"])) + max(fee, np.int64(0))
+            opened, whole = abs(opened_value), abs(entry + opened_value)
+            leverage_e2 = np.int64(position["leverage_e2"])
+            paid_in = initial_of(prices, instrument, np.int64(0), opened, whole, before + lots, leverage_e2)
+            paid_in += max(fee, np.int64(0))
             margin += paid_in - fee
             wallet["cash"] -= paid_in
         position["isolated_margin"] = margin
     else:
         wallet["cash"] += pnl - fee
     return max(before + lots, np.int64(0)) - max(before, np.int64(0))
+
+
+@leaf
+def settle_position(ledger, prices, instrument, p, opposite, price_sub, fee):
+    """Close position `p` at a settlement price against `opposite`, EXTERNAL's, which is settled first of all.
+
+    EXTERNAL stands in for those who are not settled yet, its entry value always that of its lots at the price; what
+    rounding leaves goes to RESIDUE. Rules MON-1, MON-2 and POS-1 so hold after each position. Returns the profit, and
+    the change of open interest. Mutates both positions, their wallets, RESIDUE and the running balance.
+    """
+    position, other = ledger.positions[p], ledger.positions[opposite]
+    lots, entry = np.int64(position["lots"]), np.int64(position["entry_value"])
+    value, before = contract_value(prices, instrument, price_sub, lots), np.int64(other["lots"])
+    if p == opposite:
+        ledger.wallets[np.int64(position["wallet"])]["cash"] += value - entry
+        position["entry_value"] = value
+        return value - entry, np.int64(0)
+    interest = apply_trade(ledger, prices, instrument, p, -lots, price_sub, fee)
+    asset, assets = np.int64(prices.instruments[instrument]["asset"]), np.int64(prices.policy[0]["assets"])
+    held = contract_value(prices, instrument, price_sub, before + lots)
+    rounding = held - np.int64(other["entry_value"]) - value
+    other["lots"] = before + lots
+    other["entry_value"] = held
+    ledger.wallets[RESIDUE * assets + asset]["cash"] += rounding
+    ledger.totals[asset]["balance"] -= value
+    return value - entry, interest + max(before + lots, np.int64(0)) - max(before, np.int64(0))
 
 
 @leaf
@@ -134,3 +157,10 @@ def withdraw(ledger, w, asset, money):
     ledger.wallets[w]["cash"] -= money
     ledger.totals[asset]["withdrawals"] += money
     ledger.totals[asset]["balance"] -= money
+
+
+@leaf
+def try_position(ledger, p, lots, entry_value):
+    """See a position as if it were another; who tries puts it back."""
+    ledger.positions[p]["lots"] = lots
+    ledger.positions[p]["entry_value"] = entry_value

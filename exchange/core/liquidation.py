@@ -9,92 +9,78 @@ from exchange.codes import (
     ASK,
     BID,
     CANCELLED_BY_LIQUIDATION,
+    CANCELLED_BY_VENUE,
     CLOSED,
     DEFICIT,
     FORCED,
     INSURANCE,
-    LINEAR,
     LIQUIDATION_END,
     LIQUIDATION_ORDER,
     LIQUIDATION_START,
     MODE_SHADOW,
     RECOVERED,
     REDUCE_ONLY,
+    REDUCED,
+    STAGE,
     STAGE_ADL,
+    STAGE_CANCEL,
     STAGE_DETECTED,
+    STAGE_FUND,
     STAGE_NONE,
+    STAGE_PART,
     STAGE_REDUCE,
     STAGE_TAKEOVER,
     STATE_AUCTION,
     STATE_CONTINUOUS,
     STP_NONE,
-    TAKEOVER,
 )
 from exchange.core.adl import close_by_ranking
-from exchange.core.admission import reach_of
+from exchange.core.admission import band_limit, reach_of
 from exchange.core.allocation import execute_called
-from exchange.core.arith import ceil_div
+from exchange.core.arith import ratio_ppm
 from exchange.core.auction import interrupt
 from exchange.core.book import find_id, order_room
-from exchange.core.contract import mark_value, trade_value
-from exchange.core.guards import clear_dirty, set_liquidation_timer, set_stage, touch, touch_position
+from exchange.core.fund import affordable_lots, cover_shortfall, fund_unit, give_to_fund
+from exchange.core.guards import clear_dirty, disarm_unit, set_liquidation_timer, set_stage, touch, touch_position
 from exchange.core.kernel import kernel, leaf
-from exchange.core.ledger import cover_wallet, pay_insurance, shift_margin
+from exchange.core.ledger import shift_margin
 from exchange.core.margin import (
     account_of,
     first_leg,
-    insurance_position,
     is_breached,
     live_leg,
     next_leg,
     unit_account,
     unit_numbers,
     unit_of,
-    unit_pocket,
     unit_stage,
 )
-from exchange.core.match import book_trade
 from exchange.core.orders import rest_order
 from exchange.core.outbox import emit
-from exchange.core.plan import plan
+from exchange.core.plan import (
+    current_leg,
+    instrument_label,
+    leg_rank,
+    leg_weight,
+    liquidation_id_of,
+    plan,
+    set_liquidation_id,
+)
 from exchange.core.removal import after_account, emit_cancelled, remove_order
 from exchange.core.shadow import execute_shadow
+from exchange.core.stages import (
+    action_of,
+    band_of,
+    deepen,
+    driving_stage,
+    first_stage,
+    first_standing,
+    goal_of,
+    set_driving,
+    set_stage_timer,
+    step_lots,
+)
 from exchange.core.states import stands_still, wait_for_market
-
-
-@leaf
-def liquidation_id_of(ledger, unit):
-    if unit < 0:
-        return np.int64(ledger.legs[-unit]["liquidation_id"])
-    return np.int64(ledger.wallets[unit]["liquidation_id"])
-
-
-@leaf
-def set_liquidation_id(ledger, unit, liquidation_id):
-    if unit < 0:
-        ledger.legs[-unit]["liquidation_id"] = liquidation_id
-    else:
-        ledger.wallets[unit]["liquidation_id"] = liquidation_id
-
-
-@leaf
-def instrument_label(ledger, unit):
-    """Instrument of an isolated unit, -1 for a wallet."""
-    return np.int64(ledger.positions[-unit]["instrument"]) if unit < 0 else np.int64(-1)
-
-
-@leaf
-def current_leg(ledger, prices, unit):
-    """The leg at work: the first live one of the plan at or after the unit's place; 0 = none."""
-    p = first_leg(ledger, unit)
-    start = np.int64(0) if unit < 0 else np.int64(ledger.wallets[unit]["leg_instrument"])
-    while p != 0 and (
-        ledger.positions[p]["instrument"] < start
-        or ledger.legs[p]["bankruptcy_ticks"] == 0
-        or not live_leg(ledger, prices, unit, p)
-    ):
-        p = next_leg(ledger, unit, p)
-    return p
 
 
 @leaf
@@ -110,33 +96,41 @@ def go_on(state, unit, stage):
 def next_leg_stage(state, unit, p):
     """A leg is closed: go on with the one after it. The fund's own legs are only ever deleveraged."""
     if unit > 0:
-        state.ledger.wallets[unit]["leg_instrument"] = np.int64(state.ledger.positions[p]["instrument"]) + 1
+        instrument = np.int64(state.ledger.positions[p]["instrument"])
+        state.ledger.wallets[unit]["next_rank"] = leg_rank(state.prices, instrument) + 1
     fund = unit_account(state.ledger, state.prices, unit) == INSURANCE
     go_on(state, unit, STAGE_ADL if fund else STAGE_REDUCE)
 
 
 @leaf
-def cancel_orders(state, unit, liquidation_id):
+def cancel_orders(state, unit, code, liquidation_id):
     """Remove every live order of a unit, oldest first."""
     wallet = np.int64(state.ledger.positions[-unit]["wallet"]) if unit < 0 else unit
     slot = np.int64(state.ledger.wallets[wallet]["first_order"])
     while slot != 0:
         after = after_account(state.book, slot)
         if unit_of(state.ledger, np.int64(state.book.orders[slot]["position"])) == unit:
-            emit_cancelled(state, slot, CANCELLED_BY_LIQUIDATION, liquidation_id)
+            emit_cancelled(state, slot, code, liquidation_id)
             remove_order(state, slot)
         slot = after
 
 
 @kernel
 def begin_liquidation(state, unit, cause_seq):
-    """Stage DETECTED: give the liquidation its id, cancel orders, allot equity to legs."""
+    """Stage DETECTED: begin, unless the unit has recovered."""
     ledger, prices, io = state.ledger, state.prices, state.io
     equity, required, legs = unit_numbers(ledger, prices, unit)
-    if not is_breached(ledger, prices, unit, equity, required, legs):
+    if is_breached(ledger, prices, unit, equity, required, legs):
+        start_liquidation(state, unit, cause_seq, equity, required)
+    else:
         set_stage(ledger, unit, STAGE_NONE)
         touch(ledger, io, unit)
-        return
+
+
+@kernel
+def start_liquidation(state, unit, cause_seq, equity, required):
+    """Give a liquidation its id, cancel the unit's orders, allot its equity to its legs."""
+    ledger, prices, io = state.ledger, state.prices, state.io
     io.control[0]["liquidation_seq"] += 1
     liquidation_id, account = np.int64(io.control[0]["liquidation_seq"]), unit_account(ledger, prices, unit)
     set_liquidation_id(ledger, unit, liquidation_id)
@@ -145,10 +139,10 @@ def begin_liquidation(state, unit, cause_seq):
         instrument, lots = np.int64(ledger.positions[-unit]["instrument"]), np.int64(ledger.positions[-unit]["lots"])
         price = np.int64(prices.markets[instrument]["mark_sub"])
     else:
-        ledger.wallets[unit]["leg_instrument"] = 0
+        ledger.wallets[unit]["next_rank"] = 0
     emit(io, LIQUIDATION_START, 0, instrument, account, 0, 0, price, lots, equity, 0, liquidation_id)
     io.outbox[np.int64(io.control[0]["outbox_count"]) - 1]["cause_seq"] = cause_seq
-    cancel_orders(state, unit, liquidation_id)
+    cancel_orders(state, unit, CANCELLED_BY_LIQUIDATION, liquidation_id)
     plan(ledger, prices, unit, equity, required)
     if current_leg(ledger, prices, unit) == 0:
         end_liquidation(state, unit)
@@ -167,15 +161,29 @@ def join_auction(state, instrument, p, side, ticks, lots, liquidation_id):
 
 @kernel
 def reduce_leg(state, unit):
-    """Stage REDUCE: one immediate order for the whole leg, limited at its bankruptcy price."""
+    """Stage REDUCE: over, or an order for the leg at work, unless the fund takes it at once."""
     ledger, prices = state.ledger, state.prices
     equity, required, legs = unit_numbers(ledger, prices, unit)
+    k = driving_stage(ledger, prices, unit)
+    if k >= 0:
+        k = deepen(ledger, prices, unit, k, equity, required)
     p = current_leg(ledger, prices, unit)
-    if equity >= required or p == 0:
+    if equity >= goal_of(ledger, prices, unit, k, required) or p == 0:
         end_liquidation(state, unit)
         return
+    if action_of(ledger, prices, unit, k) == STAGE_FUND:
+        take_over_leg(state, unit)
+    else:
+        lots = step_lots(ledger, prices, unit, k, p, equity)
+        sell_leg(state, unit, p, k, lots, equity)
+
+
+@kernel
+def sell_leg(state, unit, p, k, lots, equity):
+    """One immediate order for `lots` of a leg, limited at its bankruptcy price or stage `k`'s band; -1 = no stage."""
+    ledger, prices = state.ledger, state.prices
     position = ledger.positions[p]
-    instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
+    instrument, signed = np.int64(position["instrument"]), np.int64(position["lots"])
     ticks = np.int64(ledger.legs[p]["bankruptcy_ticks"])
     joins = prices.policy[0]["join_auctions"] != 0 and prices.markets[instrument]["state"] == STATE_AUCTION
     joins = joins and order_room(state.book.pools, state.book.orders)
@@ -183,6 +191,11 @@ def reduce_leg(state, unit):
         wait_for_market(ledger, prices, instrument, p)
         if not joins:
             return
+    side = ASK if signed > 0 else BID
+    limit, band = ticks, band_of(ledger, prices, unit, k)
+    if band != 0 and not joins:
+        near = band_limit(prices, instrument, side, band)
+        limit = max(near, ticks) if side == ASK else min(near, ticks)
     liquidation_id = liquidation_id_of(ledger, unit)
     emit(
         state.io,
@@ -192,74 +205,34 @@ def reduce_leg(state, unit):
         unit_account(ledger, prices, unit),
         0,
         0,
-        ticks,
-        abs(lots),
+        limit,
+        lots,
         equity,
         0,
         liquidation_id,
     )
-    side = ASK if lots > 0 else BID
     if joins:
-        join_auction(state, instrument, p, side, ticks, abs(lots), liquidation_id)
+        join_auction(state, instrument, p, side, ticks, lots, liquidation_id)
         return
     if prices.policy[0]["mode"] == MODE_SHADOW:
-        left = execute_shadow(state, instrument, p, side, ticks, abs(lots), ticks, liquidation_id)
+        left = execute_shadow(state, instrument, p, side, limit, lots, ticks, liquidation_id, FORCED)
     else:
-        reach = reach_of(state, instrument, side, ticks, 1)
+        reach = reach_of(state, instrument, side, limit, 1)
         left, _, _ = execute_called(
-            state, instrument, p, side, reach, abs(lots), 0, FORCED, ticks, liquidation_id, STP_NONE
+            state, instrument, p, side, reach, lots, 0, FORCED, ticks, liquidation_id, STP_NONE
         )
-        if left > 0 and reach != ticks:
-            interrupt(state, instrument, side, ticks)
-    if left == 0:
-        next_leg_stage(state, unit, p)
-    elif prices.markets[instrument]["state"] == STATE_AUCTION:
+        if left > 0 and reach != limit:
+            interrupt(state, instrument, side, limit)
+    if left > 0 and prices.markets[instrument]["state"] == STATE_AUCTION:
         wait_for_market(ledger, prices, instrument, p)
         if prices.policy[0]["join_auctions"] and order_room(state.book.pools, state.book.orders):
             join_auction(state, instrument, p, side, ticks, left, liquidation_id)
+    elif action_of(ledger, prices, unit, k) == STAGE_PART:
+        end_liquidation(state, unit)
+    elif left == 0:
+        next_leg_stage(state, unit, p)
     else:
         go_on(state, unit, STAGE_TAKEOVER)
-
-
-@leaf
-def give_to_fund(state, unit, p, lots, fund_equity):
-    """The fund takes `lots` (signed like the position) at the bankruptcy price."""
-    instrument, ticks = (
-        np.int64(state.ledger.positions[p]["instrument"]),
-        np.int64(state.ledger.legs[p]["bankruptcy_ticks"]),
-    )
-    book_trade(state, instrument, p, -lots, ticks, 0, 0)
-    book_trade(state, instrument, insurance_position(state.prices, instrument), lots, ticks, 0, 0)
-    emit(
-        state.io,
-        TAKEOVER,
-        0,
-        instrument,
-        unit_account(state.ledger, state.prices, unit),
-        INSURANCE,
-        0,
-        ticks,
-        lots,
-        fund_equity,
-        0,
-        liquidation_id_of(state.ledger, unit),
-    )
-
-
-@leaf
-def fund_unit(prices, instrument):
-    """INSURANCE's wallet in an instrument's settlement asset."""
-    return INSURANCE * np.int64(prices.policy[0]["assets"]) + np.int64(prices.instruments[instrument]["asset"])
-
-
-@leaf
-def affordable_lots(prices, instrument, lots, ticks, fund_equity):
-    """How much of a leg the fund's equity can take at `ticks`, losing the difference to the mark."""
-    loss = trade_value(prices, instrument, ticks, lots) - mark_value(prices, instrument, lots)
-    if prices.instruments[instrument]["kind"] != LINEAR:
-        fund_equity -= 1  # values are rounded: a position of both is worth up to a quantum less than each
-    fund_equity = max(np.int64(0), fund_equity)
-    return abs(lots) if loss <= fund_equity else fund_equity // ceil_div(loss, abs(lots))
 
 
 @kernel
@@ -297,7 +270,9 @@ def deleverage_leg(state, unit):
         end_liquidation(state, unit)
         return
     instrument, ticks = np.int64(ledger.positions[p]["instrument"]), np.int64(ledger.legs[p]["bankruptcy_ticks"])
-    exhausted = close_by_ranking(state, p, instrument, ticks, liquidation_id_of(ledger, unit))
+    exhausted = prices.instruments[instrument]["spot"] != 0  # nobody owes a holding
+    if not exhausted:
+        exhausted = close_by_ranking(state, p, instrument, ticks, liquidation_id_of(ledger, unit))
     lots = np.int64(ledger.positions[p]["lots"])
     if lots == 0:
         next_leg_stage(state, unit, p)
@@ -317,41 +292,16 @@ def deleverage_leg(state, unit):
             next_leg_stage(state, unit, p)
 
 
-@leaf
-def cover_shortfall(state, unit, liquidation_id):
-    """A flat unit whose pocket is negative is paid out by the fund, on the record. Mutates both."""
-    ledger, prices = state.ledger, state.prices
-    short = unit_pocket(ledger, unit)
-    assets = np.int64(prices.policy[0]["assets"])
-    if unit < 0:
-        asset = np.int64(ledger.positions[-unit]["wallet"]) % assets
-        pay_insurance(ledger, -unit, assets, asset, short)
-    else:
-        asset = unit % assets
-        cover_wallet(ledger, unit, assets, asset, -short)
-    touch(ledger, state.io, INSURANCE * assets + asset)
-    emit(
-        state.io,
-        DEFICIT,
-        0,
-        instrument_label(ledger, unit),
-        unit_account(ledger, prices, unit),
-        INSURANCE,
-        0,
-        0,
-        0,
-        short,
-        0,
-        liquidation_id,
-    )
-
-
 @kernel
 def end_liquidation(state, unit):
     """Close the book on a liquidation: cover a shortfall, release isolated margin, back to stage NONE."""
     ledger, prices, io = state.ledger, state.prices, state.io
     liquidation_id, account = liquidation_id_of(ledger, unit), unit_account(ledger, prices, unit)
     equity, required, legs = unit_numbers(ledger, prices, unit)
+    code, k = CLOSED if legs == 0 else RECOVERED, driving_stage(ledger, prices, unit)
+    if k >= 0:
+        code = REDUCED if legs != 0 and equity < goal_of(ledger, prices, unit, k, required) else code
+        set_driving(ledger, prices, unit, k, 0)
     if legs == 0 and equity < 0 and account != INSURANCE:
         cover_shortfall(state, unit, liquidation_id)
         equity = np.int64(0)
@@ -361,7 +311,7 @@ def end_liquidation(state, unit):
     emit(
         io,
         LIQUIDATION_END,
-        CLOSED if legs == 0 else RECOVERED,
+        code,
         instrument_label(ledger, unit),
         account,
         0,
@@ -378,6 +328,48 @@ def end_liquidation(state, unit):
         touch_position(ledger, io, -unit)
     else:
         touch(ledger, io, unit)
+
+
+@leaf
+def begin_at_largest(ledger, prices, wallet):
+    """A reduction takes one leg a step: the one that maintains most, the first of equals. Mutates the wallet."""
+    p, most = first_leg(ledger, wallet), np.int64(-1)
+    while p != 0:
+        if live_leg(ledger, prices, wallet, p):
+            held = leg_weight(ledger, prices, wallet, p, False)
+            rank = leg_rank(prices, np.int64(ledger.positions[p]["instrument"]))
+            if held > most or (held == most and rank < ledger.wallets[wallet]["next_rank"]):
+                most = held
+                ledger.wallets[wallet]["next_rank"] = rank
+        p = next_leg(ledger, wallet, p)
+
+
+@kernel
+def stage_tick(state, unit, k, cause_seq):
+    """STAGE_TICK timer: a stage acts on a unit that is in it, has been for long enough, and is not liquidated yet."""
+    ledger, prices, io = state.ledger, state.prices, state.io
+    standing = ledger.standings[first_standing(ledger, prices, unit) + k]
+    standing["timed"] = 0
+    if standing["inside"] == 0 or unit_stage(ledger, unit) != STAGE_NONE:
+        return
+    now_ns = np.int64(io.control[0]["clock_ns"])
+    if now_ns < standing["due_ns"]:
+        set_stage_timer(ledger, prices, io, unit, k, np.int64(standing["due_ns"]))
+        return
+    stage = prices.stages[first_stage(ledger, prices, unit) + k]
+    standing["ready_ns"] = now_ns + np.int64(stage["cooldown_ns"])
+    equity, required, legs = unit_numbers(ledger, prices, unit)
+    ratio = ratio_ppm(max(equity, np.int64(0)), max(required, np.int64(1)))
+    account, action = unit_account(ledger, prices, unit), np.int64(stage["action"])
+    emit(io, STAGE, 0, instrument_label(ledger, unit), account, 0, 0, ratio, k + 1, equity, action, 0)
+    if action == STAGE_CANCEL:
+        cancel_orders(state, unit, CANCELLED_BY_VENUE, 0)
+    if action >= STAGE_PART:
+        disarm_unit(ledger, state.guards, unit)
+        set_driving(ledger, prices, unit, k, 1)
+        start_liquidation(state, unit, cause_seq, equity, required)
+        if action == STAGE_PART and unit > 0:
+            begin_at_largest(ledger, prices, unit)
 
 
 @kernel

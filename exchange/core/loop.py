@@ -20,23 +20,28 @@ from exchange.codes import (
     BROKEN,
     CANCEL,
     CANCEL_ALL,
+    CONVERT,
     DEPOSIT,
+    DEPOSIT_ASSET,
     DONE,
     EXPIRE,
     EXTERNAL,
     FUNDING_RATE,
     FUNDING_SETTLE,
+    FUNDING_TICK,
     GATEWAY_TICK,
     HALT,
     IMPACT_TICK,
     INDEX,
     LEVEL_SET,
+    LIFE_TICK,
     LIQUIDATE,
     MARK,
     MARK_TICK,
     NEED_INPUT,
     NEW,
     OPEN_POSITION,
+    OPTION_TICK,
     OUT_OF_ORDER,
     OUTBOX_FULL,
     REFILL_TICK,
@@ -47,46 +52,55 @@ from exchange.codes import (
     SET_MARGIN_MODE,
     SET_STATE,
     SET_THROTTLE,
+    SET_TIERS,
+    SETTLE,
     SHIFT,
+    STAGE_PLACES,
+    STAGE_TICK,
     TERMS,
     TRADE_PRINT,
     TRANSFER,
     TRIGGER,
     UNSUPPORTED_KIND,
+    VOLATILITY,
     WITHDRAW,
+    WITHDRAW_ASSET,
 )
 from exchange.core.accounts import (
     deposit_money,
-    funding_sweep,
     open_position,
     set_leverage,
-    set_margin_mode,
     transfer_margin,
     withdraw_money,
 )
 from exchange.core.admission import instrument_exists
+from exchange.core.ahead import LOOK_AHEAD, fetch_position
 from exchange.core.amend import amend_order, amend_termed
 from exchange.core.auction import auction_event, auction_tick, set_state
 from exchange.core.book import id_home, level_of
+from exchange.core.collateral import convert_holdings, deposit_asset, withdraw_asset
+from exchange.core.funding import funding_tick
 from exchange.core.gateway import arrive, end_command, serve
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, inlined, kernel, leaf, prefetch
-from exchange.core.liquidation import liquidate
+from exchange.core.liquidation import liquidate, stage_tick
+from exchange.core.margin_events import set_tiers
+from exchange.core.margin_mode import set_margin_mode
+from exchange.core.mark import mark_tick, set_mark_timer
 from exchange.core.market_events import funding_rate, funding_settle, index_event, mark_event, set_fees
+from exchange.core.options import option_tick, volatility_event
 from exchange.core.orders import cancel_all, cancel_order, new_order
 from exchange.core.outbox import has_room, refuse
-from exchange.core.prices import mark_tick, set_mark_timer
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
 from exchange.core.repricing import follow_pegs
 from exchange.core.resting import finish_orders
 from exchange.core.self_trade import set_group
+from exchange.core.settlement import life_tick, settle_event, sweep
 from exchange.core.shift import impact_tick, shift_market
 from exchange.core.terms import drop_terms, hold_terms
 from exchange.core.throttle import set_throttle
 from exchange.core.timers import pop_timer
 from exchange.core.triggers import expire_order, fire_trigger, watch_triggers
-
-LOOK_AHEAD = 4  # events; what is found through something else is fetched nearer than that
 
 
 @entry
@@ -107,7 +121,7 @@ def run(state, events, terms, first, until_ns, horizon_ns):
             break
         event, extra = io.gateway[0], io.held[0]  # what a timer that serves the gateway lets through
         if control["sweep_next"] != 0:
-            funding_sweep(state)
+            sweep(state)
         else:
             due_ns = horizon_ns
             if k < count:
@@ -166,7 +180,7 @@ def look_ahead(state, events, k):
     event = events[k + 2 * LOOK_AHEAD]
     wallet = np.int64(event["account"]) * assets
     if event["kind"] <= CANCEL_ALL and 0 < wallet < wallets.shape[0]:
-        prefetch_position(state, np.int64(wallets[wallet]["first_position"]))
+        fetch_position(state.ledger, state.guards, np.int64(wallets[wallet]["first_position"]))
         if event["kind"] != NEW:
             prefetch(orders, np.int64(ids[id_home(ids, np.int64(event["order_id"]))]))
     event = events[k + LOOK_AHEAD]
@@ -180,14 +194,8 @@ def look_ahead(state, events, k):
         best = np.int64(state.book.books[instrument]["best_ticks"][side])
         maker = np.int64(state.book.levels[level_of(state.book, instrument, side, best)]["head"])
         if state.book.orders[maker]["account"] != EXTERNAL:
-            prefetch_position(state, np.int64(state.book.orders[maker]["position"]))
+            fetch_position(state.ledger, state.guards, np.int64(state.book.orders[maker]["position"]))
             prefetch(wallets, np.int64(state.book.orders[maker]["account"]) * assets)
-
-
-@leaf
-def prefetch_position(state, p):
-    prefetch(state.ledger.positions, p)
-    prefetch(state.guards.guards, 2 * p)
 
 
 @inlined
@@ -268,8 +276,14 @@ def apply_rare(state, event, kind):
         transfer_margin(state, event)
     elif kind == WITHDRAW:
         withdraw_money(state, event)
+    elif kind == DEPOSIT_ASSET:
+        deposit_asset(state, event)
+    elif kind == WITHDRAW_ASSET:
+        withdraw_asset(state, event)
     elif kind == SET_FEES:
         set_fees(state, event)
+    elif kind == SET_TIERS:
+        set_tiers(state, event)
     elif kind == SET_GROUP:
         set_group(state, event)
     elif kind == SET_THROTTLE:
@@ -278,6 +292,10 @@ def apply_rare(state, event, kind):
         set_state(state, event, kind)
     elif kind == AUCTION_START or kind == AUCTION_END:
         auction_event(state, event, kind == AUCTION_START)
+    elif kind == SETTLE:
+        settle_event(state, event)
+    elif kind == VOLATILITY:
+        volatility_event(state, event)
     else:
         refuse(state.io, event, UNSUPPORTED_KIND)
 
@@ -298,6 +316,8 @@ def fire_timer(state):
         set_mark_timer(
             state.prices, io, unit, np.int64(timer["ts_ns"]) + np.int64(state.prices.policy[0]["mark_period_ns"])
         )
+    elif kind == FUNDING_TICK:
+        funding_tick(state.book, state.prices, io, unit, np.int64(timer["ts_ns"]))
     elif kind == REFILL_TICK:
         refill_tick(state, unit)
     elif kind == IMPACT_TICK:
@@ -308,6 +328,14 @@ def fire_timer(state):
         fire_trigger(state, unit)
     elif kind == AUCTION_TICK:
         auction_tick(state, unit)
+    elif kind == LIFE_TICK:
+        life_tick(state, unit)
+    elif kind == OPTION_TICK:
+        option_tick(state)
+    elif kind == CONVERT:
+        convert_holdings(state, unit)
+    elif kind == STAGE_TICK:
+        stage_tick(state, unit, np.int64(timer["order"]) // STAGE_PLACES, cause_seq)
     else:
         serve(state)
     return kind == GATEWAY_TICK

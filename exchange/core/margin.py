@@ -5,34 +5,12 @@ A unit is +wallet (its cash and cross positions) or -position (one isolated posi
 
 import numpy as np
 
-from exchange.codes import BID, CROSS, INSURANCE, ISOLATED, STAGE_REDUCE
-from exchange.core.arith import ppm_up
+from exchange.codes import BID, CROSS, INSURANCE, ISOLATED, MARGIN_PLAIN, STAGE_REDUCE
+from exchange.core.arith import initial_margin
 from exchange.core.contract import mark_exposure, mark_value
+from exchange.core.grid import grid_initial, grid_numbers, in_grid
 from exchange.core.kernel import leaf
-from exchange.core.ledger import initial_margin
-
-
-@leaf
-def tier_of(prices, instrument, notional):
-    """Index in `tiers` of the tier that holds a notional: the last whose floor is not above it."""
-    tier = np.int64(prices.instruments[instrument]["tier_base"])
-    last = tier + np.int64(prices.instruments[instrument]["tier_count"]) - 1
-    while tier < last and prices.tiers[tier + 1]["floor"] <= notional:
-        tier += 1
-    return tier
-
-
-@leaf
-def tier_maintenance(prices, tier, notional):
-    """Maintenance margin of a notional >= 0 that lies in a tier."""
-    record = prices.tiers[tier]
-    return ppm_up(notional, np.int64(record["maintenance_ppm"])) - np.int64(record["cum"])
-
-
-@leaf
-def maintenance(prices, instrument, notional):
-    """Maintenance margin of a notional >= 0 through the marginal tiers."""
-    return tier_maintenance(prices, tier_of(prices, instrument, notional), notional)
+from exchange.core.requirement import exposure_of, leg_maintenance, orders_by_model
 
 
 @leaf
@@ -99,6 +77,8 @@ def unit_pocket(ledger, unit):
 @leaf
 def unit_numbers(ledger, prices, unit):
     """(equity, maintenance, legs with a position) of a unit."""
+    if unit > 0 and ledger.wallets[unit]["portfolio"] != 0:
+        return grid_numbers(ledger, prices, unit)
     equity, required, legs = unit_pocket(ledger, unit), np.int64(0), np.int64(0)
     p = first_leg(ledger, unit)
     while p != 0:
@@ -108,7 +88,7 @@ def unit_numbers(ledger, prices, unit):
             if prices.markets[instrument]["mark_sub"] != 0:
                 value = mark_value(prices, instrument, lots)
                 equity += value - np.int64(ledger.positions[p]["entry_value"])
-                required += maintenance(prices, instrument, abs(value))
+                required += leg_maintenance(ledger, prices, p, instrument, abs(value))
             legs += 1
         p = next_leg(ledger, unit, p)
     if unit_account(ledger, prices, unit) == INSURANCE:
@@ -118,12 +98,13 @@ def unit_numbers(ledger, prices, unit):
 
 @leaf
 def is_breached(ledger, prices, unit, equity, required, legs):
-    """Is a unit with these numbers below maintenance, with something that a liquidation can do about it?
+    """Is a unit with these numbers below maintenance, with something that a liquidation can do about it?"""
+    return equity < required and can_liquidate(ledger, prices, unit, legs)
 
-    That is a leg with a known mark to close, or, for a user without positions, a debt that the fund must cover.
-    """
-    if equity >= required:
-        return False
+
+@leaf
+def can_liquidate(ledger, prices, unit, legs):
+    """Is there a leg with a known mark to close, or a user without positions, whose debt the fund must cover?"""
     if legs == 0:
         return unit_account(ledger, prices, unit) != INSURANCE
     p = first_leg(ledger, unit)
@@ -136,37 +117,47 @@ def is_breached(ledger, prices, unit, equity, required, legs):
 
 @leaf
 def live_leg(ledger, prices, unit, p):
-    """Is position `p` a leg of the unit that can be closed now?"""
+    """Is position `p` a leg of the unit that can be closed now? What the fund holds of a spot instrument it keeps."""
     position = ledger.positions[p]
-    marked = prices.markets[np.int64(position["instrument"])]["mark_sub"] != 0
+    instrument = np.int64(position["instrument"])
+    if prices.instruments[instrument]["spot"] != 0 and unit_account(ledger, prices, unit) == INSURANCE:
+        return False
+    marked = prices.markets[instrument]["mark_sub"] != 0
     return position["lots"] != 0 and leg_of(ledger, unit, p) and marked
 
 
 @leaf
-def exposure_of(held, bid_value, ask_value):
-    """The larger side of a position's exposure plus open orders."""
-    return max(abs(held + bid_value), abs(held - ask_value))
-
-
-@leaf
-def wallet_margin(ledger, prices, wallet, p_new, side, order_value):
+def wallet_margin(ledger, prices, wallet, p_new, side, order_value, order_lots):
     """Initial margin a wallet must show if position `p_new` also had an open order of `order_value` (0: as it stands).
 
-    Cross positions count with their exposure; isolated ones with what their open orders would still draw from cash.
+    Cross positions count with their exposure; isolated ones with what their open orders would still draw from cash;
+    holdings with their haircut, and all that their bids would pay.
     """
-    required = np.int64(0)
+    required, portfolio = np.int64(0), ledger.wallets[wallet]["portfolio"] != 0
+    if portfolio:
+        required = grid_initial(ledger, prices, wallet, p_new, side, order_lots)
     p = np.int64(ledger.wallets[wallet]["first_position"])
     while p != 0:
         position = ledger.positions[p]
+        if portfolio and in_grid(ledger, prices, p):
+            p = np.int64(position["next"])
+            continue
         bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])
         if p == p_new:
             if side == BID:
                 bids += order_value
             else:
                 asks += order_value
-        lots = np.int64(position["lots"])
-        if lots != 0 or bids != 0 or asks != 0:
-            held = mark_exposure(prices, np.int64(position["instrument"]), lots)
+        lots, instrument = np.int64(position["lots"]), np.int64(position["instrument"])
+        if prices.instruments[instrument]["margin_model"] != MARGIN_PLAIN:
+            bid_lots, ask_lots = np.int64(position["bid_lots"]), np.int64(position["ask_lots"])
+            if p == p_new and side == BID:
+                bid_lots += order_lots
+            elif p == p_new:
+                ask_lots += order_lots
+            required += orders_by_model(prices, instrument, position, bids, asks, bid_lots, ask_lots)
+        elif lots != 0 or bids != 0 or asks != 0:
+            held = mark_exposure(prices, instrument, lots)
             leverage_e2 = np.int64(position["leverage_e2"])
             margin = initial_margin(exposure_of(held, bids, asks), leverage_e2)
             if position["mode"] == ISOLATED:

@@ -39,6 +39,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import apply_trade, collect_fee
 from exchange.core.margin import account_of, external_position
 from exchange.core.outbox import emit
+from exchange.core.printed import note_trade
 from exchange.core.reduce import HAS_REDUCING, queue_trim
 from exchange.core.removal import (
     change_open_order,
@@ -58,7 +59,7 @@ def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
     record, market = state.prices.instruments[instrument], state.prices.markets[instrument]
     asset, assets = np.int64(record["asset"]), np.int64(state.prices.policy[0]["assets"])
     market["open_interest_lots"] += apply_trade(
-        state.ledger, state.prices, instrument, p, lots, ticks, fee + fund_charge
+        state.ledger, state.prices, instrument, p, lots, ticks * np.int64(record["mark_per_tick"]), fee + fund_charge
     )
     market["net_lots"] += lots
     if state.ledger.positions[p]["reducing"] == HAS_REDUCING:
@@ -199,7 +200,10 @@ def fill_both(state, instrument, p, side, slot, lots, order_id, account, flags, 
         take_from_external(state, slot, lots)
     else:
         fill_maker(state, instrument, slot, lots, account, flags, liquidation_id)
-    state.prices.markets[instrument]["last_ticks"] = ticks
+    if state.prices.markets[instrument]["trades"] == 0:
+        state.prices.markets[instrument]["last_ticks"] = ticks
+    else:
+        note_trade(state.prices, np.int64(state.io.control[0]["clock_ns"]), instrument, ticks, lots, flags & FORCED)
     flags |= extrapolated
     fill_taker(state, instrument, p, side, ticks, lots, order_id, maker, flags, bankruptcy_ticks, liquidation_id)
 

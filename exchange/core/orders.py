@@ -38,10 +38,9 @@ from exchange.codes import (
 from exchange.core.admission import (
     check_fields,
     check_matchable,
+    closable_lots,
     instrument_exists,
     market_limit,
-    reducible_lots,
-    unspoken_lots,
     wallet_for,
     wallet_of,
 )
@@ -261,7 +260,7 @@ def place_order(state, event, termed):
         if code == OK:
             code = check_guards(state, instrument, wallet, side, limit_ticks, lots, checked, tif, 1)
     if code == OK and flags & REDUCE_ONLY:
-        lots = min(lots, unspoken_lots(ledger, p, side) if resting else reducible_lots(ledger, p, side))
+        lots = min(lots, closable_lots(ledger, prices, p, side, resting))
         code = OK if lots > 0 else REDUCE_ONLY_INCREASES
     if code == OK:
         code = check_matchable(state, instrument, p, side, limit_ticks, lots, checked, tif, self_trade)

@@ -2,20 +2,37 @@
 
 import numpy as np
 
+from exchange.codes import SELL_LAST, SELL_LISTED
 from exchange.core.arith import mul_div_floor
 from exchange.core.contract import mark_value, worst_ticks
+from exchange.core.grid import grid_leg, in_grid
 from exchange.core.kernel import leaf
-from exchange.core.margin import first_leg, leg_of, live_leg, maintenance, next_leg
+from exchange.core.margin import first_leg, leg_of, live_leg, next_leg
+from exchange.core.requirement import leg_maintenance
 
 WEIGHT_BITS = 31
+GROUP_RANKS = 1000  # more instruments no venue has
 
 
 @leaf
 def leg_weight(ledger, prices, unit, p, by_notional):
     """A leg's share of the unit's equity: its maintenance, or its notional where nothing is maintained."""
     instrument = np.int64(ledger.positions[p]["instrument"])
-    notional = abs(mark_value(prices, instrument, np.int64(ledger.positions[p]["lots"])))
-    return notional if by_notional else maintenance(prices, instrument, notional)
+    lots = np.int64(ledger.positions[p]["lots"])
+    notional = abs(mark_value(prices, instrument, lots))
+    if in_grid(ledger, prices, p) and not by_notional:
+        return grid_leg(prices, instrument, lots)
+    return notional if by_notional else leg_maintenance(ledger, prices, p, instrument, notional)
+
+
+@leaf
+def leg_rank(prices, instrument):
+    """Place of a leg in its unit's liquidation: by instrument, with holdings before all contracts, after or among."""
+    order = prices.policy[0]["sell_order"]
+    if order == SELL_LISTED:
+        return instrument
+    waits = (prices.instruments[instrument]["spot"] != 0) == (order == SELL_LAST)
+    return instrument + GROUP_RANKS if waits else instrument
 
 
 @leaf
@@ -47,3 +64,37 @@ def plan(ledger, prices, unit, equity, required):
             value = mark_value(prices, instrument, lots) - share
             ledger.legs[p]["bankruptcy_ticks"] = worst_ticks(prices, instrument, lots, value)
         p = next_leg(ledger, unit, p)
+
+
+@leaf
+def liquidation_id_of(ledger, unit):
+    if unit < 0:
+        return np.int64(ledger.legs[-unit]["liquidation_id"])
+    return np.int64(ledger.wallets[unit]["liquidation_id"])
+
+
+@leaf
+def set_liquidation_id(ledger, unit, liquidation_id):
+    if unit < 0:
+        ledger.legs[-unit]["liquidation_id"] = liquidation_id
+    else:
+        ledger.wallets[unit]["liquidation_id"] = liquidation_id
+
+
+@leaf
+def instrument_label(ledger, unit):
+    """Instrument of an isolated unit, -1 for a wallet."""
+    return np.int64(ledger.positions[-unit]["instrument"]) if unit < 0 else np.int64(-1)
+
+
+@leaf
+def current_leg(ledger, prices, unit):
+    """The leg at work: the live one of the plan that comes first at or after the unit's place; 0 = none."""
+    p, found, best = first_leg(ledger, unit), np.int64(0), np.int64(2 * GROUP_RANKS)
+    start = np.int64(0) if unit < 0 else np.int64(ledger.wallets[unit]["next_rank"])
+    while p != 0:
+        rank = leg_rank(prices, np.int64(ledger.positions[p]["instrument"]))
+        if start <= rank < best and ledger.legs[p]["bankruptcy_ticks"] != 0 and live_leg(ledger, prices, unit, p):
+            found, best = p, rank
+        p = next_leg(ledger, unit, p)
+    return found

@@ -42,6 +42,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import external_position
 from exchange.core.match import book_trade, extrapolated_flag, fill_maker, start_refill, take_from_external
 from exchange.core.outbox import refuse
+from exchange.core.printed import note_trade
 from exchange.core.queue_model import resize_external
 from exchange.core.removal import after_queue, trim_reduce_only
 from exchange.core.states import stands_still
@@ -180,6 +181,8 @@ def trade_print(state, event):
     market = prices.markets[instrument]
     ticks = np.int64(event["price"]) + np.int64(market["shift_ticks"])
     market["last_ticks"] = ticks
+    if market["trades"] != 0:
+        note_trade(prices, np.int64(state.io.control[0]["clock_ns"]), instrument, ticks, np.int64(event["qty"]), 0)
     if market["state"] != STATE_CONTINUOUS and stands_still(market):
         return
     budget = np.int64(event["qty"])

@@ -204,3 +204,17 @@ def shrink(state, slot, cut):
     change_open_order(state.ledger, state.prices, order, leaves, leaves - cut)
     order["order_lots"] -= cut
     state.book.books[np.int64(order["instrument"])]["order_lots"] -= cut
+
+
+@kernel
+def withdraw_orders(state, wallet, p, code):
+    """Cancel every order of a wallet in the instrument of its position `p`, oldest first. Mutates book, sums, lists."""
+    orders = state.book.orders
+    slot = np.int64(state.ledger.wallets[wallet]["first_order"])
+    while slot != 0:
+        after = np.int64(orders[slot]["account_next"])
+        if orders[slot]["position"] == p:
+            after = after_account(state.book, slot)
+            emit_cancelled(state, slot, code, np.int64(orders[slot]["liquidation_id"]))
+            remove_order(state, slot)
+        slot = after

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exchange.codes import ASK, BID, EXTERNAL, FORCED, SHADOW
+from exchange.codes import ASK, BID, EXTERNAL, SHADOW
 from exchange.core.book import crosses, level_of, next_level
 from exchange.core.kernel import kernel
 from exchange.core.margin import external_position
@@ -10,8 +10,10 @@ from exchange.core.match import book_trade, extrapolated_flag, fill_taker
 
 
 @kernel
-def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_ticks, liquidation_id):
+def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_ticks, liquidation_id, flags):
     """Fill a forced order against the recorded size it would meet, leaving the book as it is (no-feedback run).
+
+    `flags`: FORCED of a liquidation, CONVERTED of a conversion.
 
     Returns lots not filled. Mutates ledger, market's open interest, outbox; neither book, displaced nor last.
     """
@@ -35,7 +37,7 @@ def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_tic
                     fill,
                     0,
                     EXTERNAL,
-                    FORCED | SHADOW | extrapolated_flag(state, slot),
+                    flags | SHADOW | extrapolated_flag(state, slot),
                     bankruptcy_ticks,
                     liquidation_id,
                 )

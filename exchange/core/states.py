@@ -11,28 +11,42 @@ from exchange.codes import (
     HALTED,
     MARKET,
     NOT_IN_AUCTION,
+    NOT_LISTED,
     OK,
     POST_ONLY,
     POST_ONLY_STATE,
     PRIORITY_AUCTION,
     REDUCE_ONLY,
     REDUCE_ONLY_STATE,
+    SETTLED,
     STATE_AUCTION,
     STATE_CANCEL_ONLY,
     STATE_HALTED,
     STATE_POST_ONLY,
     STATE_REDUCE_ONLY,
+    STATE_SETTLED,
+    STATE_UNLISTED,
     TO_LIMIT,
 )
 from exchange.core.arith import MILLION, ceil_div
+from exchange.core.guards import set_liquidation_timer
 from exchange.core.kernel import kernel, leaf
+from exchange.core.margin import unit_of
 from exchange.core.timers import push_timer
 
 
 @leaf
 def stands_still(market):
     """Does nothing match in this market?"""
-    return market["state"] == STATE_HALTED or market["state"] == STATE_AUCTION
+    return market["state"] == STATE_HALTED or market["state"] >= STATE_AUCTION
+
+
+@leaf
+def check_life(state_code):
+    """Is the instrument listed, and not settled yet? Returns a code."""
+    if state_code < STATE_SETTLED:
+        return OK
+    return NOT_LISTED if state_code == STATE_UNLISTED else SETTLED
 
 
 @leaf
@@ -67,7 +81,7 @@ def check_state(state_code, flags, tif, waits):
         return REDUCE_ONLY_STATE
     if state_code == STATE_AUCTION and not waits and (flags & POST_ONLY or (tif != GTC and tif != GTD)):
         return NOT_IN_AUCTION
-    return OK
+    return check_life(state_code)
 
 
 @leaf
@@ -152,3 +166,16 @@ def wait_for_market(ledger, prices, instrument, p):
     else:
         auction["waiting_head"] = p
     auction["waiting_tail"] = p
+
+
+@kernel
+def wake_legs(state, auction):
+    """Each leg that waits for a market gets its timer. Mutates the list, the heap."""
+    p = np.int64(auction["waiting_head"])
+    while p != 0:
+        set_liquidation_timer(state.ledger, state.prices, state.io, unit_of(state.ledger, p), np.int64(0))
+        after = np.int64(state.ledger.legs[p]["waiting_next"])
+        state.ledger.legs[p]["waiting_next"] = 0
+        p = after
+    auction["waiting_head"] = 0
+    auction["waiting_tail"] = 0

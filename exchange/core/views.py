@@ -3,9 +3,14 @@
 import numpy as np
 
 from exchange.codes import BID, EXTERNAL
+from exchange.core.admission import order_costs
 from exchange.core.book import find_id, level_of, next_level
+from exchange.core.contract import mark_value
+from exchange.core.grid import grid_initial, grid_loss, required_for
 from exchange.core.kernel import entry, leaf
-from exchange.core.margin import unit_numbers
+from exchange.core.margin import find_position, unit_numbers, wallet_equity, wallet_margin
+from exchange.core.margin_mode import make_risks
+from exchange.core.requirement import initial_of, interest_of, leg_maintenance
 
 
 @entry
@@ -20,6 +25,51 @@ def unit_health(state, unit):
     """Equity minus maintenance of a margin unit at the mark."""
     equity, required, legs = unit_numbers(state.ledger, state.prices, unit)
     return equity - required
+
+
+@entry
+def position_need(state, p):
+    """(notional at the mark, maintenance) of a position."""
+    position = state.ledger.positions[p]
+    instrument = np.int64(position["instrument"])
+    notional = abs(mark_value(state.prices, instrument, np.int64(position["lots"])))
+    return notional, leg_maintenance(state.ledger, state.prices, p, instrument, notional)
+
+
+@entry
+def order_need(state, wallet, instrument, side, limit_ticks, lots):
+    """(notional, loss at the mark, taker fee, initial margin of the wallet without and with it) of one more order."""
+    ledger, prices = state.ledger, state.prices
+    value, open_loss, fee = order_costs(prices, instrument, side, limit_ticks, lots)
+    before, p = wallet_margin(ledger, prices, wallet, 0, side, 0, 0), find_position(ledger, wallet, instrument)
+    after = wallet_margin(ledger, prices, wallet, p, side, value, lots)
+    if p == 0:  # the position would be made
+        most = np.int64(prices.tiers[np.int64(prices.instruments[instrument]["tier_base"])]["leverage_max_e2"])
+        interest, signed = interest_of(prices, instrument), lots if side == BID else -lots
+        after += initial_of(prices, instrument, interest, value, value, signed, most)
+    return value, open_loss, fee, before, after
+
+
+@entry
+def fresh_risks(state):
+    """Make every risk array anew. Mutates them: a copy's."""
+    make_risks(state.prices, state.io)
+
+
+@entry
+def wallet_losses(state, wallets, losses):
+    """Worst loss of each wallet, in parts of a quantum, as if it were in portfolio mode. Mutates losses, work space."""
+    for k in range(wallets.shape[0]):
+        losses[k] = grid_loss(state.ledger, state.prices, np.int64(wallets[k]), False, 0, BID, 0)
+
+
+@entry
+def grid_needs(state, wallet):
+    """(maintenance, initial margin of what the grid holds of a wallet, its equity). Mutates work space."""
+    ledger, prices = state.ledger, state.prices
+    loss = grid_loss(ledger, prices, wallet, False, 0, BID, 0)
+    held = required_for(prices, loss, np.int64(prices.grids[0]["maintenance_ppm"]))
+    return held, grid_initial(ledger, prices, wallet, 0, BID, 0), wallet_equity(ledger, prices, wallet)
 
 
 @entry

@@ -1,10 +1,9 @@
 """Deposits, withdrawals, margin settings, seeding of positions, and the venue's own switches."""
 
 from exchange import codes
-from exchange.reference import auction, ledger, margin
-from exchange.reference.arithmetic import initial_margin
+from exchange.reference import auction, grid, ledger, margin
 from exchange.reference.orders import Reply, check_not_liquidating
-from exchange.reference.records import Event, Position
+from exchange.reference.records import Event, Position, Wallet
 from exchange.reference.world import Refused, World, require
 
 AMOUNT_MAX = 2**52
@@ -41,9 +40,9 @@ def apply_withdraw(world: World, event: Event) -> Reply:
 
 def apply_set_leverage(world: World, event: Event) -> Reply:
     """Change a position's leverage (hundredths) where the margin allows it."""
-    contract = world.contract_of(event.instrument)
+    contract = world.contract_alone(event.instrument)
     world.open_wallet(event.account, contract.asset)
-    require(LEVERAGE_MIN_E2 <= event.qty <= contract.tiers[0].leverage_max_e2, codes.BAD_LEVERAGE)
+    require(LEVERAGE_MIN_E2 <= event.qty <= contract.model.tiers[0].leverage_max_e2, codes.BAD_LEVERAGE)
     check_not_liquidating(world, event.account, event.instrument)
     position = world.position(event.account, event.instrument)
     lowers_open = position.lots != 0 and event.qty < position.leverage_e2
@@ -51,8 +50,8 @@ def apply_set_leverage(world: World, event: Event) -> Reply:
     exposed = margin.exposure(world, position)
     limit = contract.exposure_limit(event.qty)
     require(limit is None or exposed <= limit, codes.LEVERAGE_TIER)
-    needed = margin.order_margin(world, position, exposed, event.qty)
-    if needed > margin.order_margin(world, position, exposed, position.leverage_e2):
+    needed = margin.order_margin(world, position, event.qty)
+    if not grid.is_held(world, position) and needed > margin.order_margin(world, position, position.leverage_e2):
         total = needed + margin.wallet_margin(world, position.wallet, without=position)
         require(margin.equity(world, position.wallet.unit) >= total, codes.INSUFFICIENT_MARGIN)
     position.leverage_e2 = event.qty
@@ -61,20 +60,44 @@ def apply_set_leverage(world: World, event: Event) -> Reply:
 
 def apply_set_margin_mode(world: World, event: Event) -> Reply:
     """Switch between cross and isolated, only while nothing is open."""
-    contract = world.contract_of(event.instrument)
-    world.open_wallet(event.account, contract.asset)
+    contract = world.contract_alone(event.instrument)
+    wallet = world.open_wallet(event.account, contract.asset)
+    held = world.find_position(event.account, event.instrument)
+    back = event.qty == codes.CROSS and wallet.portfolio and (held is None or held.mode == codes.CROSS)
+    if back or event.qty == codes.PORTFOLIO:
+        _set_portfolio(world, wallet, event.qty == codes.PORTFOLIO)
+        return Reply()
     require(event.qty in (codes.CROSS, codes.ISOLATED), codes.BAD_FLAGS)
+    require(contract.option is None or event.qty == codes.CROSS, codes.BAD_FLAGS)
     position = world.position(event.account, event.instrument)
     require(position.isolated_unit.stage == codes.STAGE_NONE, codes.IN_LIQUIDATION)
     has_orders = any(order.instrument == event.instrument for order in position.wallet.orders.values())
     require(position.lots == 0 and not has_orders, codes.POSITION_OPEN)
+    for standing in position.isolated_unit.standings:
+        standing.inside = False
     position.mode = event.qty
     return Reply()
 
 
+def _set_portfolio(world: World, wallet: Wallet, chosen: bool) -> None:
+    """Margin a wallet by the grid, or no more, where its equity covers that."""
+    require(bool(world.grid.scenarios), codes.NO_PORTFOLIO)
+    require(wallet.unit.stage == codes.STAGE_NONE, codes.IN_LIQUIDATION)
+    if wallet.portfolio == chosen:
+        return
+    first = not any(other.portfolio for other in world.wallets.values())
+    wallet.portfolio = chosen
+    for instrument, contract in enumerate(world.contracts):
+        if first and contract.option is not None:
+            grid.refresh_option(world, instrument)
+    if margin.equity(world, wallet.unit) < margin.wallet_margin(world, wallet):
+        wallet.portfolio = not chosen
+        raise Refused(codes.INSUFFICIENT_MARGIN)
+
+
 def apply_transfer(world: World, event: Event) -> Reply:
     """Move money into an isolated position's margin, or out of it when negative."""
-    contract = world.contract_of(event.instrument)
+    contract = world.contract_alone(event.instrument)
     wallet = world.open_wallet(event.account, contract.asset)
     require(event.qty != 0 and abs(event.qty) <= AMOUNT_MAX, codes.BAD_AMOUNT)
     position = _isolated_position(world, event)
@@ -84,7 +107,7 @@ def apply_transfer(world: World, event: Event) -> Reply:
     else:
         notional = abs(margin.position_value(world, position))
         rest = margin.equity(world, position.isolated_unit) + event.qty
-        enough = rest >= initial_margin(notional, position.leverage_e2)
+        enough = rest >= margin.initial(world, position, notional, position.lots, position.leverage_e2)
         require(position.isolated_margin + event.qty >= 0 and enough, codes.INSUFFICIENT_BALANCE)
     ledger.move_margin(position, event.qty)
     return Reply()
@@ -99,10 +122,11 @@ def _isolated_position(world: World, event: Event) -> Position:
 
 def apply_open_position(world: World, event: Event) -> Reply:
     """Seed two opposite positions: the account buys from the one in `order_id`."""
-    contract = world.contract_of(event.instrument)
+    contract = world.contract_alone(event.instrument)
     world.open_wallet(event.account, contract.asset)
     world.open_wallet(event.order_id, contract.asset)
     require(event.account != event.order_id, codes.BAD_ACCOUNT)
+    auction.check_life(world, event.instrument)
     require(1 <= event.qty <= contract.order_max_lots, codes.BAD_LOTS)
     require(contract.ticks_min <= event.price <= contract.ticks_max, codes.BAD_PRICE)
     for account in (event.account, event.order_id):
@@ -131,12 +155,21 @@ def apply_set_fees(world: World, event: Event) -> Reply:
     return Reply()
 
 
+def apply_set_tiers(world: World, event: Event) -> Reply:
+    """Let another of the instrument's tier tables hold; 0 is the first."""
+    model = world.contract_of(event.instrument).model
+    require(0 <= event.qty < len(model.tables), codes.BAD_TIERS)
+    model.tier_set = event.qty
+    return Reply()
+
+
 def apply_set_state(world: World, event: Event) -> Reply:
     """SET_STATE, HALT and RESUME: any state but an auction's, which only its end ends."""
     world.contract_of(event.instrument)
     to = {codes.HALT: codes.STATE_HALTED, codes.RESUME: codes.STATE_CONTINUOUS}.get(event.kind, event.qty)
     require(codes.STATE_CONTINUOUS <= to <= codes.STATE_REDUCE_ONLY, codes.BAD_STATE)
     require(world.markets[event.instrument].state != codes.STATE_AUCTION, codes.IN_AUCTION)
+    auction.check_life(world, event.instrument)
     auction.change_state(world, event.instrument, to)
     return Reply()
 
@@ -147,6 +180,7 @@ def apply_auction_start(world: World, event: Event) -> Reply:
     require(0 <= event.qty <= DURATION_MAX_NS, codes.BAD_AMOUNT)
     require(event.price in (0, contract.clip_ticks(event.price)), codes.BAD_PRICE)
     require(world.markets[event.instrument].state != codes.STATE_AUCTION, codes.IN_AUCTION)
+    auction.check_life(world, event.instrument)
     auction.begin(world, event.instrument, event.qty, event.price, 0)
     return Reply()
 

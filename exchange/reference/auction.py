@@ -13,6 +13,7 @@ from exchange.reference.matching import (
     taker_fees,
     uncross,
 )
+from exchange.reference.printed import note_trade
 from exchange.reference.records import Order
 from exchange.reference.selftrade import is_prevented, prevent
 from exchange.reference.world import World, cut_link, require
@@ -27,6 +28,13 @@ def check_state(world: World, instrument: int, flags: int, time_in_force: int, w
     require(state != codes.STATE_REDUCE_ONLY or bool(flags & codes.REDUCE_ONLY), codes.REDUCE_ONLY_STATE)
     at_once = flags & codes.POST_ONLY or time_in_force in (codes.IOC, codes.FOK, codes.TO_LIMIT)
     require(state != codes.STATE_AUCTION or waits or not at_once, codes.NOT_IN_AUCTION)
+    check_life(world, instrument)
+
+
+def check_life(world: World, instrument: int) -> None:
+    """Refuse what needs an instrument that is listed and not settled."""
+    require(world.markets[instrument].state != codes.STATE_UNLISTED, codes.NOT_LISTED)
+    require(world.markets[instrument].state != codes.STATE_SETTLED, codes.SETTLED)
 
 
 # --- bands ---------------------------------------------------------------------------------------------------
@@ -151,6 +159,7 @@ def _clear(world: World, instrument: int, stated: int) -> None:
         icebergs.cover(world, instrument)
         if lots:
             market.last_ticks = world.auctions[instrument].static_ticks = price
+            note_trade(world, instrument, price, lots)
             world.auctions[instrument].static_period = _period(world, instrument)
         world.emit(codes.AUCTION, instrument=instrument, price=price, lots=lots, money=imbalance)
         bid, ask = book.best(codes.BID), book.best(codes.ASK)
@@ -259,9 +268,14 @@ def change_state(world: World, instrument: int, to: int) -> None:
     if stood and not market.stands_still:
         uncross(world, instrument, codes.BID)
     if stood and (not market.stands_still or (to == codes.STATE_AUCTION and world.policy.join_auctions)):
-        waiting, world.waiting[instrument] = world.waiting[instrument], []
-        for unit in waiting:
-            world.set_timer(world.clock_ns, codes.PRIORITY_LIQUIDATE, codes.LIQUIDATE, unit)
+        wake(world, instrument)
+
+
+def wake(world: World, instrument: int) -> None:
+    """The units whose leg waits for a market go on."""
+    waiting, world.waiting[instrument] = world.waiting[instrument], []
+    for unit in waiting:
+        world.set_timer(world.clock_ns, codes.PRIORITY_LIQUIDATE, codes.LIQUIDATE, unit)
 
 
 def _set_timer(world: World, instrument: int) -> None:
@@ -286,7 +300,6 @@ def begin(world: World, instrument: int, duration_ns: int, reference: int, volat
 
 def end(world: World, instrument: int, stated: int) -> None:
     """Trade, expire what is left of market orders, and trade continuously from now on."""
-    auction = world.auctions[instrument]
     _clear(world, instrument, stated)
     _expire_market_orders(world, instrument)
     for unit in world.waiting[instrument]:
@@ -294,11 +307,17 @@ def end(world: World, instrument: int, stated: int) -> None:
             if order.flags & codes.FORCED and order.order_id == -unit.liquidation_id:
                 world.emit_cancelled(order, codes.CANCELLED_BY_LIQUIDATION, unit.liquidation_id)
                 world.remove_order(order)
+    forget(world, instrument)
+    change_state(world, instrument, codes.STATE_CONTINUOUS)
+
+
+def forget(world: World, instrument: int) -> None:
+    """Nothing is left of an auction but its orders."""
+    auction = world.auctions[instrument]
     world.drop_timers(codes.AUCTION_TICK, instrument)
     auction.has_timer = False
     auction.end_ns = auction.reference_ticks = auction.volatility = auction.extensions = 0
     auction.published = (0, 0, 0)
-    change_state(world, instrument, codes.STATE_CONTINUOUS)
 
 
 def fire_tick(world: World, instrument: int) -> None:

@@ -4,7 +4,7 @@ from math import isqrt
 
 from exchange import codes
 from exchange.reference.arithmetic import PPB, PPM, clamp
-from exchange.reference.records import Impact
+from exchange.reference.settings import Impact
 from exchange.reference.world import World
 
 PER_LOT = 1_000

@@ -1,8 +1,9 @@
 """Every movement of money and lots. A trade moves entry value; closing turns it into cash."""
 
 from exchange import codes
-from exchange.reference.arithmetic import clamp, close_share, initial_margin
+from exchange.reference.arithmetic import clamp, close_share
 from exchange.reference.records import Position
+from exchange.reference.requirement import initial
 from exchange.reference.resting import note_reduced
 from exchange.reference.world import World
 
@@ -13,6 +14,10 @@ def trade(world: World, account: int, instrument: int, ticks: int, lots: int, fe
     position = world.position(account, instrument)
     world.touch(position.wallet)
     note_reduced(world, position)
+    if contract.spot:  # a holding is paid at once
+        position.lots += lots
+        position.wallet.cash -= contract.trade_value(ticks, lots) + fee
+        return
     before = abs(position.lots)
     margin_before = position.isolated_margin
     value = contract.trade_value(ticks, lots)
@@ -39,7 +44,8 @@ def trade(world: World, account: int, instrument: int, ticks: int, lots: int, fe
     if closed:
         _release(position, margin_before, before, closed, pnl)
     position.isolated_margin -= fee
-    move_margin(position, initial_margin(abs(value - closed_value), position.leverage_e2) + max(fee, 0))
+    opened, whole = abs(value - closed_value), abs(position.entry_value)
+    move_margin(position, initial(contract, 0, opened, whole, position.lots, position.leverage_e2) + max(fee, 0))
 
 
 def _release(position: Position, margin_before: int, lots_before: int, closed: int, gain: int) -> None:

@@ -120,3 +120,17 @@ class Rules:
     reserved: int
     exempt_cancels: int
     exempt_closes: int
+
+
+@dataclass(slots=True)
+class Guards:
+    """Guards on orders of one instrument, from the config; 0 = off."""
+
+    collar_ppm: int
+    fat_finger_ppm: int
+    notional_min: int
+    notional_max: int
+    lots_min: int
+    price_step_ticks: int
+    lot_step: int
+    open_orders_max: int

@@ -1,7 +1,7 @@
 """Liquidation, one step a firing: start and plan, reduce, takeover, ADL, end. Money in quanta, prices in ticks."""
 
 from exchange import codes
-from exchange.reference import ledger, margin
+from exchange.reference import ledger, margin, stages
 from exchange.reference.adl import next_counterparty
 from exchange.reference.arithmetic import ceil_div
 from exchange.reference.auction import take
@@ -18,39 +18,47 @@ def fire(world: World, unit: Unit, cause_seq: int) -> None:
     if unit.stage == codes.STAGE_DETECTED:
         _start(world, unit, cause_seq)
         return
-    leg = _leg_at(world, unit)
+    leg = leg_at_work(world, unit)
+    if unit.stage == codes.STAGE_REDUCE and stages.deepen(world, unit):
+        leg = leg_at_work(world, unit)
     rechecked = unit.stage == codes.STAGE_REDUCE or unit.wallet.account == codes.INSURANCE
-    recovered = rechecked and not margin.is_breached(world, unit)
+    recovered = rechecked and stages.has_recovered(world, unit)
     if leg is None or recovered:
         _end(world, unit)
-    elif unit.stage == codes.STAGE_REDUCE:
+    elif unit.stage == codes.STAGE_REDUCE and not stages.takes_over(world, unit):
         _reduce(world, unit, leg)
-    elif unit.stage == codes.STAGE_TAKEOVER:
+    elif unit.stage in (codes.STAGE_REDUCE, codes.STAGE_TAKEOVER):
         _take_over(world, unit, leg)
     else:
         _deleverage(world, unit, leg)
 
 
-def _legs(world: World, unit: Unit) -> list[Position]:
+def legs(world: World, unit: Unit) -> list[Position]:
     return [position for position in unit.positions if margin.is_leg(world, position)]
 
 
-def _leg_at(world: World, unit: Unit) -> Position | None:
-    """The first planned leg from the unit's leg instrument on."""
-    return next(
-        (
-            position
-            for position in _legs(world, unit)
-            if position.instrument >= unit.leg_instrument and position.bankruptcy_ticks
-        ),
-        None,
-    )
+def leg_at_work(world: World, unit: Unit) -> Position | None:
+    """The first planned leg from the unit's place on."""
+    planned = [leg for leg in legs(world, unit) if leg.bankruptcy_ticks and rank(world, leg) >= unit.next_rank]
+    return min(planned, key=lambda leg: rank(world, leg), default=None)
+
+
+def rank(world: World, leg: Position) -> tuple[int, int]:
+    """Place of a leg: its group, which tells holdings from contracts unless all go as listed, then its instrument."""
+    order, spot = world.policy.sell_order, world.contracts[leg.instrument].spot
+    later = {codes.SELL_LAST: spot, codes.SELL_FIRST: not spot, codes.SELL_LISTED: False}[order]
+    return int(later), leg.instrument
 
 
 def _start(world: World, unit: Unit, cause_seq: int) -> None:
-    if not margin.is_breached(world, unit):
+    if margin.is_breached(world, unit):
+        begin(world, unit, cause_seq)
+    else:
         unit.stage = codes.STAGE_NONE
-        return
+
+
+def begin(world: World, unit: Unit, cause_seq: int) -> None:
+    """A new liquidation: its id, orders cancelled, its plan."""
     world.liquidation_seq += 1
     unit.liquidation_id = world.liquidation_seq
     lots = unit.position.lots if unit.position else 0
@@ -65,32 +73,37 @@ def _start(world: World, unit: Unit, cause_seq: int) -> None:
         liquidation_id=unit.liquidation_id,
         cause_seq=cause_seq,
     )
+    cancel_orders(world, unit, codes.CANCELLED_BY_LIQUIDATION, unit.liquidation_id)
+    _plan(world, unit)
+
+
+def cancel_orders(world: World, unit: Unit, code: int, liquidation_id: int = 0) -> None:
+    """All live orders of a unit go, oldest first."""
     held = {position.instrument for position in unit.positions}
     for order in list(unit.wallet.orders.values()):
         if order.instrument in held and order.order_id in world.orders:
-            world.emit_cancelled(order, codes.CANCELLED_BY_LIQUIDATION, unit.liquidation_id)
+            world.emit_cancelled(order, code, liquidation_id)
             world.remove_order(order)
-    _plan(world, unit)
 
 
 def _plan(world: World, unit: Unit) -> None:
     """Give each leg a bankruptcy price: the one at which its share of the unit's equity is gone."""
     for position in unit.positions:
         position.bankruptcy_ticks = 0
-    legs = _legs(world, unit)
-    if not legs:
+    held = legs(world, unit)
+    if not held:
         _end(world, unit)
         return
     equity = margin.equity(world, unit)
-    weights = [margin.maintenance(world, leg) for leg in legs]
-    if sum(weights) == 0:
-        weights = [abs(margin.position_value(world, leg)) for leg in legs]
+    weights = [margin.alone(world, leg) for leg in held]
+    if margin.unit_maintenance(world, unit) == 0:
+        weights = [abs(margin.position_value(world, leg)) for leg in held]
     while sum(weights) >= WEIGHTS_MAX:
         weights = [weight // 2 for weight in weights]
-    for leg, weight in zip(legs, weights, strict=True):
+    for leg, weight in zip(held, weights, strict=True):
         leg.bankruptcy_ticks = _bankruptcy_ticks(world, leg, equity * weight // sum(weights))
     is_fund = unit.wallet.account == codes.INSURANCE
-    unit.leg_instrument = legs[0].instrument
+    unit.next_rank = (0, 0)
     _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
 
 
@@ -120,31 +133,33 @@ def _next_step(world: World, unit: Unit, stage: int) -> None:
 
 
 def _next_leg(world: World, unit: Unit, leg: Position) -> None:
-    unit.leg_instrument = leg.instrument + 1
+    group, instrument = rank(world, leg)
+    unit.next_rank = (group, instrument + 1)
     is_fund = unit.wallet.account == codes.INSURANCE
     _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
 
 
 def _reduce(world: World, unit: Unit, leg: Position) -> None:
-    """Send the leg to the book as an IOC limited at its bankruptcy price."""
-    account, lots = unit.wallet.account, abs(leg.lots)
-    unit.leg_instrument = leg.instrument
+    """Send the leg, or a share of it, to the book as an IOC limited at its bankruptcy price."""
+    account, lots = unit.wallet.account, stages.order_lots(world, unit, leg)
     market, joins = world.markets[leg.instrument], world.policy.join_auctions and world.has_order_slot()
     if market.stands_still:
         world.waiting[leg.instrument].append(unit)
         if market.state == codes.STATE_HALTED or not joins:
             return
+    side = codes.ASK if leg.lots > 0 else codes.BID
+    limit = leg.bankruptcy_ticks if market.stands_still else stages.order_limit(world, unit, leg, side)
     world.emit(
         codes.LIQUIDATION_ORDER,
         account=account,
         instrument=leg.instrument,
-        price=leg.bankruptcy_ticks,
+        price=limit,
         lots=lots,
         money=margin.equity(world, unit),
         liquidation_id=unit.liquidation_id,
     )
-    side = codes.ASK if leg.lots > 0 else codes.BID
-    taker = Taker(account, 0, leg.instrument, side, leg.bankruptcy_ticks, lots, codes.FORCED, unit.liquidation_id)
+    taker = Taker(account, 0, leg.instrument, side, limit, lots, codes.FORCED, unit.liquidation_id)
+    taker.bankruptcy_ticks = leg.bankruptcy_ticks
     if market.stands_still:
         _join(world, unit, taker)
         return
@@ -156,6 +171,8 @@ def _reduce(world: World, unit: Unit, leg: Position) -> None:
         world.waiting[leg.instrument].append(unit)
         if world.policy.join_auctions and world.has_order_slot():
             _join(world, unit, taker)
+    elif stages.goes_by_steps(world, unit):
+        _end(world, unit)
     elif taker.lots:
         _next_step(world, unit, codes.STAGE_TAKEOVER)
     else:
@@ -166,7 +183,7 @@ def _join(world: World, unit: Unit, taker: Taker) -> None:
     """Let what is left of a liquidation order rest in an auction, reduce-only, under an id that no user can name."""
     flags, order_id = codes.REDUCE_ONLY | codes.FORCED, -unit.liquidation_id
     order = world.make_order(
-        order_id, taker.account, taker.instrument, taker.side, taker.limit_ticks, taker.lots, flags
+        order_id, taker.account, taker.instrument, taker.side, taker.bankruptcy_ticks, taker.lots, flags
     )
     order.liquidation_id = unit.liquidation_id
     world.books[taker.instrument].join(order)
@@ -210,6 +227,9 @@ def _give_to_fund(world: World, unit: Unit, leg: Position, lots: int) -> None:
 
 def _deleverage(world: World, unit: Unit, leg: Position) -> None:
     """Close the leg against opposite positions in the order of the ranking."""
+    if world.contracts[leg.instrument].spot:  # nobody owes a holding
+        _exhausted(world, unit, leg)
+        return
     for _ in range(COUNTERPARTIES_PER_STEP):
         counterparty = next_counterparty(world, leg)
         if counterparty is None:
@@ -266,7 +286,11 @@ def _exhausted(world: World, unit: Unit, leg: Position) -> None:
 def _end(world: World, unit: Unit) -> None:
     """Cover what a flat unit still owes, release isolated margin, and return to stage NONE."""
     wallet = unit.wallet
-    has_legs = bool(_legs(world, unit))
+    has_legs = any(position.lots for position in unit.positions)  # one without a mark is no debt yet
+    code = codes.RECOVERED
+    if unit.driver is not None and not stages.has_recovered(world, unit):
+        code = codes.REDUCED
+    unit.driver = None
     if not has_legs and unit.pocket < 0 and wallet.account != codes.INSURANCE:
         paid = unit.pocket
         ledger.credit(world, codes.INSURANCE, wallet.asset, paid)
@@ -289,7 +313,7 @@ def _end(world: World, unit: Unit) -> None:
         account=wallet.account,
         instrument=unit.label,
         money=margin.equity(world, unit),
-        code=codes.RECOVERED if has_legs else codes.CLOSED,
+        code=code if has_legs else codes.CLOSED,
         liquidation_id=unit.liquidation_id,
     )
     unit.stage = codes.STAGE_NONE

@@ -1,11 +1,10 @@
 """Equity, health, exposure and admission, each computed from scratch. Results are money in quanta."""
 
 from exchange import codes
-from exchange.reference.arithmetic import initial_margin, ppm_up
+from exchange.reference import grid, requirement
+from exchange.reference.arithmetic import ppm_up
 from exchange.reference.records import Order, Position, Unit, Wallet
 from exchange.reference.world import World, require
-
-UNCHECKED = (codes.EXTERNAL, codes.FEES, codes.RESIDUE)
 
 
 def position_value(world: World, position: Position) -> int:
@@ -24,7 +23,13 @@ def maintenance(world: World, position: Position) -> int:
     """Maintenance margin of one position; the insurance fund has none."""
     if position.wallet.account == codes.INSURANCE:
         return 0
-    return world.contracts[position.instrument].maintenance(abs(position_value(world, position)))
+    contract = world.contracts[position.instrument]
+    if contract.option is not None:
+        held = contract.value(contract.option.maintenance_sub, 1) * -position.lots
+        return position_value(world, position) if position.lots > 0 else held
+    if world.markets[position.instrument].mark_sub == 0 or position.lots == 0:
+        return 0
+    return requirement.maintenance(contract, position, abs(position_value(world, position)))
 
 
 def equity(world: World, unit: Unit) -> int:
@@ -32,38 +37,36 @@ def equity(world: World, unit: Unit) -> int:
     return unit.pocket + sum(profit(world, position) for position in unit.positions if position.lots)
 
 
+def unit_maintenance(world: World, unit: Unit) -> int:
+    """Maintenance margin of a unit: by the grid for what it holds, of the rest position by position."""
+    whole = grid.maintenance(world, unit.wallet) if unit.position is None and unit.wallet.portfolio else 0
+    rest = [position for position in unit.positions if position.lots and not grid.is_held(world, position)]
+    return whole + sum(maintenance(world, position) for position in rest)
+
+
+def alone(world: World, position: Position) -> int:
+    """What a leg alone must hold: its weight in a plan."""
+    return grid.alone(world, position) if grid.is_held(world, position) else maintenance(world, position)
+
+
 def is_leg(world: World, position: Position) -> bool:
-    """Whether the position is something a liquidation can close: lots and a mark."""
+    """Whether the position is something a liquidation can close: lots and a mark. The fund keeps its holdings."""
+    if world.contracts[position.instrument].spot and position.wallet.account == codes.INSURANCE:
+        return False
     return position.lots != 0 and world.markets[position.instrument].mark_sub != 0
 
 
 def is_breached(world: World, unit: Unit) -> bool:
     """Whether equity is below maintenance. The insurance fund is breached only while it holds a leg."""
+    return equity(world, unit) < unit_maintenance(world, unit) and can_act(world, unit)
+
+
+def can_act(world: World, unit: Unit) -> bool:
+    """Whether a liquidation finds a leg, or, of a user who holds nothing, perhaps a debt."""
     held = [position for position in unit.positions if position.lots]
-    health = unit.pocket
-    for position in held:
-        health += profit(world, position) - maintenance(world, position)
-    if health >= 0:
-        return False
     if not held:
         return unit.wallet.account != codes.INSURANCE
     return any(is_leg(world, position) for position in held)
-
-
-def detect(world: World) -> None:
-    """Scan every unit and start the liquidation of each breached one that is at stage NONE."""
-    for wallet in world.wallets.values():
-        if wallet.account in UNCHECKED:
-            continue
-        if wallet.account == codes.INSURANCE and wallet.asset not in world.touched_funds:
-            continue
-        isolated = [p.isolated_unit for p in wallet.positions.values() if p.mode == codes.ISOLATED]
-        for unit in (wallet.unit, *isolated):
-            if unit.stage == codes.STAGE_NONE and is_breached(world, unit):
-                unit.stage = codes.STAGE_DETECTED
-                due = world.clock_ns + world.policy.detection_delay_ns
-                world.set_timer(due, codes.PRIORITY_LIQUIDATE, codes.LIQUIDATE, unit)
-    world.touched_funds.clear()
 
 
 def open_orders(position: Position, side: int) -> list[Order]:
@@ -89,33 +92,119 @@ def order_value(world: World, position: Position, side: int) -> int:
 
 
 def exposure(world: World, position: Position, bid_value: int = 0, ask_value: int = 0) -> int:
-    """Largest notional that position and orders may become, with further value added to either side."""
+    """Largest notional that position and orders may become, with further value added to either side.
+
+    Where the instrument's rule is the sum: both sides together.
+    """
     held = abs(position_value(world, position)) * (1 if position.lots > 0 else -1)
     bids = order_value(world, position, codes.BID) + bid_value
     asks = order_value(world, position, codes.ASK) + ask_value
+    if world.contracts[position.instrument].model.order_rule == codes.ORDERS_SUM:
+        return abs(held) + bids + asks
     return max(abs(held + bids), abs(held - asks))
 
 
-def order_margin(world: World, position: Position, exposed: int, leverage_e2: int) -> int:
-    """Initial margin that a position asks of its wallet's equity at an exposure and leverage (hundredths)."""
-    needed = initial_margin(exposed, leverage_e2)
+def initial(world: World, position: Position, exposed: int, lots: int, leverage_e2: int) -> int:
+    """Initial margin of an exposure of signed lots in the position's instrument."""
+    contract = world.contracts[position.instrument]
+    interest = interest_value(world, position.instrument)
+    return requirement.initial(contract, interest, exposed, exposed, lots, leverage_e2)
+
+
+def interest_value(world: World, instrument: int) -> int:
+    """Open interest at the mark (money)."""
+    return abs(world.contracts[instrument].value(world.markets[instrument].mark_sub, world.open_interest(instrument)))
+
+
+def order_margin(
+    world: World, position: Position, leverage_e2: int, side: int = 0, value: int = 0, lots: int = 0
+) -> int:
+    """Initial margin that a position with its orders asks of its wallet's equity at a leverage (hundredths), with
+    value and lots of one more order of a side."""
+    contract, mark_sub = world.contracts[position.instrument], world.markets[position.instrument].mark_sub
+    if contract.option is not None:
+        bid, ask = ((value, lots), 0) if side == codes.BID else ((0, 0), lots)
+        return option_margin(world, position, bid, ask)
+    values = [order_value(world, position, k) + (value if k == side else 0) for k in (codes.BID, codes.ASK)]
+    counts = [order_lots(position, k) + (lots if k == side else 0) for k in (codes.BID, codes.ASK)]
+    premium = open_premium(world, position, values, counts)
+    if contract.model.orders_at_mark:
+        values = [max(limits, abs(contract.value(mark_sub, k))) for limits, k in zip(values, counts, strict=True)]
+    held = abs(position_value(world, position)) * (1 if position.lots > 0 else -1)
+    sums = contract.model.order_rule == codes.ORDERS_SUM
+    if sums:
+        longs, shorts = max(0, held) + values[0], max(0, -held) + values[1]
+        rising, falling = max(0, position.lots) + counts[0], min(0, position.lots) - counts[1]
+    else:
+        longs, shorts = abs(held + values[0]), abs(held - values[1])
+        rising, falling = position.lots + counts[0], position.lots - counts[1]
+    asked = [
+        initial(world, position, longs, rising, leverage_e2),
+        initial(world, position, shorts, falling, leverage_e2),
+    ]
+    needed = sum(asked) if sums else max(asked)
     if position.mode == codes.ISOLATED:
-        needed = max(0, needed - initial_margin(abs(position_value(world, position)), leverage_e2))
-    return needed
+        needed = max(0, needed - initial(world, position, abs(held), position.lots, leverage_e2))
+    return needed + premium
+
+
+def open_premium(world: World, position: Position, values: list[int], counts: list[int]) -> int:
+    """What the orders of each side, taken together, would lose at the mark; where the rule of orders says so."""
+    contract = world.contracts[position.instrument]
+    if contract.model.order_rule != codes.ORDERS_PREMIUM:
+        return 0
+    mark_sub = world.markets[position.instrument].mark_sub
+    sign = 1 if contract.kind == codes.LINEAR else -1
+    bought = sign * values[0] - contract.value(mark_sub, counts[0])
+    sold = -sign * values[1] - contract.value(mark_sub, -counts[1])
+    return max(0, bought) + max(0, sold)
+
+
+def option_margin(world: World, position: Position, bids: tuple[int, int] = (0, 0), asks: int = 0) -> int:
+    """What a position in an option and its orders hold, with a further bid (value, lots) or ask (lots)."""
+    contract = world.contracts[position.instrument]
+    assert contract.option is not None
+    bid_lots, ask_lots = order_lots(position, codes.BID) + bids[1], order_lots(position, codes.ASK) + asks
+    paid = order_value(world, position, codes.BID) + bids[0] if position.lots + bid_lots > 0 else 0
+    short_lots = max(0, ask_lots - position.lots)
+    held = position_value(world, position) if position.lots > 0 else 0
+    return paid + held + short_lots * contract.value(contract.option.initial_sub, 1)
+
+
+def _opens_no_option(position: Position, side: int, lots: int) -> bool:
+    held = -position.lots if side == codes.BID else position.lots
+    return order_lots(position, side) + lots <= held
 
 
 def wallet_margin(world: World, wallet: Wallet, without: Position | None = None) -> int:
     """Initial margin of all positions and orders of a wallet, one position left out if named."""
-    return sum(
-        order_margin(world, position, exposure(world, position), position.leverage_e2)
-        for position in wallet.positions.values()
-        if position is not without
-    )
+    if wallet.portfolio:
+        rest = [position for position in wallet.positions.values() if not grid.is_held(world, position)]
+        own = sum(_required(world, position) for position in rest if position is not without)
+        return own + grid.initial(world, wallet)
+    return sum(_required(world, position) for position in wallet.positions.values() if position is not without)
+
+
+def _required(world: World, position: Position) -> int:
+    """Initial margin of a position with its orders; of a holding its haircut, and all that its bids would pay."""
+    contract = world.contracts[position.instrument]
+    if contract.spot:
+        extra = ppm_up(abs(position_value(world, position)), contract.initial_ppm)
+        return maintenance(world, position) + extra + order_value(world, position, codes.BID)
+    return order_margin(world, position, position.leverage_e2)
 
 
 def available(world: World, wallet: Wallet) -> int:
     """What may leave the wallet."""
-    return min(wallet.cash, equity(world, wallet.unit) - wallet_margin(world, wallet))
+    spots = [p for p in wallet.positions.values() if world.contracts[p.instrument].spot]
+    unspent = wallet.cash - sum(order_value(world, position, codes.BID) for position in spots)
+    return min(unspent, equity(world, wallet.unit) - wallet_margin(world, wallet))
+
+
+def spare_lots(position: Position) -> int:
+    """Lots of a holding that no resting ask offers, reduce-only ones included."""
+    asks = [o for o in position.wallet.orders.values() if (o.instrument, o.side) == (position.instrument, codes.ASK)]
+    return position.lots - sum(order.leaves_lots for order in asks if not order.is_parked)
 
 
 def reachable_lots(position: Position, side: int) -> int:
@@ -131,17 +220,44 @@ def check_admission(world: World, position: Position, side: int, limit_ticks: in
     interest = world.open_interest(position.instrument) + world.order_lots(position.instrument) + lots
     require(interest <= contract.open_interest_max_lots, codes.OPEN_INTEREST_CAP)
     value = contract.notional(limit_ticks, lots)
+    if contract.spot and side == codes.ASK:
+        require(lots <= spare_lots(position), codes.INSUFFICIENT_HOLDING)
+        return
+    if contract.spot:
+        cost = value + ppm_up(value, max(contract.taker_ppm, 0))
+        require(cost <= available(world, position.wallet), codes.INSUFFICIENT_BALANCE)
+        return
+    if grid.is_held(world, position):
+        _check_grid(world, position, side, limit_ticks, lots)
+        return
     added = (value, 0) if side == codes.BID else (0, value)
     exposed = exposure(world, position, *added)
-    if exposed <= exposure(world, position):
+    if _opens_no_option(position, side, lots) if contract.option else exposed <= exposure(world, position):
         return
     limit = contract.exposure_limit(position.leverage_e2)
     require(limit is None or exposed <= limit, codes.LEVERAGE_TIER)
     change = lots if side == codes.BID else -lots
     at_mark = contract.value(world.markets[position.instrument].mark_sub, change)
     open_loss = max(0, contract.trade_value(limit_ticks, change) - at_mark)
+    if contract.option is not None and side == codes.BID:
+        open_loss = 0  # the bid is paid in full
+    if contract.model.order_rule == codes.ORDERS_PREMIUM:
+        open_loss = 0
     fee_reserve = ppm_up(value, max(contract.taker_ppm, 0))
     needed = wallet_margin(world, position.wallet, without=position)
-    needed += order_margin(world, position, exposed, position.leverage_e2)
+    needed += order_margin(world, position, position.leverage_e2, side, value, lots)
     free = equity(world, position.wallet.unit) - open_loss - fee_reserve
     require(free >= needed, codes.INSUFFICIENT_MARGIN)
+
+
+def _check_grid(world: World, position: Position, side: int, limit_ticks: int, lots: int) -> None:
+    """Refuse an order that raises what a portfolio must hold beyond its equity."""
+    contract, wallet = world.contracts[position.instrument], position.wallet
+    change = lots if side == codes.BID else -lots
+    at_mark = contract.value(world.markets[position.instrument].mark_sub, change)
+    cost = max(0, contract.trade_value(limit_ticks, change) - at_mark)
+    cost += ppm_up(contract.notional(limit_ticks, lots), max(contract.taker_ppm, 0))
+    before = grid.initial(world, wallet)
+    after = grid.initial(world, wallet, (position, side, lots))
+    total = wallet_margin(world, wallet) - before + after
+    require(after <= before or equity(world, wallet.unit) - cost >= total, codes.INSUFFICIENT_MARGIN)

@@ -8,6 +8,7 @@ from exchange.reference.allocation import STEPS, Sharing
 from exchange.reference.arithmetic import fee, ppm_up
 from exchange.reference.book import is_within
 from exchange.reference.impact import note_flow
+from exchange.reference.printed import note_trade
 from exchange.reference.records import ExternalLevel, Order
 from exchange.reference.selftrade import is_prevented, prevent
 from exchange.reference.throttle import count_maker
@@ -16,7 +17,7 @@ from exchange.reference.world import World
 
 @dataclass(slots=True)
 class Taker:
-    """An order at work. `limit_ticks` of a liquidation order (FORCED) is the bankruptcy price."""
+    """An order at work. The bankruptcy price of a liquidation order (FORCED) is its limit unless it says another."""
 
     account: int
     order_id: int
@@ -29,6 +30,7 @@ class Taker:
     self_trade: int = codes.STP_NONE
     prevented_lots: int = 0
     is_ended: bool = False
+    bankruptcy_ticks: int = 0
 
 
 def match(world: World, taker: Taker, limit: int) -> None:
@@ -80,7 +82,7 @@ def _trade(world: World, maker: Order, taker: Taker, lots: int) -> None:
     """A fill in the book itself: the maker's order shrinks, and the price is the last."""
     _fill(world, maker, taker, lots)
     consume(world, maker, lots)
-    world.markets[taker.instrument].last_ticks = maker.ticks
+    note_trade(world, taker.instrument, maker.ticks, lots, bool(taker.flags & codes.FORCED))
 
 
 def match_shadow(world: World, taker: Taker) -> None:
@@ -147,7 +149,7 @@ def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
     contract = world.contracts[taker.instrument]
     value = contract.notional(maker.ticks, lots)
     signed = lots if taker.side == codes.BID else -lots
-    flags = taker.flags & (codes.FORCED | codes.SHADOW)
+    flags = taker.flags & (codes.FORCED | codes.CONVERTED | codes.SHADOW)
     if maker.external is not None and maker.external.extrapolated:
         flags |= codes.EXTRAPOLATED
     taker_fee, liquidation_fee = taker_fees(world, taker, maker.ticks, lots)
@@ -195,7 +197,7 @@ def taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, 
     taker_fee = fee(value, contract.taker_ppm)
     if not taker.flags & codes.FORCED:
         return taker_fee, 0
-    surplus = abs(value - contract.notional(taker.limit_ticks, lots))
+    surplus = abs(value - contract.notional(taker.bankruptcy_ticks or taker.limit_ticks, lots))
     if contract.kind != codes.LINEAR:
         surplus = max(0, surplus - 1)
     taker_fee = min(taker_fee, surplus)

@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 from exchange import codes
-from exchange.reference import margin, pegs, resting, terms, triggers
-from exchange.reference.arithmetic import PPM, ceil_div
+from exchange.reference import margin, mark, pegs, resting, terms, triggers
 from exchange.reference.auction import check_state, note_entry, take
 from exchange.reference.book import is_within
 from exchange.reference.matching import Taker, is_opposite
@@ -50,7 +49,7 @@ def _place(world: World, event: Event, row: Terms | None) -> Reply:
     check_lot_step(world, event.instrument, lots)
     check_guards(world, event.account, event.instrument, event.side, limit, lots, event.flags, rests)
     if event.flags & codes.REDUCE_ONLY:
-        spoken = resting.reduce_only_lots(world, position, event.side) if rests else 0
+        spoken = _spoken_lots(world, position, event.side, rests)
         lots = _reducing_lots(position, event.side, lots, spoken)
     if event.flags & codes.POST_ONLY:
         _check_post_only(world, event.instrument, event.side, limit)
@@ -74,7 +73,7 @@ def _place_pegged(world: World, event: Event, held: Terms) -> Reply:
         check_lot_step(world, event.instrument, lots)
         check_guards(world, event.account, event.instrument, event.side, event.price, lots, flags, True)
         if event.flags & codes.REDUCE_ONLY:
-            spoken = resting.reduce_only_lots(world, position, event.side)
+            spoken = _spoken_lots(world, position, event.side, True)
             lots = _reducing_lots(position, event.side, lots, spoken)
         else:
             margin.check_admission(world, position, event.side, event.price, lots)
@@ -214,15 +213,16 @@ def _reducing_lots(position: Position, side: int, lots: int, spoken: int) -> int
     return min(lots, abs(position.lots) - spoken)
 
 
+def _spoken_lots(world: World, position: Position, side: int, rests: bool) -> int:
+    """Lots of a position that other orders speak for: resting reduce-only ones, of a holding whatever is offered."""
+    if world.contracts[position.instrument].spot and side == codes.ASK:
+        return position.lots - margin.spare_lots(position)
+    return resting.reduce_only_lots(world, position, side) if rests else 0
+
+
 def _market_limit(world: World, event: Event) -> int:
     """Limit in ticks of a market order: the mark moved against it by the band."""
-    contract = world.contracts[event.instrument]
-    mark = world.markets[event.instrument].mark_sub
-    if event.side == codes.BID:
-        limit = mark * (PPM + contract.market_band_ppm) // PPM // contract.mark_per_tick
-    else:
-        limit = ceil_div(mark * (PPM - contract.market_band_ppm) // PPM, contract.mark_per_tick)
-    return contract.clip_ticks(limit)
+    return mark.band_limit(world, event.instrument, event.side, world.contracts[event.instrument].market_band_ppm)
 
 
 def _check_post_only(world: World, instrument: int, side: int, limit: int) -> None:
@@ -368,7 +368,7 @@ def _check_reentry(world: World, order: Order, ticks: int, lots: int, is_pegged:
     leaves, order.leaves_lots = order.leaves_lots, 0
     try:
         if order.flags & codes.REDUCE_ONLY:
-            lots = _reducing_lots(position, order.side, lots, resting.reduce_only_lots(world, position, order.side))
+            lots = _reducing_lots(position, order.side, lots, _spoken_lots(world, position, order.side, True))
         if order.flags & codes.POST_ONLY and not is_pegged:
             _check_post_only(world, order.instrument, order.side, ticks)
         if not order.flags & codes.REDUCE_ONLY:

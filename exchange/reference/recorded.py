@@ -4,6 +4,7 @@ from exchange import codes
 from exchange.reference.arithmetic import PPM
 from exchange.reference.impact import absorb_flow, set_impact_timer, shift_of
 from exchange.reference.matching import apply_print, start_refill, uncross
+from exchange.reference.printed import note_trade
 from exchange.reference.queueing import resize
 from exchange.reference.records import Event, ExternalLevel
 from exchange.reference.world import World, require
@@ -80,7 +81,7 @@ def apply_trade_print(world: World, event: Event) -> None:
     ticks = _check_level_event(world, event, 1)
     if event.flags & codes.EVIDENCE:
         return
-    world.markets[event.instrument].last_ticks = ticks
+    note_trade(world, event.instrument, ticks, event.qty)
     if not world.markets[event.instrument].stands_still:
         apply_print(world, event.instrument, event.side, ticks, event.qty)
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from exchange import codes
 from exchange.reference import arithmetic
+from exchange.reference.lives import Option
+from exchange.reference.requirement import Model
 
 
 class Event(NamedTuple):
@@ -52,15 +54,6 @@ def terms_of(event: Event) -> Terms:
     return Terms(*struct.unpack("<qqqqiiiiiihhbbbb", struct.pack("<qqqqqqiihhhbb", *event)))
 
 
-class Tier(NamedTuple):
-    """Maintenance tier: holds from `floor` (money) on."""
-
-    floor: int
-    cum: int
-    maintenance_ppm: int
-    leverage_max_e2: int
-
-
 @dataclass(slots=True)
 class Contract:
     """Terms of one instrument. `unit_value`: linear, money per lot and tick; inverse, money times ticks per lot."""
@@ -79,11 +72,15 @@ class Contract:
     market_band_ppm: int
     iceberg: int
     pegged: int
+    spot: int
+    feedback_ppm: int
+    initial_ppm: int
     asset: int
     self_trade: int
-    tiers: list[Tier]
+    model: Model
     weights_ppm: list[int]
     allocation: "Allocation | None"
+    option: Option | None = None
 
     def value(self, mark_sub: int, lots: int) -> int:
         """Money of signed lots at a price in sub-ticks, 0 for none: what profit is the change of."""
@@ -110,16 +107,9 @@ class Contract:
         """The nearest mark inside the ladder."""
         return arithmetic.clamp(price_sub, self.ticks_min * self.mark_per_tick, self.ticks_max * self.mark_per_tick)
 
-    def maintenance(self, notional: int) -> int:
-        """Maintenance margin (money) of a notional >= 0."""
-        if notional == 0:
-            return 0
-        tier = next(tier for tier in reversed(self.tiers) if tier.floor <= notional)
-        return arithmetic.ppm_up(notional, tier.maintenance_ppm) - tier.cum
-
     def exposure_limit(self, leverage_e2: int) -> int | None:
         """Largest exposure (money) that a leverage allows; None when there is no limit."""
-        return next((tier.floor for tier in self.tiers if tier.leverage_max_e2 < leverage_e2), None)
+        return next((tier.floor for tier in self.model.tiers if tier.leverage_max_e2 < leverage_e2), None)
 
 
 @dataclass(slots=True)
@@ -129,10 +119,11 @@ class Policy:
     mark_source: int
     mark_period_ns: int
     mark_samples: int
+    option_period_ns: int
     index_rule: int
     index_outlier_ppm: int
     index_stale_ns: int
-    index_feedback_ppm: int
+    sell_order: int
     funding_interval_ns: int
     refill: int
     refill_period_ns: int
@@ -244,38 +235,6 @@ class ExternalLevel:
 
 
 @dataclass(slots=True)
-class Impact:
-    """Price impact of one instrument: terms from the config, then state. No impact where `volume_lots` is 0."""
-
-    volume_lots: int
-    permanent_ppm: int
-    decaying_ppm: int
-    keep_ppb: int
-    period_ns: int
-    square_root: int
-    forced_only: int
-    flow_lots: int = 0
-    permanent_mlots: int = 0
-    decaying_mlots: int = 0
-    ticks: int = 0
-    has_timer: bool = False
-
-
-@dataclass(slots=True)
-class Guards:
-    """Guards on orders of one instrument, from the config; 0 = off."""
-
-    collar_ppm: int
-    fat_finger_ppm: int
-    notional_min: int
-    notional_max: int
-    lots_min: int
-    price_step_ticks: int
-    lot_step: int
-    open_orders_max: int
-
-
-@dataclass(slots=True)
 class Auction:
     """Call auctions of one instrument: terms from the config, then state."""
 
@@ -301,6 +260,16 @@ class Auction:
 
 
 @dataclass(slots=True)
+class Standing:
+    """A unit's standing in one stage: whether it is in it, when that acts, and from when on it may act again."""
+
+    inside: bool = False
+    has_timer: bool = False
+    due_ns: int = 0
+    ready_ns: int = 0
+
+
+@dataclass(slots=True)
 class Unit:
     """A unit of margin: a wallet with its cross positions, or one isolated position."""
 
@@ -308,7 +277,9 @@ class Unit:
     position: "Position | None"
     stage: int = codes.STAGE_NONE
     liquidation_id: int = 0
-    leg_instrument: int = 0
+    next_rank: tuple[int, int] = (0, 0)  # place of the next leg: its group, its instrument
+    standings: list[Standing] = field(default_factory=list)  # in the venue's stages
+    driver: int | None = None  # the stage whose liquidation it is in
 
     @property
     def timer_order(self) -> int:
@@ -341,6 +312,7 @@ class Wallet:
     asset: int
     cash: int = 0
     is_open: bool = False
+    portfolio: bool = False
     positions: dict[int, "Position"] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)
     unit: Unit = field(init=False)
@@ -397,4 +369,4 @@ class Market:
     @property
     def stands_still(self) -> bool:
         """Whether nothing matches."""
-        return self.state in (codes.STATE_HALTED, codes.STATE_AUCTION)
+        return self.state in codes.STILL

@@ -4,8 +4,9 @@ from dataclasses import astuple
 from typing import Any
 
 from exchange import codes
-from exchange.reference import margin, pegs, triggers
-from exchange.reference.records import Position
+from exchange.reference import grid, margin, pegs, triggers
+from exchange.reference.lives import Life
+from exchange.reference.records import Contract, Position
 from exchange.reference.world import World
 
 SYSTEM_POSITIONS = (codes.EXTERNAL, codes.INSURANCE)
@@ -31,21 +32,52 @@ def snapshot(world: World) -> dict[str, Any]:
             if order is not None
         },
         "groups": {account: group for account, group in sorted(world.groups.items()) if group},
+        "lives": {k: (o.due, len(o.samples_sub), sum(o.samples_sub), *_priced(o)) for k, o in enumerate(world.lives)},
+        "options": {k: _option(contract) for k, contract in enumerate(world.contracts)},
+        "option_risks": _option_risks(world),
         "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
+        "pricing": {k: _pricing(world, k) for k in range(len(world.markets))},
         "throttles": {
             (k, key): used for k, limit in enumerate(world.limits) for key, used in limit.used(world.clock_ns).items()
         },
         "conduct": {account: values for account in world.conduct if any(values := astuple(world.conduct[account]))},
+        "tier_sets": [contract.model.tier_set for contract in world.contracts],
+        "standings": _standings(world),
         "gateway": [(*waiting.event, waiting.terms) for waiting in world.queue],
     }
 
 
-def _wallets(world: World) -> dict[tuple[int, int], tuple[int, int]]:
+def _standings(world: World) -> dict[tuple[int, int], list[tuple[int, ...]]]:
+    found = {}
+    for wallet in world.wallets.values():
+        for unit in (wallet.unit, *(position.isolated_unit for position in wallet.positions.values())):
+            rows = [
+                (int(row.inside), int(row.has_timer), int(unit.driver == k), row.due_ns, row.ready_ns)
+                for k, row in enumerate(unit.standings)
+            ]
+            if any(map(any, rows)):
+                found[wallet.account, unit.timer_order] = rows
+    return dict(sorted(found.items()))
+
+
+def _wallets(world: World) -> dict[tuple[int, int], tuple[int, int, int]]:
     return {
-        (w.account, w.asset): (w.cash, w.unit.stage)
+        (w.account, w.asset): (w.cash, w.unit.stage, int(w.portfolio))
         for w in world.wallets.values()
         if w.cash or (w.is_open and w.account >= codes.FIRST_USER)
+    }
+
+
+def _option_risks(world: World) -> dict[int, list[list[int]]]:
+    """What options gain by scenario, as last reckoned; by own shocks, by beta, against it, as the modes need them."""
+    if not any(wallet.portfolio for wallet in world.wallets.values()):
+        return {}
+    ways = grid.ways(world)
+    return {
+        k: [[world.grid.option_gains.get((k, s, way), 0) for s in range(len(world.grid.scenarios))] for way in ways]
+        for k, contract in enumerate(world.contracts)
+        if contract.option is not None and k in world.grid.groups
     }
 
 
@@ -162,6 +194,14 @@ def _auction(world: World, k: int) -> tuple[Any, ...]:
     )
 
 
+def _pricing(world: World, k: int) -> tuple[Any, ...]:
+    state = world.price_states[k]
+    times = (state.index_ns, state.mark_ns, state.last_ns)
+    weighted = sum(place * premium for place, premium in enumerate(state.premiums, 1))
+    samples = (state.premium_ppb, sum(state.premiums), weighted, state.rate_ppb)
+    return (*times, *samples, state.ema_usub, len(state.premiums), state.trades)
+
+
 def _market(world: World, k: int) -> tuple[int, ...]:
     market, impact = world.markets[k], world.impacts[k]
     return (
@@ -185,3 +225,13 @@ def _market(world: World, k: int) -> tuple[int, ...]:
         impact.decaying_mlots,
         impact.ticks,
     )
+
+
+def _priced(life: Life) -> tuple[int, int]:
+    """The settlement price and whether it is known."""
+    return (0, 0) if life.price_sub is None else (life.price_sub, 1)
+
+
+def _option(contract: Contract) -> tuple[int, int, int]:
+    option = contract.option
+    return (0, 0, 0) if option is None else (option.volatility_ppm, option.initial_sub, option.maintenance_sub)

@@ -8,14 +8,18 @@ from exchange import codes, config
 from exchange.reference import (
     accounts,
     auction,
+    collateral,
+    funding,
     gateway,
     liquidation,
-    margin,
+    mark,
+    options,
     orders,
     pegs,
-    prices,
     recorded,
     resting,
+    settlement,
+    stages,
     terms,
     throttle,
     triggers,
@@ -36,12 +40,16 @@ COMMANDS: dict[int, Callable[[World, Event], Reply]] = {
     codes.SET_MARGIN_MODE: accounts.apply_set_margin_mode,
     codes.TRANSFER: accounts.apply_transfer,
     codes.OPEN_POSITION: accounts.apply_open_position,
+    codes.DEPOSIT_ASSET: collateral.apply_deposit_asset,
+    codes.WITHDRAW_ASSET: collateral.apply_withdraw_asset,
     codes.SET_FEES: accounts.apply_set_fees,
+    codes.SET_TIERS: accounts.apply_set_tiers,
     codes.HALT: accounts.apply_set_state,
     codes.RESUME: accounts.apply_set_state,
     codes.SET_STATE: accounts.apply_set_state,
     codes.AUCTION_START: accounts.apply_auction_start,
     codes.AUCTION_END: accounts.apply_auction_end,
+    codes.SETTLE: settlement.apply_settle,
     codes.SET_GROUP: accounts.apply_set_group,
     codes.SET_THROTTLE: gateway.apply_set_throttle,
 }
@@ -50,11 +58,12 @@ RECORDED: dict[int, Callable[[World, Event], None]] = {
     codes.LEVEL_SET: recorded.apply_level_set,
     codes.TRADE_PRINT: recorded.apply_trade_print,
     codes.BOOK_CLEAR: recorded.apply_book_clear,
-    codes.INDEX: prices.apply_index,
-    codes.MARK: prices.apply_mark,
-    codes.FUNDING_RATE: prices.apply_funding_rate,
-    codes.FUNDING_SETTLE: prices.apply_funding_settle,
+    codes.INDEX: mark.apply_index,
+    codes.MARK: options.apply_mark,
+    codes.FUNDING_RATE: funding.apply_rate,
+    codes.FUNDING_SETTLE: funding.apply_settle,
     codes.SHIFT: recorded.apply_shift,
+    codes.VOLATILITY: options.apply_volatility,
 }
 
 
@@ -69,6 +78,7 @@ class ReferenceVenue:
 
     def __init__(self, venue: config.Venue):
         self.world = World(venue)
+        settlement.begin(self.world, venue)
 
     def process(self, events: Any) -> None:
         """Process tape events (record array or rows of it), firing before each the timers due before its time."""
@@ -84,7 +94,9 @@ class ReferenceVenue:
             world.clock_ns = timer.ts_ns
             world.event_seq += 1
             if timer.kind == codes.MARK_TICK:
-                prices.fire_mark_tick(world, timer.target)
+                mark.fire_mark_tick(world, timer.target)
+            elif timer.kind == codes.FUNDING_TICK:
+                funding.fire(world, timer.target)
             elif timer.kind == codes.REFILL_TICK:
                 recorded.fire_refill(world, timer.target)
             elif timer.kind == codes.IMPACT_TICK:
@@ -93,6 +105,14 @@ class ReferenceVenue:
                 auction.fire_tick(world, timer.target)
             elif timer.kind == codes.GATEWAY_TICK:
                 self._serve()
+            elif timer.kind == codes.LIFE_TICK:
+                settlement.fire(world, timer.target)
+            elif timer.kind == codes.OPTION_TICK:
+                options.fire(world)
+            elif timer.kind == codes.CONVERT:
+                collateral.convert(world, timer.target)
+            elif timer.kind == codes.STAGE_TICK:
+                stages.fire(world, *timer.target, timer.cause_seq)
             elif timer.kind == codes.EXPIRE:
                 terms.expire(world, timer.target)
             elif timer.kind == codes.TRIGGER:
@@ -102,7 +122,8 @@ class ReferenceVenue:
             resting.finish(world)
             pegs.follow(world)
             triggers.watch(world)
-            margin.detect(world)
+            collateral.watch(world)
+            stages.detect(world)
 
     def outcomes(self) -> list[tuple[int, ...]]:
         """Outcomes since the last call, fields in the order of the outcome record."""
@@ -133,11 +154,13 @@ class ReferenceVenue:
             self._reply(event, Reply(refusal.code), refusal.money)
         if event.kind in ORDERS:
             world.held = None
+        settlement.finish(world)
         resting.finish(world)
         if not pegs.is_mid_message(event):
             pegs.follow(world)
         triggers.watch(world)
-        margin.detect(world)
+        collateral.watch(world)
+        stages.detect(world)
 
     def _command(self, event: Event, waited_ns: int = 0) -> None:
         """Apply a command and answer it."""

@@ -9,22 +9,24 @@ from sortedcontainers import SortedDict
 from exchange import codes, config
 from exchange.reference.arithmetic import ceil_div
 from exchange.reference.book import Book
-from exchange.reference.limits import Conduct, Limit, Rules
+from exchange.reference.grid import Grid
+from exchange.reference.limits import Conduct, Guards, Limit, Rules
+from exchange.reference.lives import Life, option_of
+from exchange.reference.pricing import price_state_of, pricing_of
 from exchange.reference.records import (
     Allocation,
     Auction,
     Contract,
-    Guards,
-    Impact,
     Market,
     Order,
     Policy,
     Position,
     Terms,
-    Tier,
     Unit,
     Wallet,
 )
+from exchange.reference.requirement import Model, Tier
+from exchange.reference.settings import Impact, conversion_of, stages_of
 
 
 class Refused(Exception):
@@ -74,9 +76,20 @@ class World:
         self.contracts = [_contract(compiled, k) for k in range(self.policy.instruments)]
         self.books = [Book() for _ in self.contracts]
         self.markets = [Market() for _ in self.contracts]
+        self.stages = stages_of(compiled.stages, len(venue.assets))
+        self.pricing = pricing_of(compiled.pricing[0])
+        self.price_states = [price_state_of(compiled, k) for k in range(len(self.contracts))]
         self.impacts = [_impact(row) for row in compiled.impacts]
+        self.conversions = [conversion_of(row, compiled.sales.tolist()) for row in compiled.conversions]
+        self.converting: dict[tuple[int, int], bool] = {}  # wallets that have a CONVERT timer
         self.guards = [Guards(**_named(row, Guards)) for row in compiled.order_guards]
         self.auctions = [Auction(**_named(row, Auction)) for row in compiled.auctions]
+        self.grid = Grid(venue)
+        self.has_option_timer = False
+        for contract, row in zip(self.contracts, compiled.options, strict=True):
+            contract.option = option_of(row)
+        self.lives = [Life(terms.life) for terms in venue.instruments]
+        self.settling: int | None = None  # the instrument that an event settles
         self.waiting: list[list[Unit]] = [[] for _ in self.contracts]  # for their market to match again
         for market, auction in zip(self.markets, self.auctions, strict=True):
             market.state = codes.STATE_AUCTION if auction.opening else codes.STATE_CONTINUOUS
@@ -143,9 +156,16 @@ class World:
             if account >= codes.FIRST_USER:
                 require(self.user_positions < self.capacity.positions, codes.POSITIONS_FULL)
                 self.user_positions += 1
-            made = Position(wallet, instrument, contract.tiers[0].leverage_max_e2)
+            tiers = contract.model.tiers if account >= codes.FIRST_USER else contract.model.tables[0]
+            made = Position(wallet, instrument, tiers[0].leverage_max_e2)
             wallet.positions = dict(sorted([*wallet.positions.items(), (instrument, made)]))
         return wallet.positions[instrument]
+
+    def contract_alone(self, instrument: int) -> Contract:
+        """Terms of an instrument that an event names and that must not be a spot one."""
+        contract = self.contract_of(instrument)
+        require(not contract.spot, codes.NOT_CONTRACT)
+        return contract
 
     def positions_in(self, instrument: int) -> list[Position]:
         """All positions that exist in an instrument, in wallet order."""
@@ -217,14 +237,21 @@ class World:
         if wallet.account == codes.INSURANCE:
             self.touched_funds.add(wallet.asset)
 
-    def set_timer(self, ts_ns: int, priority: int, kind: int, target: Unit | Order | int) -> None:
-        """Put a timer on the heap; its cause is the event at work."""
+    def set_stage_timer(self, ts_ns: int, unit: Unit, stage: int) -> None:
+        """Put a stage's timer for a unit on the heap."""
+        self.timer_seq += 1
+        order, kind = stage * codes.STAGE_PLACES + unit.timer_order, codes.STAGE_TICK
+        key = (ts_ns, codes.PRIORITY_STAGE, unit.wallet.account, order, self.timer_seq)
+        heapq.heappush(self.timers, Timer(*key, kind, self.event_seq, (unit, stage)))
+
+    def set_timer(self, ts_ns: int, priority: int, kind: int, target: Unit | Order | int, account: int = 0) -> None:
+        """Put a timer on the heap; its cause is the event at work. `account`: of an instrument's timer."""
         if isinstance(target, Unit):
             account, order = target.wallet.account, target.timer_order
         elif isinstance(target, Order):
             account, order = 0, 0
         else:
-            account, order = 0, target
+            order = target
         self.timer_seq += 1
         timer = Timer(ts_ns, priority, account, order, self.timer_seq, kind, self.event_seq, target)
         heapq.heappush(self.timers, timer)
@@ -298,8 +325,6 @@ class World:
 
 def _contract(compiled: config.Compiled, k: int) -> Contract:
     row = compiled.instruments[k]
-    first, count = int(row["tier_base"]), int(row["tier_count"])
-    tiers = [Tier(*map(int, tier)) for tier in compiled.tiers[first : first + count].tolist()]
     base, sources = int(row["constituent_base"]), int(row["constituent_count"])
     weights = [int(source["weight_ppm"]) for source in compiled.constituents[base : base + sources]]
     names = (
@@ -317,11 +342,24 @@ def _contract(compiled: config.Compiled, k: int) -> Contract:
         "market_band_ppm",
         "iceberg",
         "pegged",
+        "spot",
+        "feedback_ppm",
+        "initial_ppm",
         "asset",
         "self_trade",
     )
     values = {name: int(row[name]) for name in names}
-    return Contract(**values, tiers=tiers, weights_ppm=weights, allocation=_allocation(compiled, k))
+    return Contract(**values, model=_model(compiled, k), weights_ppm=weights, allocation=_allocation(compiled, k))
+
+
+def _model(compiled: config.Compiled, k: int) -> Model:
+    row = compiled.margins[k]
+    tables = [
+        [Tier(*map(int, tier)) for tier in compiled.tiers[base : base + size].tolist()]
+        for base, size in zip(row["set_base"].tolist(), row["set_size"].tolist(), strict=True)
+        if size
+    ]
+    return Model(kind=int(compiled.instruments[k]["margin_model"]), **_named(row, Model), tables=tables)
 
 
 def _allocation(compiled: config.Compiled, k: int) -> Allocation | None:
@@ -336,7 +374,7 @@ def _allocation(compiled: config.Compiled, k: int) -> Allocation | None:
 
 def _named(row: Any, terms: type) -> dict[str, int]:
     """Fields of a compiled record that a dataclass asks for."""
-    asked = [field.name for field in fields(terms) if field.default is MISSING]
+    asked = [field.name for field in fields(terms) if field.default is MISSING and field.name in row.dtype.names]
     return {name: int(row[name]) for name in asked}
 
 

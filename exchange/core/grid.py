@@ -1,0 +1,278 @@
+"""Portfolio margin: what a wallet loses in the worst scenario of a stress grid. DESIGN §3.17.
+
+Each instrument has a risk array, what one long lot gains in each scenario in whole parts of a quantum, rounded once
+when its mark changes; a wallet's gain is the sum of its lots times those entries. All of it is int64.
+"""
+
+import numpy as np
+
+from exchange.codes import (
+    BID,
+    CROSS,
+    LINEAR,
+    SHOCK_BETA,
+    SHOCK_CONTRA,
+    SHOCK_OWN,
+    SHOCKS,
+    STRESS_FLIPPED,
+    STRESS_ONE_FACTOR,
+    STRESS_RHO_ONE,
+    STRESS_SUM,
+)
+from exchange.core.arith import mul_div_floor, ppm_up
+from exchange.core.contract import mark_value
+from exchange.core.kernel import kernel, leaf
+from exchange.core.requirement import BILLION, leg_maintenance, ppb_up
+
+NEVER = 1 << 61  # a notional that no position reaches
+
+
+@leaf
+def in_grid(ledger, prices, p):
+    """Is position `p` margined by the grid? A cross one of a wallet in portfolio mode, in an instrument of a group."""
+    position = ledger.positions[p]
+    if ledger.wallets[np.int64(position["wallet"])]["portfolio"] == 0 or position["mode"] != CROSS:
+        return False
+    return prices.members[np.int64(position["instrument"])]["group"] != 0
+
+
+@kernel
+def refresh_risks(prices, instrument):
+    """Make the risk array of a contract anew from its mark; all zero without one. Mutates risks."""
+    grid, record = prices.grids[0], prices.instruments[instrument]
+    if prices.members[instrument]["group"] == 0 or record["option"] != 0:
+        return
+    mark_sub, bits = np.int64(prices.markets[instrument]["mark_sub"]), np.int64(grid["scale_bits"])
+    value = np.int64(record["mark_unit"]) << bits
+    if record["kind"] == LINEAR:
+        value *= mark_sub
+    else:
+        value = value // mark_sub if mark_sub != 0 else np.int64(0)
+    rows = SHOCKS * np.int64(grid["scenarios"])
+    for at in range(instrument * rows, (instrument + 1) * rows):
+        prices.risks[at] = mul_div_floor(value, np.int64(prices.shocks[at]["rate_ppb"]), BILLION)
+
+
+@leaf
+def clear(losses, at, count):
+    """Loops over scenarios index without a sign: numba then need not ask whether an index counts from the end, and
+    they become vector instructions."""
+    at, count = np.uint64(at), np.uint64(count)
+    for s in range(count):
+        losses[at + s] = 0
+
+
+@leaf
+def add_lots(losses, to, risks, first, count, lots):
+    to, first, count = np.uint64(to), np.uint64(first), np.uint64(count)
+    for s in range(count):
+        losses[to + s] += lots * risks[first + s]
+
+
+@leaf
+def add_worst(losses, to, risks, first, count, bids, asks):
+    """The worse of what bids and what asks gain, at most 0."""
+    to, first, count = np.uint64(to), np.uint64(first), np.uint64(count)
+    for s in range(count):
+        losses[to + s] += min(np.int64(0), min(bids * risks[first + s], -asks * risks[first + s]))
+
+
+@leaf
+def least_of(losses, at, count):
+    at, count, least = np.uint64(at), np.uint64(count), np.int64(0)
+    for s in range(count):
+        least = min(least, losses[at + s])
+    return least
+
+
+@leaf
+def row_of(prices, group, grouped):
+    """Row of a group in the work space, a fresh one of zeros where it has none. Without groups all share one."""
+    losses, grid = prices.losses, prices.grids[0]
+    groups, count = np.int64(grid["groups"]), np.int64(grid["scenarios"])
+    places = SHOCKS * groups * count
+    group = group if grouped else 1
+    row = losses[places + group]
+    if row == 0:
+        row = losses[places] + 1
+        losses[places] = row
+        losses[places + group] = row
+        losses[places + groups + row] = group
+        for variant in range(SHOCKS):
+            if grid["variants"] >> variant & 1:
+                clear(losses, (variant * groups + row - 1) * count, count)
+    return row - 1
+
+
+@leaf
+def add_leg(prices, instrument, row, lots, bids, asks):
+    """Add what a position gains in each scenario, at worst with its open bids or its open asks. Mutates losses."""
+    grid, risks, losses = prices.grids[0], prices.risks, prices.losses
+    count, variants, groups = np.int64(grid["scenarios"]), np.int64(grid["variants"]), np.int64(grid["groups"])
+    for variant in range(SHOCKS):
+        if variants >> variant & 1:
+            first, to = (instrument * SHOCKS + variant) * count, (variant * groups + row) * count
+            add_lots(losses, to, risks, first, count, lots)
+            if bids != 0 or asks != 0:
+                add_worst(losses, to, risks, first, count, bids, asks)
+
+
+@leaf
+def worst_together(prices, variant, rows, turned):
+    """The worst loss of all groups in one scenario, the row `turned` with its sign turned round (-1: none)."""
+    grid, losses = prices.grids[0], prices.losses
+    count, groups = np.int64(grid["scenarios"]), np.int64(grid["groups"])
+    if rows == 1:
+        return -least_of(losses, (SHOCK_CONTRA if turned == 0 else variant) * groups * count, count)
+    total = SHOCKS * groups * count + 2 * groups + 2
+    clear(losses, total, count)
+    for row in range(rows):
+        add_lots(losses, total, losses, ((SHOCK_CONTRA if row == turned else variant) * groups + row) * count, count, 1)
+    return -least_of(losses, total, count)
+
+
+@leaf
+def worst_apart(prices, rows):
+    """Each group's own worst loss, added."""
+    count, total = np.int64(prices.grids[0]["scenarios"]), np.int64(0)
+    for row in range(rows):
+        total -= least_of(prices.losses, row * count, count)
+    return total
+
+
+@kernel
+def worst_of_modes(prices):
+    """The worst loss over the modes of what the work space holds, which is free again after it."""
+    grid, losses = prices.grids[0], prices.losses
+    groups, modes = np.int64(grid["groups"]), np.int64(grid["modes"])
+    places = SHOCKS * groups * np.int64(grid["scenarios"])
+    rows, worst = np.int64(losses[places]), np.int64(0)
+    if modes & STRESS_SUM:
+        worst = worst_apart(prices, rows)
+    if modes & STRESS_RHO_ONE:
+        worst = max(worst, worst_together(prices, SHOCK_OWN, rows, -1))
+    if modes & STRESS_ONE_FACTOR:
+        worst = max(worst, worst_together(prices, SHOCK_BETA, rows, -1))
+    if modes & STRESS_FLIPPED:
+        for row in range(rows):
+            worst = max(worst, worst_together(prices, SHOCK_BETA, rows, row))
+    for row in range(1, rows + 1):
+        losses[places + losses[places + groups + row]] = 0
+    losses[places] = 0
+    return worst
+
+
+@kernel
+def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
+    """Worst loss of a wallet's cross positions in groups, in parts of a quantum; with their open orders, if asked, and
+    one more of `order_lots` of `p_new`."""
+    grouped = prices.grids[0]["grouped"] != 0
+    p = np.int64(ledger.wallets[wallet]["first_position"])
+    while p != 0:
+        position = ledger.positions[p]
+        instrument = np.int64(position["instrument"])
+        group = np.int64(prices.members[instrument]["group"])
+        if group != 0 and position["mode"] == CROSS:
+            lots, bids, asks = np.int64(position["lots"]), np.int64(0), np.int64(0)
+            if orders:
+                bids, asks = np.int64(position["bid_lots"]), np.int64(position["ask_lots"])
+            if p == p_new and side == BID:
+                bids += order_lots
+            elif p == p_new:
+                asks += order_lots
+            if lots != 0 or bids != 0 or asks != 0:
+                add_leg(prices, instrument, row_of(prices, group, grouped), lots, bids, asks)
+        p = np.int64(position["next"])
+    return worst_of_modes(prices)
+
+
+@leaf
+def required_for(prices, loss, factor_ppm):
+    """Money that a worst loss asks for."""
+    bits = np.int64(prices.grids[0]["scale_bits"])
+    return ppm_up((loss + (np.int64(1) << bits) - 1) >> bits, factor_ppm)
+
+
+@kernel
+def grid_initial(ledger, prices, wallet, p_new, side, order_lots):
+    """Initial margin of what the grid holds of a wallet, open orders and one more of `p_new` included."""
+    loss = grid_loss(ledger, prices, wallet, True, p_new, side, order_lots)
+    return required_for(prices, loss, np.int64(prices.grids[0]["initial_ppm"]))
+
+
+@kernel
+def grid_numbers(ledger, prices, wallet):
+    """(equity, maintenance, legs with a position) of a wallet in portfolio mode."""
+    loss = grid_loss(ledger, prices, wallet, False, 0, 0, 0)
+    required = required_for(prices, loss, np.int64(prices.grids[0]["maintenance_ppm"]))
+    equity, legs, p = np.int64(ledger.wallets[wallet]["cash"]), np.int64(0), np.int64(0)
+    p = np.int64(ledger.wallets[wallet]["first_position"])
+    while p != 0:
+        position = ledger.positions[p]
+        lots, instrument = np.int64(position["lots"]), np.int64(position["instrument"])
+        if lots != 0 and position["mode"] == CROSS:
+            if prices.markets[instrument]["mark_sub"] != 0:
+                value = mark_value(prices, instrument, lots)
+                equity += value - np.int64(position["entry_value"])
+                if prices.members[instrument]["group"] == 0:
+                    required += leg_maintenance(ledger, prices, p, instrument, abs(value))
+            legs += 1
+        p = np.int64(position["next"])
+    return equity, required, legs
+
+
+@kernel
+def grid_leg(prices, instrument, lots):
+    """What a leg alone would have to hold, at least a quantum: its share of the plan of a liquidation."""
+    add_leg(prices, instrument, row_of(prices, np.int64(1), False), lots, np.int64(0), np.int64(0))
+    return max(np.int64(1), required_for(prices, worst_of_modes(prices), np.int64(prices.grids[0]["maintenance_ppm"])))
+
+
+@leaf
+def slopes(prices, instrument, lots):
+    """Health lost, in ppb, as a leg's notional rises and as it falls by its own size: at the worst scenario, or 0."""
+    member, gain = prices.members[instrument], np.int64(BILLION)
+    falls, rises = np.int64(member["fall_ppb"]), np.int64(member["rise_ppb"])
+    if lots < 0:
+        falls, rises = rises, falls
+    if (prices.instruments[instrument]["kind"] == LINEAR) != (lots > 0):
+        gain = -gain
+    return max(np.int64(0), falls - gain), max(np.int64(0), rises + gain)
+
+
+@leaf
+def grid_rounding(prices, lots):
+    """Quanta that rounding may cost in what a leg adds to its wallet's requirement."""
+    return (abs(lots) * 9 >> np.int64(prices.grids[0]["scale_bits"])) + 24
+
+
+@kernel
+def grid_weight(prices, instrument, lots, notional):
+    """(the most that health falls when a leg's notional moves by its own size, quanta that rounding may cost)."""
+    up, down = slopes(prices, instrument, lots)
+    return ppb_up(notional, max(up, down)), grid_rounding(prices, lots)
+
+
+@kernel
+def grid_change(prices, instrument, lots, notional):
+    """(the most that the requirement changes when a leg's notional moves by its own size, quanta of rounding)."""
+    member = prices.members[instrument]
+    steeper = max(np.int64(member["fall_ppb"]), np.int64(member["rise_ppb"]))
+    return ppb_up(notional, steeper), grid_rounding(prices, lots)
+
+
+@leaf
+def moved(share, slope):
+    """By how much a notional may move before a leg's share of the slack is gone; at least 2**60 where that is far."""
+    return min(share // slope, np.int64(1) << 30) * BILLION + share % slope * BILLION // slope
+
+
+@kernel
+def band_in_grid(prices, instrument, lots, whole, part, weight):
+    """(notional above, notional below) just past the moves that a leg's share of the slack covers; -1 = none below."""
+    notional, (up, down) = abs(mark_value(prices, instrument, lots)), slopes(prices, instrument, lots)
+    most = ppb_up(notional, max(up, down))
+    share = mul_div_floor(most, part, weight) + most * whole
+    above = notional + moved(share, up) + 1 if up != 0 else np.int64(NEVER)
+    move = moved(share, down) if down != 0 else notional
+    return above, notional - move - 1 if move < notional else np.int64(-1)

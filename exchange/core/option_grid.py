@@ -1,0 +1,73 @@
+"""Risk arrays of options: Black-76 at shocked forwards and volatilities, made when an option is refreshed. §3.17."""
+
+import numpy as np
+
+from exchange.codes import SHOCKS, STATE_SETTLED
+from exchange.core.arith import MILLION, mul_div_floor
+from exchange.core.black76 import black_sub, power_of_times_ppm
+from exchange.core.kernel import kernel, leaf
+
+DAY_NS = 86_400_000_000_000
+
+
+@kernel
+def time_factor_ppm(grid, left_ns):
+    """How much of the volatility range a time to expiry has, in ppm: a power of the days left."""
+    left_ns, base_ns = max(left_ns, DAY_NS * np.int64(grid["floor_days"])), DAY_NS * np.int64(grid["base_days"])
+    power_ppm = np.int64(grid["short_power_ppm"]) if left_ns < base_ns else np.int64(grid["long_power_ppm"])
+    return power_of_times_ppm(base_ns, left_ns, power_ppm)
+
+
+@leaf
+def toward_zero(a, b):
+    return a // b if a >= 0 else -(-a // b)
+
+
+@leaf
+def shocked_ppm(grid, volatility_ppm, share_ppm, factor_ppm):
+    """A volatility in a scenario that moves it by a share of the range up or down; none stays none."""
+    span = np.int64(grid["volatility_up_ppm"]) if share_ppm > 0 else np.int64(grid["volatility_down_ppm"])
+    change_ppm = toward_zero(toward_zero(share_ppm * span, MILLION) * factor_ppm, MILLION)
+    if volatility_ppm == 0 or change_ppm == 0:
+        return volatility_ppm
+    moved = volatility_ppm + toward_zero(volatility_ppm * change_ppm, MILLION)
+    return max(moved, max(np.int64(1), np.int64(grid["volatility_least_ppm"])))
+
+
+@leaf
+def model_value(prices, instrument, forward, left_ns, volatility_ppm):
+    """An option's value in parts of a sub-tick, at most the highest price, at a forward in those parts."""
+    option, record, bits = prices.options[instrument], prices.instruments[instrument], prices.grids[0]["scale_bits"]
+    strike, coin_sub = np.int64(option["strike"]) << np.int64(bits), np.int64(option["coin_sub"]) << np.int64(bits)
+    value = black_sub(forward, strike, left_ns, volatility_ppm, np.int64(option["right"]), coin_sub)
+    most = np.int64(record["ticks_max"]) * np.int64(record["mark_per_tick"]) << np.int64(bits)
+    return min(value, most)
+
+
+@kernel
+def refresh_option_risks(prices, io, instrument, forward):
+    """Make an option's risk array anew; without a forward or a mark it stands. Returns whether any entry changed."""
+    grid, option, market = prices.grids[0], prices.options[instrument], prices.markets[instrument]
+    changed = False
+    if prices.members[instrument]["group"] == 0 or forward == 0 or market["mark_sub"] == 0:
+        return changed
+    if market["state"] == STATE_SETTLED:
+        return changed
+    left_ns = max(np.int64(0), np.int64(prices.lives[instrument]["expiry_ns"]) - np.int64(io.control[0]["clock_ns"]))
+    now_ppm, count, bits = np.int64(option["volatility_ppm"]), np.int64(grid["scenarios"]), np.int64(grid["scale_bits"])
+    unit = np.int64(prices.instruments[instrument]["mark_unit"])
+    factor_ppm = time_factor_ppm(grid, left_ns)
+    value = model_value(prices, instrument, forward << bits, left_ns, now_ppm)
+    for variant in range(SHOCKS):
+        if grid["variants"] >> variant & 1:
+            for s in range(count):
+                at = (instrument * SHOCKS + variant) * count + s
+                moved_ppm = MILLION + np.int64(prices.shocks[at]["price_ppm"])
+                there = max(np.int64(1), mul_div_floor(forward << bits, moved_ppm, MILLION))
+                then_ppm = shocked_ppm(grid, now_ppm, np.int64(prices.scenarios[2 * s]), factor_ppm)
+                gain = model_value(prices, instrument, there, left_ns, then_ppm) - value
+                entry = mul_div_floor(gain, np.int64(prices.scenarios[2 * s + 1]), MILLION) * unit
+                if prices.risks[at] != entry:
+                    prices.risks[at] = entry
+                    changed = True
+    return changed

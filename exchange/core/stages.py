@@ -1,0 +1,172 @@
+"""Stages of liquidation: which a unit is in, when each acts, which one drives its liquidation. DESIGN §4.1; STG-1."""
+
+import numpy as np
+
+from exchange.codes import PRIORITY_STAGE, STAGE_CLOSE, STAGE_PART, STAGE_PLACES, STAGE_TICK
+from exchange.core.arith import close_share, ppm_up
+from exchange.core.contract import mark_value
+from exchange.core.kernel import kernel, leaf
+from exchange.core.ledger import try_position
+from exchange.core.margin import can_liquidate, unit_account, unit_numbers
+from exchange.core.timers import push_timer
+
+FAR = 1 << 62  # beyond all money
+
+
+@leaf
+def unit_asset(ledger, prices, unit):
+    wallet = np.int64(ledger.positions[-unit]["wallet"]) if unit < 0 else unit
+    return wallet % np.int64(prices.policy[0]["assets"])
+
+
+@leaf
+def first_standing(ledger, prices, unit):
+    """Where a unit's standings begin, one for each stage."""
+    slot = ledger.wallets.shape[0] - unit if unit < 0 else unit
+    return slot * np.int64(prices.stages[0]["count"])
+
+
+@leaf
+def first_stage(ledger, prices, unit):
+    """Where the stages of a unit's asset begin."""
+    return unit_asset(ledger, prices, unit) * np.int64(prices.stages[0]["count"])
+
+
+@leaf
+def unit_order(ledger, prices, unit):
+    """Order among the units of one account: wallets by asset, then isolated positions by instrument."""
+    if unit < 0:
+        return 1000 + np.int64(ledger.positions[-unit]["instrument"])
+    return unit % np.int64(prices.policy[0]["assets"])
+
+
+@leaf
+def set_stage_timer(ledger, prices, io, unit, k, due_ns):
+    """Mutates the unit's standing, the heap."""
+    ledger.standings[first_standing(ledger, prices, unit) + k]["timed"] = 1
+    order = STAGE_PLACES * k + unit_order(ledger, prices, unit)
+    push_timer(io, due_ns, PRIORITY_STAGE, unit_account(ledger, prices, unit), order, unit, STAGE_TICK)
+
+
+@kernel
+def enter_stages(ledger, prices, io, unit, equity, required, legs):
+    """Note which stages a unit has come into or left; timers for what these do. Mutates standings, the heap.
+
+    Returns what its equity may lose, or its requirements gain, and the other way round, before that changes.
+    """
+    able, now_ns = can_liquidate(ledger, prices, unit, legs), np.int64(io.control[0]["clock_ns"])
+    base, own = first_stage(ledger, prices, unit), first_standing(ledger, prices, unit)
+    loss, gain = np.int64(FAR), np.int64(FAR)
+    for k in range(np.int64(prices.stages[0]["count"])):
+        stage, standing = prices.stages[base + k], ledger.standings[own + k]
+        entry = ppm_up(required, np.int64(stage["below_ppm"]))
+        way_out = ppm_up(required, np.int64(stage["exit_ppm"]))
+        if standing["inside"] == 0 and able and equity < entry:
+            standing["inside"] = 1
+            standing["due_ns"] = max(now_ns + np.int64(stage["dwell_ns"]), np.int64(standing["ready_ns"]))
+            if standing["timed"] == 0:
+                set_stage_timer(ledger, prices, io, unit, k, np.int64(standing["due_ns"]))
+        elif standing["inside"] != 0 and (not able or equity >= way_out):
+            standing["inside"] = 0
+        elif standing["inside"] != 0 and standing["timed"] == 0 and stage["action"] >= STAGE_PART:  # again
+            set_stage_timer(ledger, prices, io, unit, k, max(now_ns, np.int64(standing["ready_ns"])))
+        if standing["inside"] != 0:
+            gain = min(gain, way_out - 1 - equity)
+        else:
+            loss = min(loss, equity - entry)
+    return loss, gain
+
+
+@leaf
+def leave_stages(ledger, prices, unit):
+    """A unit is no more: it is in no stage. Mutates standings."""
+    own = first_standing(ledger, prices, unit)
+    for k in range(np.int64(prices.stages[0]["count"])):
+        ledger.standings[own + k]["inside"] = 0
+
+
+@leaf
+def driving_stage(ledger, prices, unit):
+    """The stage whose liquidation a unit is in; -1 = none, it is that of a venue without stages, or of the fund."""
+    own = first_standing(ledger, prices, unit)
+    for k in range(np.int64(prices.stages[0]["count"])):
+        if ledger.standings[own + k]["drives"] != 0:
+            return np.int64(k)
+    return np.int64(-1)
+
+
+@leaf
+def set_driving(ledger, prices, unit, k, drives):
+    """Mutates the unit's standing."""
+    ledger.standings[first_standing(ledger, prices, unit) + k]["drives"] = drives
+
+
+@kernel
+def deepen(ledger, prices, unit, k, equity, required):
+    """The deepest stage that closes or takes over and that a unit in liquidation is below; it drives from now on."""
+    base, deepest = first_stage(ledger, prices, unit), k
+    for other in range(k + 1, np.int64(prices.stages[0]["count"])):
+        stage = prices.stages[base + other]
+        if stage["action"] >= STAGE_CLOSE and equity < ppm_up(required, np.int64(stage["below_ppm"])):
+            deepest = np.int64(other)
+    if deepest != k:
+        set_driving(ledger, prices, unit, k, 0)
+        set_driving(ledger, prices, unit, deepest, 1)
+        if unit > 0:
+            ledger.wallets[unit]["next_rank"] = 0
+    return deepest
+
+
+@leaf
+def goal_of(ledger, prices, unit, k, required):
+    """Equity at which the liquidation of stage `k` is over."""
+    if k < 0:
+        return required
+    return ppm_up(required, np.int64(prices.stages[first_stage(ledger, prices, unit) + k]["exit_ppm"]))
+
+
+@leaf
+def action_of(ledger, prices, unit, k):
+    """What the stage that drives a liquidation does; where there are no stages it closes."""
+    return np.int64(prices.stages[first_stage(ledger, prices, unit) + k]["action"]) if k >= 0 else np.int64(STAGE_CLOSE)
+
+
+@leaf
+def band_of(ledger, prices, unit, k):
+    """How far from the mark a stage's orders may trade (ppm); 0 = as far as their bankruptcy price."""
+    return np.int64(prices.stages[first_stage(ledger, prices, unit) + k]["band_ppm"]) if k >= 0 else np.int64(0)
+
+
+@leaf
+def step_lots(ledger, prices, unit, k, p, equity):
+    """How much of a leg an order of a stage is for (> 0)."""
+    lots, instrument = np.int64(ledger.positions[p]["lots"]), np.int64(ledger.positions[p]["instrument"])
+    if action_of(ledger, prices, unit, k) == STAGE_PART:
+        stage = prices.stages[first_stage(ledger, prices, unit) + k]
+        if abs(mark_value(prices, instrument, lots)) > stage["notional_above"]:
+            if stage["share_ppm"] != 0:
+                return ppm_up(abs(lots), np.int64(stage["share_ppm"]))
+            return lots_to_exit(ledger, prices, unit, k, p, equity)
+    return abs(lots)
+
+
+@kernel
+def lots_to_exit(ledger, prices, unit, k, p, equity):
+    """The fewest lots of a leg without which, sold at the mark, the unit is at its exit; all of it where that is less.
+
+    Mutates nothing that stays changed.
+    """
+    position = ledger.positions[p]
+    lots = np.int64(position["lots"])
+    entry, few, many = np.int64(position["entry_value"]), np.int64(0), abs(lots)
+    while many - few > 1:
+        middle = (few + many) >> 1
+        left = lots - middle if lots > 0 else lots + middle
+        try_position(ledger, p, left, entry - close_share(entry, middle, abs(lots)))
+        _, required, _ = unit_numbers(ledger, prices, unit)
+        if equity >= goal_of(ledger, prices, unit, k, required):
+            many = middle
+        else:
+            few = middle
+    try_position(ledger, p, lots, entry)
+    return many

@@ -1,0 +1,295 @@
+"""Portfolio margin by a stress grid: scenarios, groups, correlation modes, checked and compiled. DESIGN §3.17.
+
+Part of the venue's configuration (`exchange/config.py`), compiled to the kernels' records here.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from exchange import codes
+from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
+from exchange.errors import ConfigError
+from exchange.stages import multiple as stages_multiple
+from exchange.terms import MONEY_MAX, most_value
+
+if TYPE_CHECKING:
+    from exchange.config import Venue
+
+MILLION, BILLION = 10**6, 10**9
+FALL_MAX_PPM = 990_000  # no scenario takes more of a price: what is left of it stays above zero
+SLOPE_MAX_PPB = 7 * BILLION  # factor times rate: the products of a guard stay below 2**63
+MODES = {
+    "sum": codes.STRESS_SUM,
+    "one_factor": codes.STRESS_ONE_FACTOR,
+    "rho_one": codes.STRESS_RHO_ONE,
+    "flipped": codes.STRESS_FLIPPED,
+}
+
+GRID = np.dtype(  # one record
+    [
+        *((name, "i8") for name in ("scenarios", "groups", "modes", "variants", "grouped", "scale_bits")),
+        *((name, "i8") for name in ("initial_ppm", "maintenance_ppm")),
+        *((name, "i8") for name in ("volatility_up_ppm", "volatility_down_ppm", "volatility_least_ppm")),
+        *((name, "i8") for name in ("base_days", "floor_days", "short_power_ppm", "long_power_ppm")),
+        ("holders", "i8"),  # wallets in portfolio mode; while there are none, risk arrays are not kept
+    ],
+    align=True,
+)
+
+MEMBER = np.dtype(  # one an instrument
+    [
+        ("group", "i8"),  # 0 = of none: it keeps the margin model of its instrument
+        ("fall_ppb", "i8"),  # the worst loss of a long in a notional of 10**9, with the maintenance factor; rounded up
+        ("rise_ppb", "i8"),  # that of a short
+    ],
+    align=True,
+)
+
+SHOCK = np.dtype(  # [(instrument * SHOCKS + variant) * scenarios + scenario]
+    [("price_ppm", "i8"), ("rate_ppb", "i8")], align=True  # of the price; of the value of a lot, cover included
+)
+
+Share = Annotated[int, msgspec.Meta(ge=-50_000_000, le=50_000_000)]
+Signed = Annotated[int, msgspec.Meta(ge=-MILLION, le=MILLION)]
+Ppm = Annotated[int, msgspec.Meta(ge=0, le=MILLION)]
+Range = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+Factor = Annotated[int, msgspec.Meta(ge=100_000, le=4_000_000)]
+Mode = Literal["sum", "one_factor", "rho_one", "flipped"]
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class StressScenario(_Struct):
+    """Shares (ppm) of a group's price range, of the volatility range and of the basis; what of the loss counts."""
+
+    price_ppm: Share = 0
+    volatility_ppm: Signed = 0
+    basis_ppm: Signed = 0
+    cover_ppm: Ppm = MILLION
+
+
+class StressGroup(_Struct):
+    """What moves together: the contracts of one underlying. `beta_ppm` is its stress beta to the one factor.
+
+    `basis_ppm` says for instruments of the group how far they move against the others, e.g. perpetuals against futures.
+    """
+
+    name: str
+    members: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    range_ppm: Range
+    beta_ppm: Annotated[int, msgspec.Meta(ge=-10_000_000, le=10_000_000)] = MILLION
+    basis_ppm: dict[str, Signed] = {}
+
+
+class VolatilityRange(_Struct):
+    """How far volatility moves, as a share of itself: up_ppm or down_ppm times (base_days / days left) ** power.
+
+    The power is the short one below `base_days`, else the long one; `floor_days` are the fewest that count. A
+    volatility that moved is at least `least_ppm`.
+    """
+
+    up_ppm: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    down_ppm: Ppm = 0
+    least_ppm: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
+    base_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
+    floor_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 1
+    short_power_ppm: Ppm = 300_000
+    long_power_ppm: Ppm = 130_000
+
+
+class PortfolioMargin(_Struct):
+    """Margin of a wallet in portfolio mode: the worst loss over scenarios and correlation modes. No groups: none.
+
+    `modes`: `sum` adds each group's worst loss, `rho_one` moves all groups by their ranges with one sign, `one_factor`
+    by `factor_range_ppm` times their betas, `flipped` the same with one group's sign turned round, each in turn. Losses
+    are reckoned in 2**`scale_bits` parts of a quantum.
+    """
+
+    preset: Literal["", "span16", "deribit", "okx"] = ""
+    scenarios: Annotated[tuple[StressScenario, ...], msgspec.Meta(max_length=256)] = ()
+    groups: tuple[StressGroup, ...] = ()
+    modes: Annotated[tuple[Mode, ...], msgspec.Meta(min_length=1)] = ("sum",)
+    factor_range_ppm: Range = 150_000
+    volatility: VolatilityRange = VolatilityRange()
+    initial_factor_ppm: Factor = MILLION
+    maintenance_factor_ppm: Factor = MILLION
+    scale_bits: Annotated[int, msgspec.Meta(ge=0, le=12)] = 10
+
+
+class Grid(NamedTuple):
+    """What kernels read."""
+
+    grids: np.ndarray  # GRID[1]
+    scenarios: np.ndarray  # int64[2 * scenario]: volatility, cover (ppm), which options read; all else is in the shocks
+    members: np.ndarray  # MEMBER[instrument]
+    shocks: np.ndarray  # SHOCK[...]
+
+
+def _steps(prices: Iterable[int], volatilities: tuple[int, ...]) -> list[StressScenario]:
+    return [StressScenario(price_ppm=x, volatility_ppm=v) for x in prices for v in volatilities]
+
+
+THIRDS = (0, 333_334, -333_334, 666_667, -666_667, MILLION, -MILLION)  # exact: shocks are cut toward zero
+UP_SAME_DOWN = (MILLION, 0, -MILLION)
+FAR = {-4_125_000: 48_485, -2_062_500: 96_970, 3_125_000: 64_000, 6_250_000: 32_000, 12_500_000: 16_000,
+       18_750_000: 10_667, 25_000_000: 8_000, 31_250_000: 6_400}  # fmt: skip
+PRESETS: dict[str, list[StressScenario]] = {
+    "": [],
+    # CME's sixteen: thirds of the range x volatility up and down, twice the range at 35 %
+    "span16": _steps(THIRDS, (MILLION, -MILLION))
+    + [StressScenario(price_ppm=x, cover_ppm=350_000) for x in (2 * MILLION, -2 * MILLION)],
+    # Deribit's nine prices x volatility, and its far moves (-66 % to 500 % where the range is 16 %) with the volatility
+    # up, damped to a fifth of the range over the move, as Derive does
+    "deribit": _steps(range(-MILLION, MILLION + 1, MILLION // 4), UP_SAME_DOWN)
+    + [StressScenario(price_ppm=x, volatility_ppm=MILLION, cover_ppm=c) for x, c in FAR.items()],
+    # OKX's MR1 and, at twice the range and half the loss, MR6
+    "okx": _steps(THIRDS, UP_SAME_DOWN)
+    + [StressScenario(price_ppm=x, cover_ppm=500_000) for x in (2 * MILLION, -2 * MILLION)],
+}
+
+
+def scenarios_of(terms: PortfolioMargin) -> tuple[StressScenario, ...]:
+    """The scenarios in use: those of the preset, then those that are stated."""
+    return (*PRESETS[terms.preset], *terms.scenarios)
+
+
+def toward_zero(numerator: int, denominator: int) -> int:
+    return numerator // denominator if numerator >= 0 else -(-numerator // denominator)
+
+
+def price_shock_ppm(terms: PortfolioMargin, group: StressGroup, basis: int, scenario: StressScenario, kind: int) -> int:
+    """How far a price moves in a scenario, toward zero, at most 99 % down."""
+    moved = scenario.price_ppm * group.range_ppm * MILLION
+    if kind != SHOCK_OWN:
+        moved = scenario.price_ppm * terms.factor_range_ppm * group.beta_ppm * (-1 if kind == SHOCK_CONTRA else 1)
+    return max(-FALL_MAX_PPM, toward_zero(moved + scenario.basis_ppm * basis * MILLION, MILLION * MILLION))
+
+
+def rate_ppb(kind: int, price_ppm: int, cover_ppm: int) -> int:
+    """What a long lot gains in a scenario, as a share of its notional now; an inverse one in coin."""
+    if kind == codes.LINEAR:
+        return toward_zero(price_ppm * cover_ppm, 1000)
+    return toward_zero(1000 * price_ppm * cover_ppm, MILLION + price_ppm)
+
+
+def _check(venue: "Venue", scenarios: tuple[StressScenario, ...]) -> dict[str, tuple[int, StressGroup]]:
+    """(number from 1, group) by symbol of every member."""
+    terms, where = venue.portfolio_margin, "$.venue.portfolio_margin"
+    found: dict[str, tuple[int, StressGroup]] = {}
+    kinds = {instrument.symbol: instrument.kind for instrument in venue.instruments}
+    for k, group in enumerate(terms.groups):
+        for symbol in group.members:
+            if symbol not in kinds or kinds[symbol] == "spot":
+                raise ConfigError(
+                    f"{where}.groups[{k}].members", f"{symbol!r} is not among the contracts of venue.instruments"
+                )
+            if symbol in found:
+                raise ConfigError(f"{where}.groups[{k}].members", f"{symbol!r} is in two groups, or twice in one")
+            found[symbol] = k + 1, group
+        if strange := sorted({*group.basis_ppm} - {*group.members}):
+            raise ConfigError(f"{where}.groups[{k}].basis_ppm", f"{strange[0]!r} is not a member of the group")
+    if terms.groups and not (any(s.price_ppm > 0 for s in scenarios) and any(s.price_ppm < 0 for s in scenarios)):
+        raise ConfigError(f"{where}.scenarios", "expected prices that rise and prices that fall, or a preset")
+    if terms.initial_factor_ppm < terms.maintenance_factor_ppm:
+        raise ConfigError(
+            f"{where}.initial_factor_ppm", f"expected at least maintenance_factor_ppm = {terms.maintenance_factor_ppm}"
+        )
+    for instrument in venue.instruments:
+        if instrument.option is not None and instrument.symbol in found:
+            number, group = found[instrument.symbol]
+            if found.get(instrument.option.underlying, (0, group))[0] != number:
+                raise ConfigError(
+                    f"{where}.groups[{number - 1}].members",
+                    f"{instrument.symbol!r} is an option on {instrument.option.underlying!r}, which is not among them",
+                )
+    return found
+
+
+def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Grid:
+    """The venue's grid; one record and no scenario where it has none."""
+    terms = venue.portfolio_margin
+    scenarios = scenarios_of(terms) if terms.groups else ()
+    found, count = _check(venue, scenarios), len(scenarios)
+    grids, members = np.zeros(1, GRID), np.zeros(len(records), MEMBER)
+    row = grids[0]
+    row["scenarios"], row["groups"], row["scale_bits"] = count, len(terms.groups), terms.scale_bits
+    row["modes"] = sum(bit for name, bit in MODES.items() if name in terms.modes)
+    row["grouped"] = bool({"sum", "flipped"} & {*terms.modes})
+    row["variants"] = bool({"sum", "rho_one"} & {*terms.modes}) << SHOCK_OWN
+    row["variants"] |= bool({"one_factor", "flipped"} & {*terms.modes}) << SHOCK_BETA
+    row["variants"] |= ("flipped" in terms.modes) << SHOCK_CONTRA
+    for name in ("base_days", "floor_days", "short_power_ppm", "long_power_ppm"):
+        row[name] = getattr(terms.volatility, name)
+    for name in ("up_ppm", "down_ppm", "least_ppm"):
+        row[f"volatility_{name}"] = getattr(terms.volatility, name)
+    row["initial_ppm"], row["maintenance_ppm"] = terms.initial_factor_ppm, terms.maintenance_factor_ppm
+    shocks = np.zeros(max(1, len(records) * SHOCKS * count), SHOCK)
+    for k, instrument in enumerate(venue.instruments):
+        if instrument.symbol in found:
+            number, group = found[instrument.symbol]
+            members[k]["group"] = number
+            for variant in range(SHOCKS):
+                if int(row["variants"]) >> variant & 1:
+                    first = (k * SHOCKS + variant) * count
+                    basis = group.basis_ppm.get(instrument.symbol, 0)
+                    for s, scenario in enumerate(scenarios):
+                        price = price_shock_ppm(terms, group, basis, scenario, variant)
+                        rate = rate_ppb(int(records[k]["kind"]), price, scenario.cover_ppm)
+                        shocks[first + s] = price, 0 if records[k]["option"] else rate
+            first = k * SHOCKS * count
+            mine = shocks[first : first + SHOCKS * count]
+            _bound(venue, records, members[k], mine["rate_ppb"], k)
+            if records[k]["option"]:
+                _bound_option(venue, records, options[k], int(mine["price_ppm"].max()), k)
+    kept = [(s.volatility_ppm, s.cover_ppm) for s in scenarios] or [(0, 0)]
+    return Grid(grids, np.array(kept, np.int64).ravel(), members, shocks)
+
+
+def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int) -> None:
+    """Write the worst slopes of a member; prove that its losses, of all its lots and orders, stay below 2**62."""
+    terms, where = venue.portfolio_margin, f"$.venue.instruments[{k}].position_max"
+    low, high = -min(0, *rates.tolist()), max(0, *rates.tolist())
+    factor = terms.initial_factor_ppm
+    if factor * max(low, high) > SLOPE_MAX_PPB * MILLION:
+        raise ConfigError(
+            "$.venue.portfolio_margin.groups",
+            f"{venue.instruments[k].symbol!r} loses {max(low, high)} ppb of its notional in a scenario; with the "
+            f"initial factor at most {SLOPE_MAX_PPB} are allowed",
+        )
+    member["fall_ppb"] = -(-low * terms.maintenance_factor_ppm // MILLION)
+    member["rise_ppb"] = -(-high * terms.maintenance_factor_ppm // MILLION)
+    lots = max(int(records[k]["position_max_lots"]), int(records[k]["order_max_lots"]))
+    most = BILLION if records[k]["option"] else max(low, high)  # an option gains or loses at most the highest price
+    compared = max(factor, terms.maintenance_factor_ppm * stages_multiple(venue))
+    multiple = max(1, -(-compared * most // (MILLION * BILLION)))
+    bound = most_value(records[k], lots) * 4 * len(records) * multiple
+    if records[k]["kind"] == codes.INVERSE:
+        bound = max(bound, int(records[k]["mark_unit"]))
+    if bound << terms.scale_bits >= MONEY_MAX:
+        bits = max(0, 62 - bound.bit_length())
+        raise ConfigError(where, f"losses in a scenario pass 2**62 parts of a quantum; scale_bits = {bits} would do")
+
+
+def _bound_option(venue: "Venue", records: np.ndarray, option: np.void, price_ppm: int, k: int) -> None:
+    """Prove that forwards and strikes in parts of a sub-tick are exact in float64, and values whole numbers."""
+    bits, of = venue.portfolio_margin.scale_bits, records[int(option["underlying"])]
+    highest = int(of["ticks_max"]) * int(of["mark_per_tick"]) * int(option["numerator"]) // int(option["denominator"])
+    most = max(highest * (MILLION + price_ppm) // MILLION, int(option["strike"])) + 1
+    least = max(most >> (53 - bits), int(option["strike"]) * int(option["coin_sub"]) >> (62 - 2 * bits))
+    if least:
+        raise ConfigError(
+            "$.venue.portfolio_margin.scale_bits",
+            f"prices of {venue.instruments[k].symbol!r} in 2**{bits} parts of a sub-tick pass what float64 holds; "
+            "expected fewer bits, or coarser sub-ticks",
+        )
+
+
+def work_size(grid: Grid) -> int:
+    """Numbers that the margin of one wallet works with: a row a variant and group, the groups' rows, a list, a sum."""
+    groups, count = int(grid.grids[0]["groups"]), int(grid.grids[0]["scenarios"])
+    return SHOCKS * groups * count + 2 * groups + 2 + count

@@ -1,0 +1,171 @@
+"""Portfolio margin by a stress grid, from the rule: every scenario of every correlation mode, one after another."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import trunc
+from typing import TYPE_CHECKING
+
+from exchange import codes, config
+from exchange.grids import StressGroup, StressScenario, scenarios_of
+from exchange.reference import black76
+from exchange.reference.arithmetic import PPM, ceil_div, ppm_up
+from exchange.reference.records import Position, Wallet
+
+if TYPE_CHECKING:
+    from exchange.reference.world import World
+
+FALL_MAX = Fraction(99, 100)
+OWN, BETA, CONTRA = range(3)
+DAY_NS = 86_400 * 10**9
+
+
+class Grid:
+    """Terms of the venue's stress grid."""
+
+    def __init__(self, venue: config.Venue):
+        self.terms = venue.portfolio_margin
+        self.scenarios: tuple[StressScenario, ...] = scenarios_of(self.terms) if self.terms.groups else ()
+        symbols = [instrument.symbol for instrument in venue.instruments]
+        self.groups: dict[int, StressGroup] = {
+            symbols.index(symbol): group for group in self.terms.groups for symbol in group.members
+        }
+        self.option_gains: dict[tuple[int, int, int], int] = {}  # by option, number of the scenario, way
+        self.basis = {k: group.basis_ppm.get(symbols[k], 0) for k, group in self.groups.items()}
+
+    def moved_ppm(self, instrument: int, scenario: StressScenario, way: int) -> int:
+        """How far the price of an instrument moves in a scenario: by its own range, its beta, or against its beta."""
+        group = self.groups[instrument]
+        scale = Fraction(group.range_ppm)
+        if way != OWN:
+            scale = Fraction(self.terms.factor_range_ppm * group.beta_ppm, PPM) * (-1 if way == CONTRA else 1)
+        moved = Fraction(scenario.price_ppm, PPM) * scale + Fraction(scenario.basis_ppm * self.basis[instrument], PPM)
+        return max(-int(FALL_MAX * PPM), trunc(moved))
+
+
+def entry(world: "World", instrument: int, scenario: StressScenario, way: int) -> int:
+    """What a long lot gains in a scenario, in parts of a quantum."""
+    contract, mark_sub = world.contracts[instrument], world.markets[instrument].mark_sub
+    if mark_sub == 0:
+        return 0
+    if contract.option is not None:
+        return world.grid.option_gains.get((instrument, world.grid.scenarios.index(scenario), way), 0)
+    moved_ppm = world.grid.moved_ppm(instrument, scenario, way)
+    rate = Fraction(moved_ppm, PPM if contract.kind == codes.LINEAR else PPM + moved_ppm)
+    ppb = trunc(rate * Fraction(scenario.cover_ppm, PPM) * 10**9)
+    parts = 2**world.grid.terms.scale_bits
+    if contract.kind == codes.LINEAR:
+        worth = contract.value(mark_sub, 1) * parts
+    else:
+        worth = contract.unit_value * contract.mark_per_tick * parts // mark_sub
+    return worth * ppb // 10**9
+
+
+def ways(world: "World") -> list[int]:
+    """The kinds of shocks that the modes need."""
+    modes = {*world.grid.terms.modes}
+    needs = {OWN: {"sum", "rho_one"}, BETA: {"one_factor", "flipped"}, CONTRA: {"flipped"}}
+    return [way for way, names in needs.items() if names & modes]
+
+
+def volatility_ppm(world: "World", now_ppm: int, share_ppm: int, left_ns: int) -> int:
+    """An option's volatility in a scenario that moves it by a share of the range."""
+    terms = world.grid.terms.volatility
+    left_ns, base_ns = max(terms.floor_days * DAY_NS, left_ns), terms.base_days * DAY_NS
+    power_ppm = terms.short_power_ppm if left_ns < base_ns else terms.long_power_ppm
+    factor_ppm = black76.power_of_times_ppm(base_ns, left_ns, power_ppm)
+    span_ppm = trunc(Fraction(share_ppm * (terms.up_ppm if share_ppm > 0 else terms.down_ppm), PPM))
+    change_ppm = trunc(Fraction(span_ppm * factor_ppm, PPM))
+    if not now_ppm or not change_ppm:
+        return now_ppm
+    return max(1, terms.least_ppm, now_ppm + trunc(Fraction(now_ppm * change_ppm, PPM)))
+
+
+def refresh_option(world: "World", instrument: int) -> bool:
+    """Reckon anew what an option gains in each scenario, while a wallet needs it; whether anything changed."""
+    contract, market = world.contracts[instrument], world.markets[instrument]
+    option = contract.option
+    assert option is not None
+    needed = instrument in world.grid.groups and any(wallet.portfolio for wallet in world.wallets.values())
+    forward = world.markets[option.underlying].mark_sub * option.numerator // option.denominator
+    if not needed or not forward or not market.mark_sub or market.state == codes.STATE_SETTLED:
+        return False
+    parts = 2**world.grid.terms.scale_bits
+    left_ns = max(0, world.lives[instrument].terms.expiry_ns - world.clock_ns)
+
+    def value(price: int, volatility: int) -> int:
+        terms = (option.strike * parts, left_ns, volatility, option.is_call, option.coin_sub * parts)
+        return min(black76.rounded(price, *terms), contract.ticks_max * contract.mark_per_tick * parts)
+
+    now, before = value(forward * parts, option.volatility_ppm), dict(world.grid.option_gains)
+    for s, scenario in enumerate(world.grid.scenarios):
+        moved = volatility_ppm(world, option.volatility_ppm, scenario.volatility_ppm, left_ns)
+        for way in ways(world):
+            price = max(1, forward * parts * (PPM + world.grid.moved_ppm(instrument, scenario, way)) // PPM)
+            gained = (value(price, moved) - now) * scenario.cover_ppm // PPM
+            world.grid.option_gains[instrument, s, way] = gained * contract.value(1, 1)
+    return before != world.grid.option_gains
+
+
+def is_held(world: "World", position: Position) -> bool:
+    """Whether the grid margins the position."""
+    return position.wallet.portfolio and position.mode == codes.CROSS and position.instrument in world.grid.groups
+
+
+def gain(world: "World", leg: tuple[int, list[int]], scenario: StressScenario, way: int) -> int:
+    """What (instrument, the lots that may be held) gains in a scenario, at worst."""
+    each = entry(world, leg[0], scenario, way)
+    return min(lots * each for lots in leg[1])
+
+
+def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
+    """The loss of every scenario of every mode; of the mode `sum`, where groups do not meet in one, the sum."""
+    grid, modes = world.grid, world.grid.terms.modes
+    by_group: dict[str, list[tuple[int, list[int]]]] = {}
+    for leg in legs:
+        by_group.setdefault(grid.groups[leg[0]].name, []).append(leg)
+    if "sum" in modes:
+        yield sum(
+            max(0, *(-sum(gain(world, leg, scenario, OWN) for leg in mine) for scenario in grid.scenarios))
+            for mine in by_group.values()
+        )
+    for scenario in grid.scenarios:
+        if "rho_one" in modes:
+            yield -sum(gain(world, leg, scenario, OWN) for leg in legs)
+        if "one_factor" in modes:
+            yield -sum(gain(world, leg, scenario, BETA) for leg in legs)
+        if "flipped" in modes:
+            for name in by_group:
+                ways = [CONTRA if grid.groups[leg[0]].name == name else BETA for leg in legs]
+                yield -sum(gain(world, leg, scenario, way) for leg, way in zip(legs, ways, strict=True))
+
+
+def required(world: "World", legs: list[tuple[int, list[int]]], factor_ppm: int) -> int:
+    """Money that the worst loss asks for."""
+    worst = max(0, *losses(world, legs)) if legs else 0
+    return ppm_up(ceil_div(worst, 2**world.grid.terms.scale_bits), factor_ppm)
+
+
+def maintenance(world: "World", wallet: Wallet) -> int:
+    """Maintenance margin of all that the grid holds of a wallet."""
+    held = [p for p in wallet.positions.values() if p.lots and is_held(world, p)]
+    return required(world, [(p.instrument, [p.lots]) for p in held], world.grid.terms.maintenance_factor_ppm)
+
+
+def initial(world: "World", wallet: Wallet, more: tuple[Position, int, int] | None = None) -> int:
+    """Initial margin of it with open orders and one more (position, side, lots): each side may fill, or neither."""
+    from exchange.reference.margin import order_lots
+
+    legs = []
+    for position in wallet.positions.values():
+        if is_held(world, position):
+            bids, asks = order_lots(position, codes.BID), order_lots(position, codes.ASK)
+            if more is not None and more[0] is position:
+                bids, asks = (bids + more[2], asks) if more[1] == codes.BID else (bids, asks + more[2])
+            legs.append((position.instrument, [position.lots, position.lots + bids, position.lots - asks]))
+    return required(world, legs, world.grid.terms.initial_factor_ppm)
+
+
+def alone(world: "World", position: Position) -> int:
+    """What a leg alone would hold, at least a quantum: its weight in the plan of a liquidation."""
+    legs = [(position.instrument, [position.lots])]
+    return max(1, required(world, legs, world.grid.terms.maintenance_factor_ppm))

@@ -1,0 +1,60 @@
+"""Terms from the config that hold for an instrument or an asset alone: price impact, forced conversion."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class Conversion(NamedTuple):
+    """Forced conversion for one asset: cash under -`below` is brought back to -`target` by selling `instruments`."""
+
+    below: int
+    target: int
+    band_ppm: int
+    charge_ppm: int
+    delay_ns: int
+    retry_ns: int
+    instruments: list[int]
+
+
+def conversion_of(row: Any, sales: list[int]) -> Conversion:
+    """One asset's terms; nothing to sell means none."""
+    terms = (int(row[name]) for name in ("below", "target", "band_ppm", "charge_ppm", "delay_ns", "retry_ns"))
+    first = int(row["base"])
+    return Conversion(*terms, sales[first : first + int(row["count"])])
+
+
+class Stage(NamedTuple):
+    """A threshold on equity over maintenance, and what happens to units below it."""
+
+    below_ppm: int
+    exit_ppm: int
+    action: int
+    dwell_ns: int
+    cooldown_ns: int
+    share_ppm: int
+    notional_above: int
+    band_ppm: int
+
+
+def stages_of(rows: Any, assets: int) -> list[list[Stage]]:
+    """The stages by asset; empty lists where the venue has none."""
+    count = int(rows[0]["count"])
+    return [[Stage(*map(int, list(row)[1:])) for row in rows[k * count : (k + 1) * count]] for k in range(assets)]
+
+
+@dataclass(slots=True)
+class Impact:
+    """Price impact of one instrument: terms from the config, then state. No impact where `volume_lots` is 0."""
+
+    volume_lots: int
+    permanent_ppm: int
+    decaying_ppm: int
+    keep_ppb: int
+    period_ns: int
+    square_root: int
+    forced_only: int
+    flow_lots: int = 0
+    permanent_mlots: int = 0
+    decaying_mlots: int = 0
+    ticks: int = 0
+    has_timer: bool = False

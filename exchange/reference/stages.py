@@ -1,0 +1,166 @@
+"""Stages of liquidation: every unit is looked at after every event, and a stage acts when its time has come."""
+
+from exchange import codes
+from exchange.reference import liquidation, margin, mark
+from exchange.reference.arithmetic import PPM, ceil_div, close_share, ratio_ppm
+from exchange.reference.records import Position, Standing, Unit
+from exchange.reference.settings import Stage
+from exchange.reference.world import World
+
+UNCHECKED = (codes.EXTERNAL, codes.FEES, codes.RESIDUE)
+
+
+def detect(world: World) -> None:
+    """Scan every unit and start the liquidation of each breached one that is at stage NONE."""
+    for wallet in world.wallets.values():
+        if wallet.account in UNCHECKED:
+            continue
+        if wallet.account == codes.INSURANCE and wallet.asset not in world.touched_funds:
+            continue
+        isolated = [p.isolated_unit for p in wallet.positions.values() if p.mode == codes.ISOLATED]
+        for unit in (wallet.unit, *isolated):
+            if unit.stage == codes.STAGE_NONE and world.stages[wallet.asset] and wallet.account >= codes.FIRST_USER:
+                review(world, unit)
+            elif unit.stage == codes.STAGE_NONE and margin.is_breached(world, unit):
+                unit.stage = codes.STAGE_DETECTED
+                due = world.clock_ns + world.policy.detection_delay_ns
+                world.set_timer(due, codes.PRIORITY_LIQUIDATE, codes.LIQUIDATE, unit)
+    world.touched_funds.clear()
+
+
+def _is_below(world: World, unit: Unit, ppm: int) -> bool:
+    """Whether equity over maintenance is below a ratio."""
+    return margin.equity(world, unit) * PPM < margin.unit_maintenance(world, unit) * ppm
+
+
+def review(world: World, unit: Unit) -> None:
+    """A user's unit, not in liquidation: which stages it comes into or leaves."""
+    stages, can_act = world.stages[unit.wallet.asset], margin.can_act(world, unit)
+    if not unit.standings:
+        unit.standings = [Standing() for _ in stages]
+    for k, (stage, standing) in enumerate(zip(stages, unit.standings, strict=True)):
+        if not standing.inside:
+            if can_act and _is_below(world, unit, stage.below_ppm):
+                standing.inside = True
+                standing.due_ns = max(world.clock_ns + stage.dwell_ns, standing.ready_ns)
+                _set_timer(world, unit, k, standing.due_ns)
+        elif not can_act or not _is_below(world, unit, stage.exit_ppm):
+            standing.inside = False
+        elif stage.action in (codes.STAGE_PART, codes.STAGE_CLOSE, codes.STAGE_FUND):
+            _set_timer(world, unit, k, max(world.clock_ns, standing.ready_ns))
+
+
+def _set_timer(world: World, unit: Unit, k: int, due_ns: int) -> None:
+    if not unit.standings[k].has_timer:
+        unit.standings[k].has_timer = True
+        world.set_stage_timer(due_ns, unit, k)
+
+
+def fire(world: World, unit: Unit, k: int, cause_seq: int) -> None:
+    """The timer of a stage: it acts on a unit that has been in it for long enough."""
+    stage, standing = world.stages[unit.wallet.asset][k], unit.standings[k]
+    standing.has_timer = False
+    if not standing.inside or unit.stage != codes.STAGE_NONE:
+        return
+    if world.clock_ns < standing.due_ns:
+        _set_timer(world, unit, k, standing.due_ns)
+        return
+    standing.ready_ns = world.clock_ns + stage.cooldown_ns
+    equity = margin.equity(world, unit)
+    world.emit(
+        codes.STAGE,
+        account=unit.wallet.account,
+        instrument=unit.label,
+        price=ratio_ppm(max(0, equity), max(1, margin.unit_maintenance(world, unit))),
+        lots=k + 1,
+        money=equity,
+        flags=stage.action,
+    )
+    if stage.action == codes.STAGE_CANCEL:
+        liquidation.cancel_orders(world, unit, codes.CANCELLED_BY_VENUE)
+    elif stage.action != codes.STAGE_WARN:
+        unit.driver = k
+        liquidation.begin(world, unit, cause_seq)
+        if goes_by_steps(world, unit):
+            _begin_at_largest(world, unit)
+
+
+def _begin_at_largest(world: World, unit: Unit) -> None:
+    """A step of a reduction takes the leg that maintains most, the first in order of equals."""
+    legs = sorted(liquidation.legs(world, unit), key=lambda leg: liquidation.rank(world, leg))
+    if legs:
+        unit.next_rank = liquidation.rank(world, max(legs, key=lambda leg: margin.alone(world, leg)))
+
+
+def _driving(world: World, unit: Unit) -> Stage | None:
+    return None if unit.driver is None else world.stages[unit.wallet.asset][unit.driver]
+
+
+def deepen(world: World, unit: Unit) -> bool:
+    """Hand a liquidation to the deepest stage that closes or takes over and that the unit is below by now."""
+    if unit.driver is None:
+        return False
+    before = unit.driver
+    for k, stage in enumerate(world.stages[unit.wallet.asset]):
+        if k > before and stage.action in (codes.STAGE_CLOSE, codes.STAGE_FUND):
+            if _is_below(world, unit, stage.below_ppm):
+                unit.driver = k
+    if unit.driver != before:
+        unit.next_rank = (0, 0)
+    return unit.driver != before
+
+
+def has_recovered(world: World, unit: Unit) -> bool:
+    """Whether a liquidation has reached its aim: the exit of its stage, or maintenance where there are no stages."""
+    stage = _driving(world, unit)
+    return not _is_below(world, unit, PPM if stage is None else stage.exit_ppm)
+
+
+def takes_over(world: World, unit: Unit) -> bool:
+    """Whether the fund takes the legs without an order first."""
+    stage = _driving(world, unit)
+    return stage is not None and stage.action == codes.STAGE_FUND
+
+
+def goes_by_steps(world: World, unit: Unit) -> bool:
+    """Whether one order is all, and what follows is another liquidation."""
+    stage = _driving(world, unit)
+    return stage is not None and stage.action == codes.STAGE_PART
+
+
+def order_limit(world: World, unit: Unit, leg: Position, side: int) -> int:
+    """Worst price (ticks) of a liquidation order: the bankruptcy price, or nearer the mark where the stage says so."""
+    stage, worst = _driving(world, unit), leg.bankruptcy_ticks
+    if stage is None or not stage.band_ppm:
+        return worst
+    near = mark.band_limit(world, leg.instrument, side, stage.band_ppm)
+    return max(near, worst) if side == codes.ASK else min(near, worst)
+
+
+def order_lots(world: World, unit: Unit, leg: Position) -> int:
+    """Lots of a liquidation order: all of a leg, or, of one worth enough, a share or what brings the unit back."""
+    stage, lots = _driving(world, unit), abs(leg.lots)
+    if stage is None or stage.action != codes.STAGE_PART:
+        return lots
+    if abs(margin.position_value(world, leg)) <= stage.notional_above:
+        return lots
+    if stage.share_ppm:
+        return ceil_div(lots * stage.share_ppm, PPM)
+    equity, few, many = margin.equity(world, unit), 0, lots
+    while many - few > 1:
+        middle = (few + many) // 2
+        if equity * PPM >= _required_without(world, unit, leg, middle) * stage.exit_ppm:
+            many = middle
+        else:
+            few = middle
+    return many
+
+
+def _required_without(world: World, unit: Unit, leg: Position, closed: int) -> int:
+    """Maintenance of a unit a leg of which had fewer lots, and as much less of its entry value."""
+    lots, entry = leg.lots, leg.entry_value
+    leg.lots = lots - closed if lots > 0 else lots + closed
+    leg.entry_value = entry - close_share(entry, abs(lots), closed)
+    required = margin.unit_maintenance(world, unit)
+    leg.lots, leg.entry_value = lots, entry
+    return required

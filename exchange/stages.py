@@ -1,0 +1,143 @@
+"""Stages of liquidation: thresholds on equity over maintenance, what happens in each and when. DESIGN §4.1.
+
+Part of the venue's configuration (`exchange/config.py`).
+"""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import numpy as np
+
+from exchange import codes, units
+from exchange.errors import ConfigError
+from exchange.terms import MONEY_MAX, number
+
+if TYPE_CHECKING:
+    from exchange.config import Venue
+
+MILLION = 10**6
+RATIO_MAX_PPM = 10 * MILLION
+STAGES_MAX = 8
+PAUSE_MIN_NS = 1_000_000  # between the steps of a reduction: what cannot be sold is not tried again at the same time
+PARTS, ORDERS = ("reduce",), ("reduce", "close")  # what has steps, and what has orders
+ACTIONS = {
+    "warn": codes.STAGE_WARN,
+    "cancel_orders": codes.STAGE_CANCEL,
+    "reduce": codes.STAGE_PART,
+    "close": codes.STAGE_CLOSE,
+    "takeover": codes.STAGE_FUND,
+}
+
+STAGE = np.dtype(  # one an asset and stage: [asset * count + stage]; one row with count 0 where there are none
+    [
+        ("count", "i8"),  # stages of the venue
+        ("below_ppm", "i8"),
+        ("exit_ppm", "i8"),
+        ("action", "i8"),
+        ("dwell_ns", "i8"),
+        ("cooldown_ns", "i8"),
+        ("share_ppm", "i8"),  # of a step; 0 = back to the exit
+        ("notional_above", "i8"),  # up to it a reduction takes the whole leg
+        ("band_ppm", "i8"),  # of its orders, around the mark; 0 = none
+    ],
+    align=True,
+)
+STANDING = np.dtype(  # one a unit and stage
+    [
+        ("due_ns", "i8"),  # when it acts, as of its last entry
+        ("ready_ns", "i8"),  # the end of its cooldown
+        ("inside", "i1"),
+        ("timed", "i1"),  # its timer is set
+        ("drives", "i1"),  # the unit's liquidation is this stage's
+    ],
+    align=True,
+)
+
+Ratio = Annotated[int, msgspec.Meta(ge=1, le=RATIO_MAX_PPM)]
+Share = Annotated[int, msgspec.Meta(ge=1, le=MILLION)]
+Band = Annotated[int, msgspec.Meta(ge=1, le=MILLION - 1)]
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
+
+
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Entered when equity / maintenance is below `below_ppm`, left at `exit_ppm` (the same unless said) or more.
+
+    It acts after `dwell_ns` in it and not within `cooldown_ns` of its last action on the unit. `reduce` takes
+    `share_ppm` of a leg, without it what brings the unit back to its exit at the mark, and all of a leg worth no more
+    than `notional_above` (of the settlement asset); and again after each cooldown. Its orders, and those of `close`,
+    are limited at the bankruptcy price, or nearer, `band_ppm` from the mark.
+    """
+
+    below_ppm: Ratio
+    action: Literal["warn", "cancel_orders", "reduce", "close", "takeover"]
+    dwell_ns: Nanoseconds = 0
+    cooldown_ns: Nanoseconds = 0
+    exit_ppm: Ratio | None = None
+    share_ppm: Share | None = None
+    notional_above: str | None = None
+    band_ppm: Band | None = None
+
+
+def exit_of(stage: Stage) -> int:
+    return stage.below_ppm if stage.exit_ppm is None else stage.exit_ppm
+
+
+def _check(stages: tuple[Stage, ...], where: str) -> None:
+    for k, stage in enumerate(stages):
+        place, before = f"{where}[{k}]", stages[k - 1] if k else None
+        if before is not None and stage.below_ppm >= before.below_ppm:
+            raise ConfigError(f"{place}.below_ppm", f"expected below {before.below_ppm}, that of the stage before")
+        if exit_of(stage) < stage.below_ppm:
+            raise ConfigError(f"{place}.exit_ppm", f"expected at least below_ppm, {stage.below_ppm}")
+        if before is not None and exit_of(stage) > exit_of(before):
+            raise ConfigError(f"{place}.exit_ppm", f"expected at most {exit_of(before)}, that of the stage before")
+        if stage.action == "reduce" and stage.cooldown_ns < PAUSE_MIN_NS:
+            raise ConfigError(f"{place}.cooldown_ns", f"between two steps of a reduction: at least {PAUSE_MIN_NS}")
+        for name, actions in (("share_ppm", PARTS), ("notional_above", PARTS), ("band_ppm", ORDERS)):
+            if stage.action not in actions and getattr(stage, name) is not None:
+                raise ConfigError(f"{place}.{name}", f"only a stage with action {' or '.join(actions)} has it")
+    if stages[-1].action not in ("close", "takeover"):
+        raise ConfigError(f"{where}[{len(stages) - 1}].action", 'the last stage must end it: "close" or "takeover"')
+
+
+def compile_stages(venue: "Venue") -> np.ndarray:
+    """The stages of every asset as records (STAGE)."""
+    stages, where = venue.liquidation.stages, "$.venue.liquidation.stages"
+    rows = np.zeros(max(1, len(stages) * len(venue.assets)), STAGE)
+    if not stages:
+        return rows
+    _check(stages, where)
+    if venue.liquidation.detection_delay_ns:
+        raise ConfigError("$.venue.liquidation.detection_delay_ns", "with stages each has its own delay, dwell_ns")
+    for place, asset in enumerate(venue.assets):
+        quantum = units.decimal(asset.quantum)
+        for k, stage in enumerate(stages):
+            above = _money(stage.notional_above or "0", quantum, f"{where}[{k}].notional_above")
+            rows[place * len(stages) + k] = (
+                len(stages),
+                stage.below_ppm,
+                exit_of(stage),
+                ACTIONS[stage.action],
+                stage.dwell_ns,
+                stage.cooldown_ns,
+                stage.share_ppm or 0,
+                above,
+                stage.band_ppm or 0,
+            )
+    return rows
+
+
+def _money(text: str, quantum: Decimal, where: str) -> int:
+    try:
+        money = units.whole(number(where, text, positive=False), quantum)
+    except ValueError as error:
+        raise ConfigError(where, str(error)) from None
+    if not 0 <= money < MONEY_MAX:
+        raise ConfigError(where, f"expected from 0 to below 2**62 quanta, got {money}")
+    return money
+
+
+def multiple(venue: "Venue") -> int:
+    """How many times its maintenance a unit is compared with, rounded up."""
+    return max([1, *(-(-exit_of(stage) // MILLION) for stage in venue.liquidation.stages)])
