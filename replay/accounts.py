@@ -31,6 +31,7 @@ import numpy as np
 from exchange import units
 from exchange.config import Venue, compile_venue
 from exchange.errors import FeedError
+from exchange.margins import held_tiers
 
 NEEDED = ("account", "symbol", "quantity", "entry_price")
 OPTIONAL = ("side", "leverage", "margin", "mode", "cash")
@@ -128,7 +129,7 @@ def _contracts(venue: Venue) -> dict[str, _Contract]:
     found = {}
     for place, instrument in enumerate(venue.instruments):
         record = compiled.instruments[place]
-        tiers = compiled.tiers[record["tier_base"] : record["tier_base"] + record["tier_count"]]
+        tiers = held_tiers(compiled, place)
         quantum = units.decimal(venue.assets[int(record["asset"])].quantum)
         tick, lot = units.decimal(instrument.tick), units.decimal(instrument.lot)
         found[instrument.symbol] = _Contract(place, tick, lot, quantum, record, tiers)

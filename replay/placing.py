@@ -9,6 +9,7 @@ import numpy as np
 from exchange import codes, schema, units
 from exchange.config import Asset, Compiled, Venue
 from exchange.errors import ConfigError
+from exchange.margins import held_tiers
 from replay import draw
 from replay.draw import Drawn, maintenance
 from replay.population import Population, Site
@@ -36,8 +37,7 @@ class Contract(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, compiled: Compiled, instrument: int) -> "Contract":
         """The instrument at a place of the venue."""
-        record = compiled.instruments[instrument]
-        return cls(record, compiled.tiers[record["tier_base"] : record["tier_base"] + record["tier_count"]])
+        return cls(compiled.instruments[instrument], held_tiers(compiled, instrument))
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -231,5 +231,7 @@ def _usual_fund(venue: Venue, placed: Placed) -> int:
     own = venue.instruments[placed.site.instrument]
     if own.kind == "linear":
         return units.floor_count(FUND, Decimal(venue.assets[placed.asset].quantum))
+    if own.kind == "quanto":
+        raise ConfigError("$.population.fund", f"{own.settle} has no price in the quote currency here; state the fund")
     lots = units.floor_count(FUND, Decimal(own.multiplier) * Decimal(own.lot))
     return abs(int(units.contract_value(placed.contract.record, placed.site.mark_sub, lots)))

@@ -30,6 +30,17 @@ def print_json(document: Any) -> None:
     print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
+def print_table(one: Any) -> None:
+    """One table, or one line."""
+    _console().print(one)
+
+
+def say(json: bool, line: str) -> None:
+    """A line beside the tables; a JSON document stands alone."""
+    if not json:
+        print(line)
+
+
 def results_document(scenario: Scenario, results: Results) -> dict[str, Any]:
     """What `--json` prints."""
     document: dict[str, Any] = {"name": scenario.name} | msgspec.to_builtins(results)

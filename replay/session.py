@@ -84,6 +84,18 @@ def venue_for(scenario: Scenario, variant: Variant, levels: int, inputs: Inputs 
     )
 
 
+def check_recorded_forced(scenario: Scenario, tape: Tape) -> float:
+    """Share of the recorded volume that is forced; a recording that is a cascade itself is refused in overlay."""
+    forced = recorded_forced_share(tape.rows)
+    if forced > RECORDED_FORCED_MAX and "overlay" in scenario.run.modes and not scenario.run.allow_recorded_forced:
+        raise ConfigError(
+            "$.run.allow_recorded_forced",
+            f"{forced:.1%} of the recorded volume is forced: the recording is a cascade "
+            "itself, and accounts on top of it are counted twice; set it to true to run all the same",
+        )
+    return forced
+
+
 def run_scenario(
     scenario: Scenario,
     tape: Tape,
@@ -107,13 +119,7 @@ def run_scenario(
         make_exchange = Exchange
     inputs = open_inputs(scenario) if inputs is None else inputs
     started = time.perf_counter()
-    forced = recorded_forced_share(tape.rows)
-    if forced > RECORDED_FORCED_MAX and "overlay" in scenario.run.modes and not scenario.run.allow_recorded_forced:
-        raise ConfigError(
-            "$.run.allow_recorded_forced",
-            f"{forced:.1%} of the recorded volume is forced: the recording is a cascade "
-            "itself, and accounts on top of it are counted twice; set it to true to run all the same",
-        )
+    forced = check_recorded_forced(scenario, tape)
     plays, levels = plays_of(scenario), level_slots(tape.rows)
     played: list[Played] = []
     for k, play in enumerate(plays):

@@ -37,7 +37,7 @@ class Formats(msgspec.Struct, frozen=True):
             units.decimal(own.tick),
             units.decimal(own.lot),
             own.mark_per_tick,
-            Decimal("0.0001" if own.kind == "inverse" else 1),
+            Decimal(1 if own.kind == "linear" else "0.0001"),
             unit_of(own),
         )
 
@@ -56,7 +56,7 @@ class Formats(msgspec.Struct, frozen=True):
 
 def unit_of(instrument: Instrument) -> str:
     """What quantities of an instrument are counted in."""
-    return "contracts" if instrument.kind == "inverse" else "units"
+    return "units" if instrument.kind == "linear" else "contracts"
 
 
 def percent(ppm: int) -> str:
