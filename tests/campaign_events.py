@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 
 from exchange import codes, config, schema
+from tests.campaign_collateral import Holdings, add_collateral
+from tests.campaign_grid import Portfolios, add_grid
 from tests.campaign_icebergs import Icebergs, add_icebergs
+from tests.campaign_lives import Settlements, add_lives
+from tests.campaign_margin import Margins, add_margins
+from tests.campaign_options import Volatilities, add_options
 from tests.campaign_owners import Owners, add_rules
 from tests.campaign_pegs import Pegs, add_pegs
+from tests.campaign_pricing import SignedSources, add_pricing
+from tests.campaign_stages import add_stages
 from tests.campaign_terms import TermsDrawer
 
 MS = 1_000_000
@@ -47,8 +54,9 @@ def make_venue(seed: int) -> config.Venue:
                     "open_interest_max": pick("250", "4000", "4000"), "mark_per_tick": pick(1, 10, 100),
                     "market_band_ppm": pick(5_000, 50_000), "tiers": TIERS[:pick(3, 4)],
                     "constituents": CONSTITUENTS[:]} for k in range(pick(1, 2, 2, 3))]
-    return config.build_venue(add_pegs(add_icebergs(add_rules({
-        **sessions, "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets], "instruments": instruments,
+    table = {
+        **sessions, "name": f"campaign-{seed}", "assets": [{"name": name, "quantum": "0.01"} for name in assets],
+        "instruments": instruments,
         "fees": {"maker_ppm": pick(-150, 0, 200), "taker_ppm": pick(150, 500),
                  "liquidation_ppm": pick(0, 5_000, 15_000)},
         "index": {"rule": pick("composite", "median", "weighted"), "stale_ns": pick(100 * MS, 10 * SECOND),
@@ -68,7 +76,11 @@ def make_venue(seed: int) -> config.Venue:
         "capacity": {"accounts": 64, "positions": 1_000, "orders": 20_000, "external_levels": 8_000,
                      "outcomes": 1 << 17},
         **gate_sections(seed),
-    }, seed), seed), seed))
+    }
+    for add in (add_rules, add_icebergs, add_pegs, add_pricing, add_margins, add_lives, add_options, add_collateral,
+                add_grid, add_stages):
+        table = add(table, seed)
+    return config.build_venue(table)
 
 
 def make_sessions(seed: int) -> dict[str, Any]:
@@ -169,6 +181,12 @@ class Stream:
         self.resting_kinds = RestingKinds(seed)
         self.icebergs = Icebergs(venue, seed)
         self.pegs = Pegs(venue, seed)
+        self.settlements = Settlements(venue, seed)
+        self.volatilities = Volatilities(venue, seed)
+        self.margins = Margins(venue, seed)
+        self.holdings = Holdings(venue, seed)
+        self.portfolios = Portfolios(venue, seed)
+        self.signed = SignedSources(seed)
         self.terms = TermsDrawer(generator(seed, 22))
         weights: dict[Callable[[], None], float] = {
             self.new: 30, self.amend: 6, self.cancel: 4, self.cancel_all: 1, self.ladder: 7,
@@ -228,6 +246,11 @@ class Stream:
             self.clock += int(self.rng.exponential(self.pace))
         self.rows += self.owners.beside(self.clock, self.fair)
         self.rows += self.pegs.beside(self.clock, self.fair, USERS)
+        for row in (*self.settlements.beside(self.clock, self.venue, self.fair), *self.volatilities.beside(self.fair)):
+            self.put(**row)
+        self.rows += self.margins.beside(self.clock)
+        self.rows += self.holdings.beside(self.clock, self.fair, USERS)
+        self.rows += self.portfolios.beside(self.clock, USERS)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
         for row in self.terms.crowd(self.clock, self.fair, USERS):
             self.owner[row["order_id"]] = row["account"]
@@ -258,6 +281,8 @@ class Stream:
             self.rows += self.owners.groups(self.clock, 0.8)
         for _ in range(3):
             self.new()
+        self.rows += self.holdings.opening(self.clock, USERS)
+        self.rows += self.portfolios.opening(self.clock, USERS)
         self.seed_position()
         for k in range(len(self.fair)):
             self.quote_prices(k)
@@ -373,11 +398,12 @@ class Stream:
 
     def quote_prices(self, k: int) -> None:
         """Index rows, each constituent with its own noise and rarely far off, then a recorded mark."""
-        price = self.fair[k] * self.venue.instruments[k].mark_per_tick
+        price, constituents = self.fair[k] * self.venue.instruments[k].mark_per_tick, self.venue.instruments[k].constituents
         for source in range(1, 4):
-            if self.venue.index.rule != "composite" and self.chance(0.7):
+            is_outside = source <= len(constituents) and constituents[source - 1].use == "mark"
+            if (is_outside or self.venue.index.rule != "composite") and self.chance(0.7):
                 noise = 1 + float(self.rng.normal(0, 0.0005)) + (0.1 if self.chance(0.03) else 0)
-                self.put(codes.INDEX, instrument=k, order_id=source, price=max(1, round(price * noise)))
+                self.put(codes.INDEX, instrument=k, order_id=source, price=self.signed.price(max(1, round(price * noise))))
         if self.venue.index.rule == "composite":
             self.put(codes.INDEX, instrument=k, price=max(1, round(price)))
         if self.venue.mark.source == "recorded" or self.chance(0.2):

@@ -31,12 +31,13 @@ def venue_table(count: int = 1, instrument: dict[str, Any] | None = None, **sect
 
 
 def every_byte(state: Any) -> dict[str, bytes]:
-    """The whole state as bytes but for the counters and the outbox: free lists, links and guards included."""
+    """The whole state as bytes but for the counters, the outbox and work space: free lists, links, guards included."""
     control = state.io.control.copy()
     for name in COUNTERS:
         control[name] = 0
     groups = (state.book, state.ledger, state.guards, state.prices)
-    parts = {name: array.tobytes() for group in groups for name, array in group._asdict().items()}
+    parts = {name: array.tobytes() for group in groups for name, array in group._asdict().items()
+             if name != "losses"}
     return {**parts, "control": control.tobytes(), "timers": state.io.timers.tobytes(),
             "order_timers": state.io.order_timers.tobytes(),
             **{f"trigger {name}": array.tobytes() for name, array in state.triggers._asdict().items()}}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from exchange import codes, config, schema
+from exchange import codes, config, schema, state
 from exchange.allocation import outcomes_per_order
 from exchange.core.loop import run as run_kernel
 from exchange.dump import dump
@@ -151,3 +151,15 @@ def test_draining_in_the_middle_of_a_stream_gives_the_digest_of_one_that_never_f
         assert len(exchange.outcomes()) == 9_000
         digests.add((exchange.digest(), exchange.state_digest()))
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("size", [1, 100, (1 << 16) + 8, 40 << 16, (40 << 16) + 24])
+@pytest.mark.parametrize("written", [(), (0,), (0, 1 << 19), (-1,), "all"])
+def test_a_copy_holds_every_byte_also_where_most_was_never_used(size, written):
+    array = state.aligned_zeros(size, np.uint8)
+    for place in range(0, size, 3) if written == "all" else [k for k in written if k < size]:
+        array[place] = 7
+    twin = state.aligned_copy(array)
+    assert twin.tobytes() == array.tobytes() and twin.ctypes.data % state.CACHE_LINE == 0
+    array[:] = 1
+    assert not size or (twin != 1).all(), "nothing of it is shared"

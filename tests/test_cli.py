@@ -14,7 +14,7 @@ from replay import __version__
 from replay.cli import main
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("numba", "numpy", "polars", "msgspec", "scipy", "llvmlite")
+HEAVY = ("numba", "numpy", "polars", "msgspec", "scipy", "llvmlite", "matplotlib")
 SMALL = [
     "--set",
     "population.accounts=300",

@@ -55,7 +55,7 @@ def test_an_unknown_field_is_refused_by_its_path(place, path):
     ("tick", "abc", ".tick"), ("tick", "0", ".tick"), ("tick", "-1", ".tick"), ("tick", "NaN", ".tick"),
     ("tick", "Infinity", ".tick"), ("tick", 1.5, ".tick"), ("lot", "", ".lot"), ("multiplier", "0", ".multiplier"),
     ("price_max", "4000.5", ".price_max"), ("order_max", "0.5", ".order_max"), ("position_max", "0", ".position_max"),
-    ("open_interest_max", "-5", ".open_interest_max"), ("settle", "EUR", ".settle"), ("kind", "quanto", ".kind"),
+    ("open_interest_max", "-5", ".open_interest_max"), ("settle", "EUR", ".settle"), ("kind", "option-like", ".kind"),
     ("mark_per_tick", 0, ".mark_per_tick"), ("market_band_ppm", 1_000_000, ".market_band_ppm"), ("tiers", [], ".tiers"),
     ("fees", {"maker_ppm": -200, "taker_ppm": 100}, ".fees"), ("order_max", str(2**31), ".order_max"),
     ("price_max", str(2**31), ".price_max"),
@@ -160,7 +160,7 @@ def test_maintenance_does_not_jump_at_any_tier_edge_of_any_profile():
         compiled = config.compile_venue(config.build_venue(config.load_profile(name)))
         for row in compiled.instruments:
             tiers = compiled.tiers[row["tier_base"]:row["tier_base"] + row["tier_count"]].tolist()
-            for (_, cum, rate, _), (floor, next_cum, next_rate, _) in pairwise(tiers):
+            for (_, cum, rate, *_), (floor, next_cum, next_rate, *_) in pairwise(tiers):
                 assert floor * rate - cum * 1_000_000 == floor * next_rate - next_cum * 1_000_000
 
 

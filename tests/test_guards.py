@@ -14,6 +14,7 @@ from tests.determinism import is_repeated
 
 ACCOUNTS, STEPS, PER_TICK = 20, 90, 10
 FEW, MANY = 3, 20  # instruments
+HAIRCUTS = (50_000, 400_000, 1_000_000, 1_000_000)
 FLOORS = [int(tier["floor"]) * UNIT for tier in TIERS]
 SUB_UNIT = UNIT // PER_TICK
 INVERSE_UNIT = int(INVERSE["multiplier"]) * UNIT * PER_TICK  # quanta of one lot times its price in sub-ticks
@@ -22,11 +23,21 @@ INVERSE_UNIT = int(INVERSE["multiplier"]) * UNIT * PER_TICK  # quanta of one lot
 def world(rng, instruments):
     """A venue whose liquidations are detected and then wait for ever, with random accounts in random positions."""
     tiers = TIERS[:int(rng.integers(3, 5))]
-    table = venue_table(instruments, {"tiers": tiers}, liquidation={"detection_delay_ns": NEVER_NS})
+    table = venue_table(instruments, {"tiers": tiers}, liquidation={"detection_delay_ns": NEVER_NS},
+                        mark={"source": "recorded", "period_ns": 0})
     for instrument in table["instruments"]:
         instrument |= INVERSE if rng.random() < 0.4 else {}
+    for k in range(1, instruments, 2):
+        if rng.random() < 0.4:  # a holding, by its haircuts
+            haircuts = [{"floor": tier["floor"], "haircut_ppm": rate} for tier, rate in zip(tiers, HAIRCUTS, strict=False)]
+            kept = {name: value for name, value in table["instruments"][k].items() if name not in ("tiers", "multiplier")}
+            table["instruments"][k] = {**kept, "kind": "spot", "haircuts": haircuts[:int(rng.integers(1, 4))]}
     exchange = Exchange(config.build_venue(table))
-    rows = [{"kind": codes.MARK, "instrument": k, "price": 10_000} for k in range(instruments)]
+    rows = [{"kind": kind, "instrument": k, "price": 10_000} for k in range(instruments)
+            for kind in (codes.MARK, codes.INDEX)]
+    spots = [k for k, one in enumerate(table["instruments"]) if one.get("kind") == "spot"]
+    rows += [{"kind": codes.DEPOSIT_ASSET, "account": FIRST + k, "instrument": spot, "qty": int(rng.integers(1, 90))}
+             for spot in spots for k in range(ACCOUNTS) if rng.random() < 0.7]
     for account in range(FIRST, FIRST + ACCOUNTS):
         rows.append({"kind": codes.DEPOSIT, "account": account, "qty": int(rng.integers(100_000, 4_000_000))})
         rows += [{"kind": codes.SET_MARGIN_MODE, "account": account, "instrument": k, "qty": codes.ISOLATED}
@@ -83,6 +94,12 @@ def holds_inverse(exchange, unit):
     return any(p is not None and p["lots"] for p in positions)
 
 
+def holds_spot(exchange, unit):
+    """Does an account's wallet hold a spot instrument?"""
+    held = [exchange.position(unit[1], k) for k, one in enumerate(exchange.venue.instruments) if one.kind == "spot"]
+    return unit[0] == "wallet" and any(p is not None and p["lots"] for p in held)
+
+
 def edge_mark(rng, exchange, instrument):
     """A mark at which some position's notional stands at a tier's floor, or one sub-tick beside it."""
     lots = [abs(int(p["lots"])) for account in range(FIRST, FIRST + ACCOUNTS)
@@ -115,7 +132,8 @@ def next_rows(rng, exchange, shape):
     else:
         mark = edge_mark(rng, exchange, instrument)
     mark = max(5_000, min(20_000, mark))
-    return [{"kind": codes.MARK, "instrument": instrument, "price": mark}]
+    spot = exchange.venue.instruments[instrument].kind == "spot"
+    return [{"kind": codes.INDEX if spot else codes.MARK, "instrument": instrument, "price": mark}]
 
 
 REACHED = Counter()
@@ -133,6 +151,7 @@ def walk(seed, instruments, shape):
         for unit in breached - expected:
             REACHED[unit[0] if legs[unit] == 1 else "several legs"] += 1
             REACHED["inverse leg"] += holds_inverse(exchange, unit)
+            REACHED["holding"] += holds_spot(exchange, unit)
         expected |= breached
         missed, early = sorted(expected - stopped), sorted(stopped - expected)
         assert not missed and not early, f"step {step}: missed {missed}, stopped while healthy {early}"
@@ -152,7 +171,8 @@ def test_after_every_event_units_in_liquidation_are_exactly_those_a_full_recompu
 def test_the_walks_breached_units_of_every_form():
     if not REACHED:
         pytest.skip("the walks were not run in this process")
-    assert min(REACHED["wallet"], REACHED["isolated"], REACHED["several legs"], REACHED["inverse leg"]) >= 20, REACHED
+    assert min(REACHED["wallet"], REACHED["isolated"], REACHED["several legs"], REACHED["inverse leg"],
+               REACHED["holding"]) >= 20, REACHED
 
 
 def health(pocket, entry, lots, mark, inverse=False):

@@ -63,17 +63,17 @@ def test_where_numba_refuses_the_option_kernels_compile_with_counting_and_a_warn
     assert compiled(np.arange(5), 2) == 7
 
 
-def test_no_kernel_types_anything_as_a_float():
+def test_no_kernel_types_anything_as_a_float_but_black_76():
     report = cold(COUNT)
     assert report["typed"] > 100, "the compiled functions were not there to be read"
-    assert report["floats"] == []
+    assert {place.split(":")[0].rpartition(".")[0] for place in report["floats"]} == {"exchange.core.black76"}
 
 
 @compiled_only
 def test_every_function_of_the_core_was_compiled_and_inspected():
     compare(1, 10)
     names = set(dispatchers())
-    assert {"exchange.core.loop.run", "exchange.core.ledger.apply_trade", "exchange.core.margin.maintenance",
+    assert {"exchange.core.loop.run", "exchange.core.ledger.apply_trade", "exchange.core.requirement.maintenance",
             "exchange.core.arith.mul_div_floor", "exchange.core.adl.close_by_ranking"} <= names
 
 
@@ -137,7 +137,7 @@ def test_the_cache_key_changes_with_the_flags_that_change_code(package, monkeypa
 
 def test_the_cache_key_of_the_loop_covers_every_module_of_the_core_and_the_codes():
     sources = {Path(name).name for name in kernel._sources(str(ROOT / "exchange" / "core" / "loop.py"))}
-    core = {path.name for path in (ROOT / "exchange" / "core").glob("*.py")} - {"__init__.py", "views.py"}
+    core = {path.name for path in (ROOT / "exchange" / "core").glob("*.py")} - {"__init__.py", "views.py", "maps.py", "stress.py"}  # those are read apart from the loop
     assert core | {"codes.py"} <= sources
 
 

@@ -53,7 +53,8 @@ class Pair(Twin):
 @pytest.mark.parametrize(("fields", "code"), [
     ({"flags": codes.FORCED}, codes.BAD_FLAGS), ({"flags": POST_ONLY | MARKET}, codes.BAD_FLAGS),
     ({"flags": POST_ONLY, "time_in_force": codes.IOC}, codes.BAD_FLAGS),
-    ({"time_in_force": 9}, codes.BAD_TIME_IN_FORCE), ({"order_id": 0}, codes.BAD_ORDER_ID),
+    ({"time_in_force": 9}, codes.BAD_TIME_IN_FORCE), ({"time_in_force": -1}, codes.BAD_TIME_IN_FORCE),
+    ({"order_id": 0}, codes.BAD_ORDER_ID),
     ({"flags": BUDGET, "time_in_force": FOK, "price": 0}, codes.BAD_PRICE),
     ({"flags": BUDGET, "time_in_force": FOK, "trigger": codes.TRIGGER_MARK, "trigger_ticks": 1_100}, codes.BAD_TERMS)])
 def test_a_new_order_whose_fields_contradict_each_other_is_refused(fields, code):

@@ -102,7 +102,7 @@ def test_maintenance_equals_the_venue_formula(venue):
     notional = np.array([0, 1, 49_999_999_999, 50_000_000_000, 250_000_000_001, 10**15], np.int64)
     got = draw.maintenance(tiers, notional)
     for n, m in zip(notional.tolist(), got.tolist(), strict=True):
-        _, cum, rate, _ = [t for t in tiers.tolist() if t[0] <= n][-1]
+        _, cum, rate, *_ = [t for t in tiers.tolist() if t[0] <= n][-1]
         assert m == -(-n * rate // 1_000_000) - cum
 
 

@@ -38,7 +38,7 @@ def play(language, text, folder, data):
         arguments = ["-c", text]
     else:
         (command,) = text.replace("\\\n", "").strip().splitlines()
-        for path in data.glob("binance_*/*.gz"):
+        for path in (*data.glob("binance_*/*.gz"), *data.glob("binance_*/*.zip")):
             (folder / path.name).symlink_to(path)
         arguments = ["-m", "replay", *shlex.split(command)[1:]]
     finished = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False,

@@ -7,7 +7,7 @@ import pytest
 from campaign_events import SECOND, make_events, make_venue
 
 from exchange import codes, config, schema
-from exchange.reference import arithmetic
+from exchange.reference import arithmetic, requirement
 from exchange.reference.venue import ReferenceVenue
 from tests.determinism import is_repeated
 
@@ -114,9 +114,9 @@ def test_ratio_saturates_and_halves_large_divisors():
 
 def test_maintenance_is_continuous_at_a_tier_edge():
     contract = Desk().venue.world.contracts[0]
-    assert contract.maintenance(1_999_999) == 20_000
-    assert contract.maintenance(2_000_000) == 20_000  # 50 000 less the tier's cumulative 30 000
-    assert contract.maintenance(2_000_100) == 20_003
+    notionals = {1_999_999: 20_000, 2_000_000: 20_000, 2_000_100: 20_003}  # 50 000 less the tier's cumulative 30 000
+    for notional, held in notionals.items():
+        assert requirement.maintenance(contract, None, notional) == held
     assert contract.exposure_limit(2_000) is None
     assert contract.exposure_limit(2_001) == 2_000_000
 
@@ -593,7 +593,7 @@ def tiers_of(reference: ReferenceVenue) -> dict[tuple[int, int], int]:
     for wallet in world.wallets.values():
         for k, position in wallet.positions.items():
             notional = abs(world.contracts[k].value(world.markets[k].mark_sub, position.lots))
-            tiers[wallet.account, k] = sum(tier.floor <= notional for tier in world.contracts[k].tiers)
+            tiers[wallet.account, k] = sum(tier.floor <= notional for tier in world.contracts[k].model.tiers)
     return tiers
 
 

@@ -130,6 +130,11 @@ def test_the_venue_cancels_best_price_first_and_oldest_first(desk, side, gone):
     assert result(rows) == (codes.OK, len(gone))
 
 
+@pytest.mark.parametrize("account", [-1, codes.INSURANCE, A + 64])
+def test_a_mass_cancel_of_no_user_is_refused(desk, account):
+    assert desk.code(codes.CANCEL_ALL, account=account) == codes.BAD_ACCOUNT
+
+
 @pytest.mark.parametrize("account", [0, A])
 def test_a_mass_cancel_of_no_side_is_refused(desk, account):
     assert desk.code(codes.CANCEL_ALL, account=account, qty=3) == codes.BAD_SIDE

@@ -311,6 +311,17 @@ def test_a_late_trailing_stop_begins_at_the_present_price(world):
     assert [row[0] for row in world.fired()] == [2]
 
 
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_trailing_stops_follow_on_when_one_of_them_is_cancelled(world, gone):
+    for order_id in (1, 2, 3):
+        world.stop(A, order_id, ASK, 0, 1, offset_ticks=10)
+    assert world.cancel(A, gone) == CANCELLED_BY_USER
+    world.mark(1_050)
+    assert world.fired() == []
+    world.mark(1_040)
+    assert [row[0] for row in world.fired()] == [order_id for order_id in (1, 2, 3) if order_id != gone]
+
+
 # --- one cancels other ----------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from tests.campaign_events import make_events, make_venue
 
 ORDER_KINDS = (codes.NEW, codes.CANCEL, codes.AMEND, codes.CANCEL_ALL)
 LOT_KINDS = (codes.NEW, codes.AMEND, codes.LEVEL_SET, codes.TRADE_PRINT, codes.OPEN_POSITION,
-             codes.CANCEL)  # a refused cancel answers with the lots it names
+             codes.DEPOSIT_ASSET, codes.WITHDRAW_ASSET, codes.CANCEL)  # a refused cancel answers with the lots it names
 TAG = 7_777  # liquidation_id of a row that the map adds: its RESULT carries it
 MONEY = 1 << 44
 
@@ -38,7 +38,15 @@ def world(seed: int, **sections: dict[str, Any]) -> dict[str, Any]:
     table = config.to_table(make_venue(seed))
     for name, fields in sections.items():
         table[name] = {**table[name], **fields}
+    if table["mark"]["source"] == "recorded" and table["index"]["stale"] == "freeze":
+        table["index"]["stale"] = "drop"
     return table
+
+
+def contracts_alone(table: dict[str, Any]) -> dict[str, Any]:
+    """The table without what may be held."""
+    contracts = [instrument for instrument in table["instruments"] if instrument["kind"] != "spot"]
+    return {**table, "instruments": contracts, "collateral": {}}
 
 
 def stream(table: dict[str, Any], seed: int, count: int) -> np.ndarray:
@@ -66,3 +74,11 @@ def outcomes_of(table: dict[str, Any], events: np.ndarray) -> np.ndarray:
     exchange.run()
     exchange.run(int(events["ts_ns"].max()) + 1)
     return exchange.outcomes()
+
+
+def without_dates(table: dict[str, Any]) -> dict[str, Any]:
+    """The world without options and settlements, in place: an end cancels what rests, and neither mirrors."""
+    table["instruments"] = [instrument for instrument in table["instruments"] if instrument["kind"] != "option"]
+    for instrument in table["instruments"]:
+        instrument["life"] = {}
+    return table

@@ -70,7 +70,7 @@ def catch(bug: dict[str, Any], first: int = 0) -> dict[str, Any] | None:
 def hunters() -> dict[str, Callable[[int], object]]:
     """What each part does with one seed in the scratch copy; it raises where it sees a fault."""
     from tests import test_guards
-    from tests.campaign import machine, pools, relations, small, streams
+    from tests.campaign import machine, pools, relations, small, streams, what_if
 
     def profile(seed: int) -> str:
         return ("plain", "swarm")[seed % 2]
@@ -87,6 +87,7 @@ def hunters() -> dict[str, Callable[[int], object]]:
         "pools": lambda seed: [fill(1 + seed % 6) for fill in pools.POOLS.values()],
         "guards": lambda seed: test_guards.walk(seed, test_guards.FEW, "edges"),
         "machine": lambda seed: machine.run(seed, 15, 50),
+        "what_if": what_if.reads,
     }
 
 

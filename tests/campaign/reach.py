@@ -33,8 +33,10 @@ STREAMS = ("plain", "swarm", "plain", "swarm", "plain", "swarm")
 SELDOM = {"a gateway queue": lambda venue: venue.gateway.service_ns, "throttles": lambda venue: venue.throttles}
 EVENTS = 1_500
 STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: "OUTBOX_FULL", codes.BROKEN: "BROKEN"}
-SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT")
-INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK", "EXPIRE", "TRIGGER", "AUCTION_TICK", "GATEWAY_TICK")
+SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT",
+          "VOLATILITY")
+INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK", "EXPIRE", "TRIGGER", "AUCTION_TICK",
+            "GATEWAY_TICK", "LIFE_TICK", "FUNDING_TICK", "OPTION_TICK", "CONVERT", "STAGE_TICK")
 COMMANDS = {kind: name for kind, name in codes.EVENT_NAME.items() if kind != codes.TERMS}  # that one has no answer
 UNMOVED = (codes.BOOK_CLEAR, codes.HALT, codes.RESUME)  # they look at nothing but the instrument
 EXEMPT = {
@@ -172,6 +174,26 @@ def a_pegged_order_filled_in_part_that_comes_back() -> Counter:
     return twin.reached
 
 
+def a_liquidation_that_joins_an_auction() -> Counter:
+    """Its order rests in the auction at the bankruptcy price, and its end trades it."""
+    twin = Twin(venue_table(liquidation={"in_auction": "join"}))
+    long, short = FIRST, FIRST + 1
+    twin.send(codes.DEPOSIT, account=long, qty=6_000)
+    twin.send(codes.DEPOSIT, account=short, qty=10**6)
+    twin.send(codes.MARK, price=10_000)
+    twin.send(codes.NEW, account=short, order_id=1, side=codes.ASK, price=1_000, qty=1)
+    assert twin.send(codes.NEW, account=long, order_id=2, side=codes.BID, price=1_000, qty=1) == codes.FILLED
+    twin.send(codes.AUCTION_START)
+    twin.send(codes.MARK, price=9_450)
+    twin.settle()
+    assert twin.reached["outcome LIQUIDATION_ORDER"]
+    twin.send(codes.NEW, account=short, order_id=3, side=codes.BID, price=960, qty=1)
+    twin.send(codes.AUCTION_END)
+    twin.settle()
+    assert twin.reached["outcome AUCTION"]
+    return twin.reached
+
+
 def rare_stops(seed: int) -> None:
     """DONE with events left, OUTBOX_FULL by an outbox nobody drains, BROKEN by a position out of nowhere."""
     venue, events = make("plain", seed, 200)
@@ -191,6 +213,10 @@ def rare_stops(seed: int) -> None:
         raise AssertionError("a broken sum did not stop the loop")
 
 
+DIRECTED = (every_kind_refused, a_stop_beside_a_source_without_a_price, pegged_orders_that_come_back_to_nothing,
+            a_pegged_order_filled_in_part_that_comes_back, a_liquidation_that_joins_an_auction)
+
+
 def streams(seed: int) -> list[tuple[str, int]]:
     """(profile, seed) of some streams, and of the first after them that has what few seeds have."""
     chosen = [(profile, seed + k) for k, profile in enumerate(STREAMS)]
@@ -206,8 +232,7 @@ def measure(seed: int) -> Counter:
     try:
         for profile, drawn in streams(seed):
             reached += differ(profile, drawn, EVENTS)[1]
-        for directed in (every_kind_refused, a_stop_beside_a_source_without_a_price,
-                         pegged_orders_that_come_back_to_nothing, a_pegged_order_filled_in_part_that_comes_back):
+        for directed in DIRECTED:
             reached += directed()
         more_counterparties_than_one_step_closes()
         for twin in worlds():

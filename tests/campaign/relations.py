@@ -17,15 +17,17 @@ from tests.campaign.case import (
     TAG,
     Case,
     answers,
+    contracts_alone,
     is_in,
     outcomes_of,
     stream,
     terms_of,
+    without_dates,
     world,
 )
 from tests.campaign.report import Budget, Part
 from tests.campaign.twin import reach_of
-from tests.campaign_events import SECOND, TICKS_MAX, USERS, generator
+from tests.campaign_events import SECOND, TICKS_MAX, TIERS, USERS, generator
 from tests.differential import first_difference
 
 SCALE = 10
@@ -58,11 +60,14 @@ def relabel_accounts(seed: int, count: int) -> Case:
 
 def scale_lots(seed: int, count: int) -> Case:
     """Lots a tenth as large, ten times as many: the same money. The fund is rich, because it takes over whole lots.
-    Refill by half-lives, impact, shared queues, levels and reserves divide lots: finer ones are rounded otherwise."""
-    table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"})
+    Refill by half-lives, impact, conversions, shared queues, levels and reserves divide lots: finer ones are rounded
+    otherwise."""
+    table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"},
+                  collateral={"conversions": []}, funding={"payment": "rate"})
     for instrument in table["instruments"]:
         instrument["mark_per_tick"], instrument["allocation"] = min(instrument["mark_per_tick"], 10), {}
         instrument["iceberg"] = {"pro_rata": "refresh"}.get(instrument["iceberg"], instrument["iceberg"])
+        instrument["margin"] = {**instrument["margin"], "quadratic_slippage_ppt": 0}  # it is of lots
     finer = {**table, "instruments": [{**instrument, "lot": "0.1"} for instrument in table["instruments"]]}
     events = stream(table, seed, count)
     events = events[(events["kind"] != codes.SHIFT) & ((events["price"] < 2**20) | is_in(events, (codes.TERMS,)))]
@@ -89,10 +94,12 @@ def resting_orders_never_reached(seed: int, count: int) -> Case:
     """A bid at the lowest price and an ask at the highest, of an account with no other business. Nobody is pegged, for
     the two may be the best of a side. Impact is left out: a strong one takes the recorded quotes to the end of the
     ladder; in a gateway queue the two orders delay others."""
-    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0}, impact={"model": "none"},
-                  gateway={"service_ns": 0})
+    table = without_dates(world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0}, impact={"model": "none"},
+                                gateway={"service_ns": 0}, funding={"source": "recorded"}))
     for instrument in table["instruments"]:
         instrument["open_interest_max"], instrument["price_min"], instrument["pegged"] = "100000", "1", False
+        instrument["index_feedback_ppm"] = 0
+    table["auction"] = {**table["auction"], "opening": False}  # whose first timer waits for an order
     events = stream(table, seed, count)
     events = events[~cleared(events)]
     marked = np.flatnonzero(events["kind"] == codes.MARK)
@@ -131,7 +138,10 @@ def split_deposits(seed: int, count: int) -> Case:
 def shift_time(seed: int, count: int) -> Case:
     """Everything later by whole seconds, which every period divides."""
     table, later = world(seed), 777 * SECOND
-    events = stream(table, seed, count)
+    events, delayed = stream(table, seed, count), copy.deepcopy(table)
+    for instrument in delayed["instruments"]:
+        for name in ("listed_ns", "expiry_ns"):
+            instrument["life"][name] += later if instrument["life"][name] else 0
     image = events.copy()
     image["ts_ns"] += later
     known = (events["kind"] == codes.FUNDING_RATE) & (events["qty"] > 0) & (events["qty"] < 2**60)
@@ -143,17 +153,19 @@ def shift_time(seed: int, count: int) -> Case:
         outcomes["ts_ns"] += later
         outcomes["lots"][answers(outcomes, (codes.FUNDING_RATE,)) & (outcomes["lots"] > 0)] += later
 
-    return Case(table, table, events, image, delay)
+    return Case(table, delayed, events, image, delay)
 
 
 def mirror(seed: int, count: int) -> Case:
     """Prices turned upside down and sides exchanged, triggers too. Fees, margin, uncrossing, guards, auctions, market
     orders, budgets and the clearing of a book do not mirror: accounts are rich, rows of those kinds, LAST flags and
     impact (parts of the price) are left out."""
-    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite"},
-                  depth={"refill": "none"}, impact={"model": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0})
+    table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite", "signed": False},
+                  depth={"refill": "none"}, impact={"model": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0},
+                  funding={"source": "recorded"})
+    table = contracts_alone(without_dates(table))  # a holding is never short
     for instrument in table["instruments"]:
-        instrument["tiers"], instrument["price_min"] = instrument["tiers"][:1], "1"
+        instrument["tiers"], instrument["margin"], instrument["price_min"] = TIERS[:1], {}, "1"
     table["orders"], table["auction"] = {}, {}
     events = stream(table, seed, count)
     kept = is_in(events, (*ORDER_KINDS, codes.LEVEL_SET, codes.TRADE_PRINT, codes.BOOK_CLEAR, codes.INDEX, codes.MARK,

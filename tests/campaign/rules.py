@@ -5,8 +5,19 @@ import itertools
 import numpy as np
 
 from exchange import codes, schema
-from tests.campaign.case import MONEY, TAG, Case, is_in, outcomes_of, stream, terms_of, world
-from tests.campaign_events import START_TICKS, USERS, generator
+from tests.campaign.case import (
+    MONEY,
+    TAG,
+    Case,
+    contracts_alone,
+    is_in,
+    outcomes_of,
+    stream,
+    terms_of,
+    without_dates,
+    world,
+)
+from tests.campaign_events import START_TICKS, TIERS, USERS, generator
 
 PURPOSE = 43  # of the generator here
 LIMIT = 2**31 - 1
@@ -26,7 +37,7 @@ def published_book(seed: int, count: int) -> Case:
 def limits_never_reached(seed: int, count: int) -> Case:
     """Guards, price bands, throttles and bans that are there, but so wide that nothing comes near them. (A strong
     impact would: it takes the recorded quotes to the end of the ladder.)"""
-    table = world(seed, auction={"dynamic_ppm": 0, "static_ppm": 0}, impact={"model": "none"})
+    table = without_dates(world(seed, auction={"dynamic_ppm": 0, "static_ppm": 0}, impact={"model": "none"}))
     table |= {"orders": {}, "throttles": [], "penalty": {}}
     wide = {**table, "orders": WIDE, "throttles": THROTTLES, "penalty": {"violations": 1},
             "auction": {**table["auction"], "dynamic_ppm": 999_999, "static_ppm": 999_999}}
@@ -78,6 +89,7 @@ def fired_stops(seed: int, count: int) -> Case:
     table = world(seed, mark={"source": "recorded"}, depth={"refill": "none"}, impact={"model": "none"},
                   index={"feedback_ppm": 0}, gateway={"service_ns": 0})
     table |= {"orders": {}, "throttles": [], "penalty": {}, "auction": {}}
+    table = contracts_alone(table)  # the mark of others goes by timers
     table["instruments"] = [{**instrument, "pegged": False} for instrument in table["instruments"]]
     events = stream(table, seed, count)
     events = events[~is_in(events, (codes.AUCTION_START, codes.AUCTION_END, codes.SET_MARGIN_MODE))]
@@ -121,11 +133,11 @@ def fired_stops(seed: int, count: int) -> Case:
 
 def order_of_arrival(seed: int, count: int) -> Case:
     """Price, volume and imbalance of an auction, whoever came first. Everybody is rich and may hold what he likes."""
-    table = world(seed, mark={"source": "recorded"}, gateway={"service_ns": 0})
+    table = contracts_alone(world(seed, mark={"source": "recorded"}, gateway={"service_ns": 0}))
     table |= {"orders": {}, "throttles": [], "penalty": {}}
     table["auction"] |= {"dynamic_ppm": 0, "static_ppm": 0, "opening": False}
     for instrument in table["instruments"]:
-        instrument["self_trade"], instrument["tiers"] = "none", instrument["tiers"][:1]
+        instrument["self_trade"], instrument["tiers"], instrument["margin"] = "none", TIERS[:1], {}
         instrument["position_max"], instrument["open_interest_max"] = "100000", "1000000"
     rng, mark = generator(seed, PURPOSE), START_TICKS * table["instruments"][0]["mark_per_tick"]
     asset = [asset["name"] for asset in table["assets"]].index(table["instruments"][0]["settle"])

@@ -122,6 +122,70 @@ def a_forced_order_in_a_halt() -> Twin:
     return twin
 
 
+def a_holding_that_is_converted_and_then_liquidated() -> Twin:
+    """Offered and converted in part; then worth less than what is owed: the fund alone takes it, at a deficit."""
+    table = venue_table(count=2, liquidation=DELAY, mark={"source": "recorded", "period_ns": 0},
+                        collateral={"conversions": [{"asset": "USD", "below": "0", "retry_ns": 10_000_000}]})
+    spot = {name: value for name, value in table["instruments"][1].items() if name != "tiers"}
+    table["instruments"][1] = spot | {"kind": "spot", "haircuts": [{"floor": "0", "haircut_ppm": 50_000}]}
+    twin = Twin(table)
+    twin.send(codes.MARK, price=MARK)
+    twin.send(codes.INDEX, instrument=1, price=MARK)
+    twin.send(codes.DEPOSIT, account=B, qty=10_000 * UNIT)
+    twin.send(codes.DEPOSIT_ASSET, account=A, instrument=1, qty=10)
+    assert twin.send(codes.WITHDRAW_ASSET, account=A, instrument=1, qty=11) == codes.INSUFFICIENT_HOLDING
+    assert twin.send(codes.WITHDRAW_ASSET, account=A, instrument=1, qty=2) == codes.OK
+    assert twin.send(codes.SET_LEVERAGE, account=A, instrument=1, qty=100) == codes.NOT_CONTRACT
+    twin.send(codes.NEW, account=A, order_id=1, side=codes.ASK, price=1_050, qty=8, instrument=1)
+    twin.send(codes.LEVEL_SET, side=codes.BID, price=1_000, qty=1, instrument=1, flags=codes.LAST)
+    twin.send(codes.OPEN_POSITION, account=A, order_id=B, price=1_000, qty=20)
+    twin.send(codes.OPEN_POSITION, account=B, order_id=A, price=750, qty=20)
+    twin.settle(DELAY["order_delay_ns"])
+    assert twin.reached["outcome CONVERSION"] and twin.reached["result CANCELLED_BY_CONVERSION"]
+    twin.send(codes.INDEX, instrument=1, price=MARK // 2)
+    twin.settle()
+    assert twin.send(codes.WITHDRAW_ASSET, account=A, instrument=1, qty=1) == codes.IN_LIQUIDATION
+    for _ in range(6):
+        twin.settle(DELAY["order_delay_ns"])
+    assert twin.reached["outcome DEFICIT"] and twin.core.position(codes.INSURANCE, 1)["lots"] == 7
+    return twin
+
+
+def a_unit_that_goes_through_stages() -> Twin:
+    """In and out of the first, back too early for its timer, then a step of the larger of two legs, then all of it."""
+    stages = [{"below_ppm": 1_250_000, "action": "cancel_orders", "dwell_ns": 10_000_000},
+              {"below_ppm": 1_100_000, "action": "reduce", "share_ppm": 100_000, "exit_ppm": 1_200_000,
+               "cooldown_ns": 10**9},
+              {"below_ppm": 1_000_000, "action": "close"}, {"below_ppm": 500_000, "action": "takeover"}]
+    twin = Twin(venue_table(count=3, liquidation={"stages": stages, "order_delay_ns": 10_000_000}))
+    for k in (0, 1):
+        twin.send(codes.MARK, price=MARK, instrument=k)
+    twin.send(codes.DEPOSIT, account=A, qty=1_000 * UNIT)
+    twin.send(codes.DEPOSIT, account=B, qty=10_000_000 * UNIT)
+    twin.send(codes.DEPOSIT, account=codes.INSURANCE, qty=10_000 * UNIT)
+    for k, lots in enumerate((10, 5, 1)):  # the third has no mark
+        assert twin.send(codes.OPEN_POSITION, account=A, order_id=B, price=1_000, qty=lots, instrument=k) == codes.OK
+    twin.send(codes.LEVEL_SET, side=codes.BID, price=914, qty=4, flags=codes.LAST)
+    for ticks, wait_ns in ((917, 5_000_000), (920, 1_000_000), (917, 4_000_000), (920, 10_000_000)):
+        twin.send(codes.MARK, price=ticks * MARK // 1_000)
+        twin.settle(wait_ns)
+    assert not twin.reached["outcome STAGE"]
+    twin.send(codes.MARK, price=917 * MARK // 1_000)
+    twin.settle(10_000_000)
+    assert twin.reached["outcome STAGE"] == 1
+    twin.send(codes.MARK, price=915 * MARK // 1_000)
+    twin.settle()
+    twin.settle(10_000_000)
+    assert twin.core.position(A, 0)["lots"] == 9 and twin.reached["result REDUCED"]
+    twin.send(codes.MARK, price=907 * MARK // 1_000)
+    twin.settle()
+    twin.send(codes.MARK, price=900 * MARK // 1_000)
+    for _ in range(6):
+        twin.settle(10_000_000)
+    assert twin.reached["outcome TAKEOVER"] and twin.core.position(A, 0)["lots"] == 0
+    return twin
+
+
 def more_counterparties_than_one_step_closes() -> None:
     """One whale against more accounts than a step deleverages: the next step goes on. (One comparison at the end.)"""
     others = ADL_STEP + 6
@@ -146,4 +210,5 @@ def worlds() -> list[Twin]:
     return [debt_of_a_flat_unit(codes.CROSS), debt_of_a_flat_unit(codes.ISOLATED), nobody_to_deleverage(),
             a_fund_short_of_counterparties(True), a_fund_short_of_counterparties(False), a_unit_of_huge_notional(),
             a_forced_order_at_a_price_band("wait", 16), a_forced_order_at_a_price_band("join", 16),
-            a_forced_order_at_a_price_band("join", 3), a_forced_order_in_a_halt()]
+            a_forced_order_at_a_price_band("join", 3), a_forced_order_in_a_halt(),
+            a_holding_that_is_converted_and_then_liquidated(), a_unit_that_goes_through_stages()]

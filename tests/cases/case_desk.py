@@ -26,7 +26,7 @@ class Contract:
 
     prices: tuple[Any, ...]
     sizes: tuple[Any, ...]
-    tiers: tuple[tuple[Any, Any, int], ...] = ((0, 0, 100),)  # floor, maintenance rate, leverage
+    tiers: tuple[tuple[Any, ...], ...] = ((0, 0, 100),)  # floor, maintenance rate, leverage, initial ppm
     tick: Decimal | None = None
     lot: Decimal | None = None
     kind: str = "linear"
@@ -37,8 +37,11 @@ class Contract:
     liquidation: Any = 0
     band: Any = Decimal("0.05")
     constituents: int = 0
+    weights: tuple[int, ...] = ()  # of the constituents, as they are; none: all 0
+    coarse: bool = False  # a sub-tick is a tick
     iceberg: str = "none"
     mark_per_tick: int = 1
+    margin: dict[str, Any] | None = None
     allocation: dict[str, Any] | None = None
 
     def sized(self) -> "Contract":
@@ -49,17 +52,15 @@ class Contract:
 
     def table(self, symbol: str) -> dict[str, Any]:
         """The `[[venue.instruments]]` table of this contract."""
-        limit = scaling.text(scaling.room(sum(abs(size) for size in self.sizes)))
-        tiers = [
-            {"floor": scaling.text(floor), "maintenance_ppm": scaling.ppm(rate), "leverage_max": int(leverage)}
-            for floor, rate, leverage in self.tiers
-        ]
+        limit = scaling.text(scaling.limit_of(self.sizes, self.lot))
+        tiers = [self.tier(*tier) for tier in self.tiers]
         fees = {
             "maker_ppm": scaling.ppm(self.maker),
             "taker_ppm": scaling.ppm(self.taker),
             "liquidation_ppm": scaling.ppm(self.liquidation),
         }
-        sources = [{"name": f"source {k}", "weight_ppm": 0} for k in range(self.constituents)]
+        weights = self.weights or tuple(0 for _ in range(self.constituents))
+        sources = [{"name": f"source {k}", "weight_ppm": weight} for k, weight in enumerate(weights)]
         return {
             "symbol": symbol,
             "settle": "USD",
@@ -76,9 +77,17 @@ class Contract:
             "mark_per_tick": self.mark_per_tick,
             "market_band_ppm": scaling.ppm(self.band),
             "constituents": sources,
+            "margin": self.margin or {},
             "allocation": self.allocation or {},
             "iceberg": self.iceberg,
         }
+
+
+    @staticmethod
+    def tier(floor: Any, rate: Any, leverage: int, initial_ppm: int | None = None) -> dict[str, Any]:
+        """One tier; a rate of None follows from the model."""
+        row = {"floor": scaling.text(floor), "leverage_max": int(leverage), "initial_ppm": initial_ppm}
+        return row if rate is None else {**row, "maintenance_ppm": scaling.ppm(rate)}
 
 
 class Row(NamedTuple):
@@ -99,16 +108,21 @@ class Row(NamedTuple):
 class Desk:
     """A venue over contracts that share one settlement asset, with the finest quantum that its bounds allow."""
 
-    def __init__(self, contracts: list[Contract], money: tuple[Any, ...] = (), **sections: Any):
-        self.contracts, self.quantum, venue = self._build([contract.sized() for contract in contracts], money, sections)
+    def __init__(
+        self, contracts: list[Contract], money: tuple[Any, ...] = (), quanta: Any = scaling.QUANTA, **sections: Any
+    ):
+        sized = [contract.sized() for contract in contracts]
+        self.contracts, self.quantum, venue = self._build(sized, money, quanta, sections)
         self.exchange = Exchange(venue)
         self._seq = itertools.count(1)
 
     @staticmethod
-    def _build(contracts: list[Contract], money: tuple[Any, ...], sections: dict[str, Any]) -> tuple[Any, ...]:
+    def _build(
+        contracts: list[Contract], money: tuple[Any, ...], quanta: Any, sections: dict[str, Any]
+    ) -> tuple[Any, ...]:
         refusal: Exception | str = "the money of the case is too large"
-        largest = (*money, *(floor for contract in contracts for floor, _, _ in contract.tiers))
-        for quantum in scaling.QUANTA:
+        largest = (*money, *(tier[0] for contract in contracts for tier in contract.tiers))
+        for quantum in quanta:
             if not scaling.fits(largest, quantum):
                 continue
             chosen = [
@@ -133,6 +147,20 @@ class Desk:
         """One event, with its TERMS where `fields` name some; returns its outcomes."""
         self.exchange.submit(schema.events({"seq": next(self._seq), "kind": kind, **fields}))
         self.exchange.run()
+        return self._rows()
+
+    def level(self, side: str, price: Any, size: Any) -> None:
+        """Size that the recorded book has at a price."""
+        flags = {"flags": codes.LAST}
+        self.send(codes.LEVEL_SET, side=SIDES[side], price=self.ticks(price), qty=self.lots(size), **flags)
+
+    def index(self, price: Any, source: int = 0, **fields: int) -> list[Row]:
+        price_sub = scaling.whole(price, scaling.sub_tick(self.contracts[0]))
+        return self.send(codes.INDEX, order_id=source, price=price_sub, **fields)
+
+    def run_until(self, ns: int) -> list[Row]:
+        """Fire the timers due before or at a time."""
+        self.exchange.run(scaling.difference(ns, -1))
         return self._rows()
 
     def settle(self) -> list[Row]:
@@ -289,9 +317,28 @@ class Desk:
         equity, maintenance, _ = probes.position_numbers(state.ledger, state.prices, account, instrument)
         return self.money(equity), self.money(maintenance)
 
+    def position_margin(self, account: int) -> dict[str, Decimal]:
+        """Notional, profit, equity and margin levels of an account's position, and its margin ratio."""
+        found = self.exchange.position_margin(account, 0)
+        levels = {name: self.money(quanta) for name, quanta in found._asdict().items()}
+        return {**levels, "ratio": scaling.amount(found.ratio_ppm, scaling.MILLIONTH)}
+
     def liquidation_price(self, account: int, instrument: int = 0) -> Decimal | None:
         mark_sub = self.exchange.liquidation_price(account, instrument)
         return None if mark_sub is None else scaling.amount(mark_sub, scaling.sub_tick(self.contracts[instrument]))
+
+    def mark_price(self) -> Decimal:
+        return scaling.amount(self.exchange.markets[0]["mark_sub"], scaling.sub_tick(self.contracts[0]))
+
+    def recorded_index(self) -> Decimal:
+        """What the sources make, which may be no price of the ladder."""
+        return scaling.amount(self.exchange.markets[0]["recorded_index_sub"], scaling.sub_tick(self.contracts[0]))
+
+    def index_sources(self) -> tuple[Decimal, list[Decimal]]:
+        """Median of the index's sources, and what each counts as."""
+        median, counted = self.exchange.index_sources(0)
+        step = scaling.sub_tick(self.contracts[0])
+        return scaling.amount(median, step), [scaling.amount(price, step) for price in counted]
 
     def impact_price(self, side: str, size: Any) -> Decimal:
         """What the orders of a side bring on average for a size, as the venue rounds it."""

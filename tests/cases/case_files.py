@@ -16,6 +16,7 @@ class Case(NamedTuple):
     inputs: dict[str, Any]
     expected: dict[str, Any]
     tolerance: dict[str, Any]
+    recomputed: bool  # the expected values follow from the inputs by the rule that the source states
 
 
 def read_cases(folder: Path) -> tuple[list[Case], list[str]]:
@@ -36,6 +37,7 @@ def read_cases(folder: Path) -> tuple[list[Case], list[str]]:
                     row["inputs"],
                     row["expected"],
                     row.get("tolerance", {"abs": 0}),
+                    row.get("recomputed", True),
                 )
             )
     return cases, others

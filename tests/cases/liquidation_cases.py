@@ -125,6 +125,77 @@ def fund_share_of_fill(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     return {"insurance_fund_delta_usd": desk.cash(codes.INSURANCE)}
 
 
+CENT_OF_EQUITY = Decimal("0.01")
+HALF = Decimal("0.5")
+TEN = Decimal(10)
+
+
+def steps_of(size: Any, stage: dict[str, Any], lot: Decimal) -> list[Decimal]:
+    """Sizes of the liquidation orders of a position worth its size, next to no equity behind it, in a deep book."""
+    stages = [{"below_ppm": 10_000_000, "action": "reduce", **stage}, {"below_ppm": 1, "action": "close"}]
+    contract = Contract((1,), (size,), ((0, HALF, 1),), tick=Decimal(1), lot=lot)
+    desk = Desk([contract], (CENT_OF_EQUITY, size), liquidation={"stages": stages})
+    desk.enrich(OTHER, THIRD)
+    desk.deposit(HOLDER, CENT_OF_EQUITY)
+    side, lots = scaling.side_and_size(size)
+    desk.seed(HOLDER, OTHER, side, 1, lots)
+    desk.mark(1)
+    desk.order(THIRD, 1, "buy" if side == "long" else "sell", 1, lots)
+    return [row.size for row in of_kind(desk.settle(), "LIQUIDATION_ORDER", HOLDER)]
+
+
+@adapter("partial_liquidation_sizing", "size fraction")
+def share_of_position(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """The first step of a reduction."""
+    stage = {"share_ppm": scaling.ppm(case.inputs["fraction"]), "cooldown_ns": scaling.NS_PER_HOUR}
+    return {"liquidated_size": steps_of(case.inputs["size"], stage, Decimal("0.000001"))[0]}
+
+
+@adapter(
+    "partial_liquidation_sizing",
+    "network_position disposal_step_s disposal_fraction full_disposal_size max_fraction_consumed "
+    "available_volume_each_step",
+)
+def disposal_by_steps(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Steps of a share, and all of what is small."""
+    given = case.inputs
+    stage = {
+        "share_ppm": scaling.ppm(given["disposal_fraction"]),
+        "notional_above": scaling.text(given["full_disposal_size"]),
+        "cooldown_ns": scaling.seconds_ns(given["disposal_step_s"]),
+    }
+    sizes = steps_of(given["network_position"], stage, Decimal(1))
+    if max(sizes) > scaling.most_of(given["available_volume_each_step"], given["max_fraction_consumed"]):
+        raise Unsupported("a step is not limited by the volume on offer")
+    return {"sizes": sizes}
+
+
+@adapter(
+    "partial_liquidation_sizing",
+    "margin_shortage_usd margin_ratio liquidator_fee insurance_fee oracle_price quote_oracle_price",
+)
+def lots_for_shortage(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """The position is not stated: ten units, whose equity is first its maintenance and then falls short."""
+    given = case.inputs
+    if given["liquidator_fee"] or given["insurance_fee"] or given["quote_oracle_price"] != 1:
+        raise Unsupported("a step is sized at the mark, before fees, in the settlement asset itself")
+    stages = [
+        {"below_ppm": 1_000_000, "action": "reduce", "cooldown_ns": scaling.NS_PER_HOUR},
+        {"below_ppm": 1, "action": "close"},
+    ]
+    contract = Contract((given["oracle_price"],), (TEN,), ((0, given["margin_ratio"], 100),), lot=Decimal("0.0000001"))
+    desk = Desk([contract], (given["margin_shortage_usd"],), liquidation={"stages": stages})
+    desk.deposit(HOLDER, scaling.tenfold(scaling.room(given["oracle_price"])))
+    desk.enrich(OTHER)
+    desk.seed(HOLDER, OTHER, "long", given["oracle_price"], TEN)
+    desk.mark(given["oracle_price"])
+    equity, maintained = desk.unit_margin(HOLDER)
+    desk.withdraw(HOLDER, scaling.difference(equity, maintained))
+    if given["margin_shortage_usd"] >= maintained or not desk.withdraw(HOLDER, given["margin_shortage_usd"]):
+        raise Unsupported("a shortage beyond what ten units maintain")
+    return {"base_amount": of_kind(desk.settle(), "LIQUIDATION_ORDER", HOLDER)[0].size}
+
+
 @adapter("adl_outcome", "bankruptcy_loss insurance_fund")
 def fund_covers(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     """One lot whose bankruptcy price is one tick, the loss, above the mark: a tick is as large as the loss."""

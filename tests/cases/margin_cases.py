@@ -121,23 +121,6 @@ def wallet_price(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     return {"liquidation_price": trigger_price(build, side) if others else build().liquidation_price(HOLDER)}
 
 
-@adapter(
-    "liquidation_price",
-    "venue_rule side entry_price size leverage isolated_margin mmr maintenance_amount taker_fee_rate",
-)
-def isolated_by_venue(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    given = case.inputs
-    if given["venue_rule"] == "bybit":
-        raise Unsupported("maintenance fixed at the entry value")
-    if given["taker_fee_rate"]:
-        raise Unsupported("a closing fee inside the maintenance margin")
-    contract = Contract((given["entry_price"],), (given["size"],), tiers_of(given["mmr"], given["maintenance_amount"]))
-    price = isolated_price(
-        contract, given["side"], given["entry_price"], given["size"], given["isolated_margin"], given["leverage"]
-    )
-    return {"liquidation_price": price}
-
-
 @adapter("liquidation_price", "side entry_price size isolated_margin_at_entry max_leverage maintenance_rate")
 def isolated_by_rate(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     given = case.inputs
@@ -227,16 +210,6 @@ def next_amount(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     return {"maintenance_amount": desk.money(desk.exchange.compiled.tiers[-1]["cum"])}
 
 
-@adapter("maintenance_margin_tiers", "tiers")
-def amounts_by_leverage(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("a maintenance rate that follows from the leverage of the tier: the configuration states it")
-
-
-@adapter("maintenance_margin_tiers", "base_mm base_im base_limit_xbt step_xbt steps")
-def step_tiers(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("risk steps whose rate holds for the whole position")
-
-
 @adapter("maintenance_margin_tiers", "tiers orders")
 def leverage_tiers(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     """Orders at the leverage they state; beyond the last tier only a leverage of 1 is left."""
@@ -262,30 +235,6 @@ def flat_maintenance(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     desk = Desk([Contract((1,), (value,), tiers_of(case.inputs["maintenance_margin"]))])
     maintained = probes.maintenance_at(desk.exchange.state.prices, 0, scaling.whole(value, desk.quantum))
     return {"maintenance_margin_xbt": desk.money(maintained)}
-
-
-@adapter("maintenance_margin", "size_btc entry_price leverage mark_price mmr liquidation_fee_rate")
-def margin_ratio(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("a liquidation fee inside the maintenance margin")
-
-
-@adapter(
-    "maintenance_margin",
-    "initial_margin_ppm maintenance_fraction_ppm",
-    "price price_exponent base_atomic_resolution quote_atomic_resolution base_quantums open_interest_base_quantums "
-    "oi_lower_cap oi_upper_cap",
-)
-def fraction_of_initial(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("a maintenance rate stated as a fraction of the initial one")
-
-
-@adapter(
-    "maintenance_margin",
-    "risk_factor",
-    "position mark_price linear_slippage_factor scaling auction buy_orders indicative_price initial_factor",
-)
-def risk_factor(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("margin from risk and slippage factors, with search and release levels")
 
 
 @adapter("initial_margin", "deposit order leverages")
@@ -335,11 +284,6 @@ def opened_margin(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     return {"initial_margin": desk.margin(HOLDER)}
 
 
-@adapter("initial_margin", "mark_price order im multiplier")
-def order_through_mark(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("the loss of an order through the mark is checked at admission, not reported")
-
-
 @adapter("initial_margin", "contract", "qty_usd entry_price leverage mmr")
 def inverse_margin(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     given = case.inputs
@@ -348,24 +292,3 @@ def inverse_margin(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     desk.isolate(HOLDER, given["leverage"])
     desk.seed(HOLDER, OTHER, "buy", given["entry_price"], given["qty_usd"])
     return {"position_value_btc": desk.entry_value(HOLDER), "initial_margin_btc": desk.margin(HOLDER)}
-
-
-@adapter("liquidation_price", "contract", "side qty_usd entry_price account_balance_btc mmr taker_fee")
-def inverse_price(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("maintenance fixed at the entry value")
-
-
-@adapter(
-    "initial_margin_open_interest", "initial_margin_ppm oi_lower_cap oi_upper_cap oi_notional notional_quote_quantums"
-)
-def uncapped_margin(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """Without caps on open interest the margin is the notional at the leverage of its rate."""
-    given = case.inputs
-    if given["oi_upper_cap"]:
-        raise Unsupported("initial margin does not depend on open interest")
-    notional = given["notional_quote_quantums"]
-    desk = Desk([Contract((1,), (notional,))])
-    desk.enrich(HOLDER, OTHER)
-    desk.isolate(HOLDER, scaling.leverage_of(given["initial_margin_ppm"]))
-    desk.seed(HOLDER, OTHER, "buy", 1, notional)
-    return {"initial_margin_quote_quantums": desk.margin(HOLDER)}

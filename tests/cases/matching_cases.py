@@ -238,7 +238,16 @@ def market_band(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("liquidation_limit_price", "mark spread position")
 def spread_limit(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("a liquidation order is limited at the bankruptcy price, not at a spread from the mark")
+    """A position that is liquidated at once, its bankruptcy price far away."""
+    given = case.inputs
+    stages = [{"below_ppm": 10_000_000, "action": "close", "band_ppm": scaling.ppm(given["spread"])}]
+    contract = Contract((given["mark"],), (1,), ((0, Decimal("0.5"), 1),), tick=scaling.FINE_TICK)
+    desk = Desk([contract], (given["mark"],), liquidation={"stages": stages})
+    desk.enrich(OTHER)
+    desk.deposit(HOLDER, given["mark"])
+    desk.seed(HOLDER, OTHER, given["position"], given["mark"], 1)
+    desk.mark(given["mark"])
+    return {"limit_price": of_kind(desk.settle(), "LIQUIDATION_ORDER", HOLDER)[0].price}
 
 
 @adapter(

@@ -11,6 +11,7 @@ from registry import Unsupported, adapter
 from exchange import codes
 
 COMPUTED = {"source": "computed", "period_ns": 0}
+BOOKED = {"accounts": 8, "positions": 64, "orders": 256, "external_levels": 64, "outcomes": 8_192}
 
 
 @adapter("mark_price", "index_price funding_rate hours_to_funding interval_h")
@@ -30,36 +31,100 @@ def mark_by_funding(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     return {"mark_price": row.price, "basis": scaling.fraction_above(row.price, given["index_price"])}
 
 
-@adapter(
-    "mark_price", "method", "trades window_s decay_weight decay_power cash best_bid best_ask trade book oracle weights"
-)
-def other_marks(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("a mark that is not the median of index with funding, index with basis, and last")
+@adapter("mark_price", "method trade book oracle weights")
+def weighted_mark(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Last trade, middle of the book and a recorded mark, each where the case has it; the index is no part of it."""
+    given = case.inputs
+    if given["method"] not in ("weighted", "median", "mean"):
+        raise Unsupported(f"a mark of trade, book and oracle by {given['method']}")
+    known = [given[name] for name in ("trade", "book", "oracle") if given[name] is not None]
+    weights = [scaling.ppm(weight) for weight in given["weights"]]
+    names = ("last", "mid", "recorded")
+    components = [{"price": name, "weight_ppm": ppm} for name, ppm in zip(names, weights, strict=True)]
+    desk = combined([Contract(tuple(known), (1,), coarse=True)], components, combiner=given["method"])
+    if given["trade"] is not None:
+        desk.send(codes.TRADE_PRINT, price=desk.ticks(given["trade"]), qty=1)
+    if given["book"] is not None:
+        for side, price in zip(("bid", "ask"), scaling.around(given["book"], desk.contracts[0].tick), strict=True):
+            desk.level(side, price, 1)
+    if given["oracle"] is not None:
+        desk.mark(given["oracle"])
+    desk.index(known[0])
+    return {"mark_price": desk.mark_price()}
+
+
+def combined(contracts: list[Contract], components: list[dict[str, Any]], **rules: Any) -> Desk:
+    """A desk whose mark is made of components at every source that comes, of those that are there."""
+    mark = {"source": "computed", "period_ns": 0, "components": components, "missing": "drop", **rules}
+    return Desk(contracts, mark=mark, capacity=BOOKED)
+
+
+@adapter("mark_price", "method trades window_s decay_weight decay_power")
+def traded_mark(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Recorded trades of a window, and a mark at its end."""
+    given, trades = case.inputs, case.inputs["trades"]
+    if given["method"] != "trade-size-weighted":
+        raise Unsupported(f"a mark of trades by {given['method']}")
+    contract = Contract(tuple(t["price"] for t in trades), tuple(t["size"] for t in trades), coarse=True)
+    window_ns = scaling.seconds_ns(given["window_s"])
+    decay = {"decay_ppm": scaling.ppm(given["decay_weight"]), "decay_power": int(given["decay_power"])}
+    desk = combined([contract], [{"price": "trades"}], window_ns=window_ns, **decay)
+    for trade in trades:
+        ts_ns = scaling.seconds_ns(trade["seconds_since_window_start"])
+        price, qty = desk.ticks(trade["price"]), desk.lots(trade["size"])
+        desk.send(codes.TRADE_PRINT, ts_ns=ts_ns, price=price, qty=qty)
+    desk.index(trades[0]["price"], ts_ns=window_ns)
+    return {"mark_price": desk.mark_price()}
+
+
+@adapter("mark_price", "method cash best_bid best_ask", "bids asks")
+def book_mark(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """Average prices of a notional on both sides of the book."""
+    given = case.inputs
+    prices = (given["best_bid"], given["best_ask"])
+    if given["method"] != "leverage-notional book" or "bids" in given or "asks" in given:
+        raise Unsupported(f"a mark of the book by {given['method']}")
+    money = scaling.text(given["cash"])
+    desk = combined([Contract(prices, (1,), coarse=True)], [{"price": "impact_mid"}], impact_notional=money)
+    desk.level("bid", given["best_bid"], 1)
+    desk.level("ask", given["best_ask"], 1)
+    desk.index(given["best_bid"])
+    return {"mark_price": desk.mark_price()}
 
 
 @adapter("index_price_outlier", "prices")
 def median_index(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    prices = case.inputs["prices"]
-    if min(prices) <= 0:
-        raise Unsupported("prices must be positive")
-    desk = Desk([Contract(tuple(prices), (1,), constituents=len(prices))], index={"rule": "median"}, mark=COMPUTED)
-    contract = desk.contracts[0]
-    for order_id, price in enumerate(prices, 1):
-        desk.send(codes.INDEX, order_id=order_id, price=scaling.whole(price, scaling.sub_tick(contract)))
-    median = scaling.amount(desk.exchange.markets[0]["index_sub"], scaling.sub_tick(contract))
-    if case.id.startswith("dydx") and median != int(median):
-        raise Unsupported("a half is rounded away from zero")
-    return {"median": median}
+    """Sources may be zero and negative; dYdX's are whole numbers, so there a sub-tick is a tick and halves go up."""
+    prices, whole = case.inputs["prices"], case.id.startswith("dydx")
+    contract = Contract(tuple(prices), (1,), constituents=len(prices), coarse=whole)
+    rounding = "half_away" if whole else "down"
+    desk = Desk([contract], index={"rule": "median", "signed": True, "rounding": rounding}, mark=COMPUTED)
+    for source, price in enumerate(prices, 1):
+        desk.index(price, source)
+    return {"median": desk.recorded_index()}
 
 
 @adapter("index_price_outlier", "sources band")
 def capped_index(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("outliers are dropped, not capped")
+    sources = case.inputs["sources"]
+    prices = tuple(source["price"] for source in sources)
+    weights = tuple(scaling.ppm(source["weight"]) for source in sources)
+    rule = {"rule": "capped", "outlier_ppm": scaling.ppm(case.inputs["band"])}
+    desk = Desk([Contract(prices, (1,), weights=weights)], index=rule, mark=COMPUTED)
+    for source, price in enumerate(prices, 1):
+        desk.index(price, source)
+    median, counted = desk.index_sources()
+    return {"median": median, "capped": counted, "index": desk.recorded_index()}
 
 
 @adapter("index_price_outlier", "price_weight")
 def weighted_median(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("the median of sources is not weighted")
+    rows = case.inputs["price_weight"]
+    contract = Contract(tuple(price for price, _ in rows), (1,), weights=tuple(int(weight) for _, weight in rows))
+    desk = Desk([contract], index={"rule": "weighted_median"}, mark=COMPUTED)
+    for source, (price, _) in enumerate(rows, 1):
+        desk.index(price, source)
+    return {"median": desk.recorded_index()}
 
 
 @adapter("funding_payment", "mark rate long short")
@@ -76,21 +141,6 @@ def funding_of_pair(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
         "long_balance_change": of_kind(rows, "FUNDING", HOLDER)[0].money,
         "short_balance_change": of_kind(rows, "FUNDING", OTHER)[0].money,
     }
-
-
-@adapter("funding_payment", "quote_rate_day base_rate_day fundings_per_day mark_value_xbt side")
-def computed_rate(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("funding rates are recorded, not computed")
-
-
-@adapter(
-    "funding_payment",
-    "",
-    "funding_index_now funding_index_at_last_settlement position_base_quantums funding_rate_8h_ppm "
-    "elapsed_seconds price price_exponent base_atomic_resolution quote_atomic_resolution",
-)
-def funding_index(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("payments by a cumulative funding index: here a settlement pays a rate of the value at the mark")
 
 
 @adapter("position_pnl", "side face_value settlement_reference_price price contracts kind")

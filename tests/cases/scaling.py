@@ -3,6 +3,7 @@
 Numbers are `Decimal`, as written in the case file. A conversion that must be exact raises `Inexact` when it is not.
 """
 
+import math
 from decimal import Decimal
 
 from exchange import units
@@ -102,7 +103,7 @@ def mark_per_tick(contract, quantum):
 
     An inverse contract has none: there a finer sub-tick costs a coarser quantum, and the cases state coin.
     """
-    if contract.kind == "inverse":
+    if contract.kind == "inverse" or contract.coarse:
         return 1
     unit_value = contract.tick * contract.lot * contract.multiplier / quantum
     finest = 1
@@ -133,6 +134,89 @@ def tier_floor(cum, rate):
     return floor
 
 
+FINE_TICK = Decimal("0.01")
+
+
+def one_more(count):
+    return int(count) + 1
+
+
+def ppm_of_leverage(leverage):
+    """The initial rate of a leverage, exactly."""
+    return whole(Decimal(1) / Decimal(leverage), MILLIONTH)
+
+
+def side_and_size(signed):
+    return ("long" if signed > 0 else "short"), abs(signed)
+
+
+def quote_price(price, exponents, quote_resolution):
+    """Quote quanta of one base quantum."""
+    return Decimal(price).scaleb(sum(exponents) - quote_resolution)
+
+
+def common_lot(size, other):
+    """The largest lot that divides two whole sizes, of which the second may be 0."""
+    return Decimal(math.gcd(int(size), int(other)))
+
+
+def limit_of(sizes, lot):
+    """A limit with room for the sizes, in whole lots."""
+    limit = room(sum(abs(size) for size in sizes))
+    return limit if limit % lot == 0 else room(limit / lot) * lot
+
+
+def fine_step(prices):
+    """A tick that leaves a mark fine enough for a price far below these."""
+    return min(step_of(prices), room(max(prices)) / 10**4)
+
+
 def fraction_above(price, base):
     """A price as the fraction by which it is above another."""
     return price / base - 1
+
+
+def difference(number, other):
+    return number - other
+
+
+def around(price, step):
+    """A bid and an ask whose middle is a price."""
+    return price - step, price + step
+
+
+def ppb_of_ppm(parts):
+    return whole(Decimal(parts), Decimal("1e-3"))
+
+
+def ppm_of_ppb(parts):
+    return whole(Decimal(parts), Decimal(1000))
+
+
+def seconds_ns(seconds):
+    return whole(Decimal(seconds) * 10**9, Decimal(1))
+
+
+def part_of_day_ns(parts):
+    return whole(Decimal(24 * NS_PER_HOUR) / parts, Decimal(1))
+
+
+def from_resolution(*exponents):
+    """Ten to the sum of the first exponents less the last one."""
+    return Decimal(1).scaleb(sum(exponents[:-1]) - exponents[-1])
+
+
+def steps_between(before, after, most):
+    """A move cut into parts of at most `most`."""
+    move = after - before
+    whole_parts, rest = divmod(abs(move), most)
+    return [part if move > 0 else -part for part in (*[most] * whole_parts, rest) if part]
+
+
+def most_of(volume, fraction):
+    """Whole lots that a share of a volume comes to, rounded up: a limit that may or may not bind."""
+    return math.ceil(Decimal(volume) * Decimal(str(fraction)))
+
+
+def tenfold(number):
+    return 10 * Decimal(number)

@@ -3,9 +3,11 @@
 import os
 
 import auction_cases  # noqa: F401  registers adapters, as the modules below do
+import funding_cases  # noqa: F401
 import liquidation_cases  # noqa: F401
 import margin_cases  # noqa: F401
 import matching_cases  # noqa: F401
+import model_cases  # noqa: F401
 import price_cases  # noqa: F401
 import pytest
 import throttle_cases  # noqa: F401

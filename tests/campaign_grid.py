@@ -1,0 +1,80 @@
+"""Campaign switches of portfolio margin, absent in half of the seeds; drawn apart: other streams stay as they are."""
+
+from typing import Any
+
+import numpy as np
+
+from exchange import codes, config, schema
+
+PURPOSE = 54
+
+
+def generator(seed: int, part: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed, PURPOSE + (part << 32)]))
+
+
+def draw_grid(rng: np.random.Generator, table: dict[str, Any]) -> dict[str, Any]:
+    """Groups of the table's contracts, scenarios and modes."""
+    def pick(*choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    groups, named = dict[str, dict[str, Any]](), dict[str, str]()
+    for instrument in table["instruments"]:
+        if instrument.get("kind") == "spot" or rng.random() < 0.1:
+            continue
+        name = pick("A", "A", "B")
+        if instrument.get("kind") == "option":
+            name = named.get(instrument["option"]["underlying"], "")
+            if not name:
+                continue
+        named[instrument["symbol"]] = name
+        group = groups.setdefault(name, {"name": name, "members": [], "basis_ppm": {},
+                                         "range_ppm": pick(30_000, 160_000, 250_000),
+                                         "beta_ppm": pick(1_000_000, 700_000, -400_000, 1_300_000)})
+        group["members"].append(instrument["symbol"])
+        if instrument.get("kind") != "option" and rng.random() < 0.3:
+            group["basis_ppm"][instrument["symbol"]] = pick(-20_000, 5_000, 20_000)
+    scenarios = [{"price_ppm": int(x), "cover_ppm": int(pick(1_000_000, 350_000, 777_777)),
+                  "volatility_ppm": int(pick(-1_000_000, 0, 500_000)), "basis_ppm": int(pick(0, 1_000_000, -300_000))}
+                 for x in (pick(-1_000_000, -600_000), pick(1_000_000, 1_200_000), *rng.integers(-2**20, 2**20, 3))]
+    modes = [name for name in ("sum", "one_factor", "rho_one", "flipped") if rng.random() < 0.5] or ["flipped"]
+    volatility = {"up_ppm": pick(0, 500_000, 1_500_000), "down_ppm": pick(0, 275_000, 1_000_000),
+                  "least_ppm": pick(0, 450_000), "base_days": pick(1, 30), "short_power_ppm": pick(300_000, 500_000)}
+    maintained = pick(800_000, 1_000_000)
+    return {"preset": pick("", "", "span16", "deribit", "okx"), "scenarios": scenarios, "modes": modes,
+            "volatility": volatility, "groups": list(groups.values()), "factor_range_ppm": pick(40_000, 150_000),
+            "scale_bits": pick(0, 4, 10),
+            "maintenance_factor_ppm": maintained, "initial_factor_ppm": maintained + pick(0, 200_000)}
+
+
+def add_grid(table: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The venue's table with the stress grid of this seed."""
+    rng = generator(seed, 0)
+    if rng.random() < 0.5:
+        table["portfolio_margin"] = draw_grid(rng, table)
+    return table
+
+
+class Portfolios:
+    """Wallets that go to portfolio margin and back."""
+
+    def __init__(self, venue: config.Venue, seed: int):
+        self.rng = generator(seed, 1)
+        self.instruments = len(venue.instruments)
+        self.rate = float(self.rng.choice([0.02, 0.05])) if venue.portfolio_margin.groups else 0.0005
+
+    def beside(self, clock_ns: int, users: int) -> list[tuple[int, ...]]:
+        """Now and then a change of the mode."""
+        if self.rng.random() >= self.rate:
+            return []
+        return self.change(clock_ns, int(self.rng.integers(users)))
+
+    def change(self, clock_ns: int, user: int) -> list[tuple[int, ...]]:
+        mode = codes.PORTFOLIO if self.rng.random() < 0.8 else codes.CROSS
+        return schema.events({"ts_ns": clock_ns, "kind": codes.SET_MARGIN_MODE, "account": codes.FIRST_USER + user,
+                              "instrument": int(self.rng.integers(self.instruments)), "qty": mode}).tolist()
+
+    def opening(self, clock_ns: int, users: int) -> list[tuple[int, ...]]:
+        """Most wallets begin in portfolio mode where the venue has it."""
+        chosen = [user for user in range(users) if self.rng.random() < 0.6] if self.rate > 0.01 else []
+        return [row for user in chosen for row in self.change(clock_ns, user)]
