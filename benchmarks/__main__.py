@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> int:
                             "--benchmark-quiet", f"--benchmark-json={document}", *arguments])
         written = document.is_file() and document.stat().st_size
         found = json.loads(document.read_bytes()) if written else {"benchmarks": []}
-    rows = [msgspec.convert(row, Row) for entry in found["benchmarks"] for row in entry["extra_info"]["rows"]]
+    rows = [msgspec.convert(row, Row) for entry in found["benchmarks"] for row in entry["extra_info"].get("rows", ())]
     rows.sort(key=lambda row: (int(re.match(r"\d+", row.place).group()), row.place))
     for row in rows:
         print(line(row))

@@ -20,14 +20,15 @@ class Crowd:
 
     Every position was opened with another account of the crowd at the first mark; cash is the value of both over a
     leverage drawn from LEVERAGE. A bid and an ask of recorded size, far larger than the crowd, stand at the first mark,
-    where liquidation orders fill.
+    where liquidation orders fill. A mixed crowd has 70 % accounts with isolated positions, 20 % cross ones and 10 % under
+    portfolio margin.
     """
 
-    def __init__(self, accounts: int, seed: int = 5, tiers: int | None = None, fund: int = FUND):
-        self.fund = fund
+    def __init__(self, accounts: int, seed: int = 5, tiers: int | None = None, fund: int = FUND, mixed: bool = False):
+        self.fund, self.mixed = fund, mixed
         self.generator = np.random.default_rng(seed)
         self.accounts = accounts
-        self.venue = crowd_venue(accounts, INSTRUMENTS, tiers)
+        self.venue = crowd_venue(accounts, INSTRUMENTS, tiers, mixed)
         self.state = state.allocate(self.venue)
         self.record = self.state.prices.instruments[0]
         self.ticks = np.linspace(100_000, 500_000, INSTRUMENTS).astype(np.int64)
@@ -79,7 +80,8 @@ class Crowd:
                 value[block["account"] - users[0]] += traded
                 value[block["order_id"] - users[0]] += traded
             leverage = self.generator.uniform(*LEVERAGE, len(users))
-            self.play(np.concatenate((deposits(users, (value / leverage).astype(np.int64), 0), *pairs)))
+            modes = self._modes(users, np.concatenate(pairs), leverage) if self.mixed else []
+            self.play(np.concatenate((deposits(users, (value / leverage).astype(np.int64), 0), *modes, *pairs)))
         assert self.control["rejected"] == 0 and self.positions == 2 * self.accounts
 
     def _pairs(self, users: np.ndarray, half: int) -> np.ndarray:
@@ -94,6 +96,20 @@ class Crowd:
         unit = events["price"] * int(self.record["unit_value"])
         events["qty"] = np.maximum(1, value * 10.0**6 / unit).astype(np.int64)
         return events
+
+    def _modes(self, users: np.ndarray, pairs: np.ndarray, leverage: np.ndarray) -> list[np.ndarray]:
+        """Settings of the accounts before they open: leverage and mode of isolated positions, mode of portfolios."""
+        rows = np.concatenate((pairs, pairs))
+        rows["account"][len(pairs):] = pairs["order_id"]
+        rows["price"] = rows["order_id"] = 0
+        isolated = rows[rows["account"] % 10 < 7]
+        leverages = isolated.copy()
+        isolated["kind"], isolated["qty"] = codes.SET_MARGIN_MODE, codes.ISOLATED
+        leverages["kind"], leverages["qty"] = codes.SET_LEVERAGE, 100 * leverage[leverages["account"] - users[0]]
+        portfolios = np.zeros(int(np.count_nonzero(users % 10 == 9)), schema.EVENT)
+        portfolios["kind"], portfolios["qty"] = codes.SET_MARGIN_MODE, codes.PORTFOLIO
+        portfolios["account"] = users[users % 10 == 9]
+        return [leverages, isolated, portfolios]
 
     def walk(self, count: int, step: float) -> np.ndarray:
         """MARK events: random walks that step up or down by the share `step`, the instruments in turn."""

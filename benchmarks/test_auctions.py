@@ -44,9 +44,10 @@ def test_an_auction_ends(benchmark):
         venues.touch(prepare.own)
         return prepare.own, end
 
-    venues.run_slices(*prepare())
+    kept: list[np.ndarray] = []
+    venues.run(*prepare(), 0, kept)
+    outcomes = np.concatenate(kept)
     timing = measure(benchmark, ROUNDS, prepare, venues.run_slices)
-    outcomes = prepare.own.io.outbox[:int(prepare.own.io.control[0]["outbox_count"])]
     (auction,) = outcomes[outcomes["kind"] == codes.AUCTION]
     fills = int(np.count_nonzero(outcomes["kind"] == codes.FILL))
     took = [1e3 * seconds for seconds in timing.own]

@@ -30,14 +30,20 @@ def stream_venue(accounts: int, orders: int = 20_000, positions: int | None = No
     return config.build_venue(table)
 
 
-def crowd_venue(accounts: int, instruments: int, tiers: int | None = None) -> config.Venue:
-    """Many instruments with the (first) tiers of the shipped rules, settled in one asset, marks as recorded."""
+def crowd_venue(accounts: int, instruments: int, tiers: int | None = None, portfolios: bool = False) -> config.Venue:
+    """Many instruments with the (first) tiers of the shipped rules, settled in one asset, marks as recorded; with a
+    stress grid, if asked, of groups of five instruments each."""
     table = config.load_profile("binance_um")
     table["mark"] = {"source": "recorded"}
     table["capacity"] = {"accounts": accounts, "positions": 2 * accounts + 64}
     model: dict[str, Any] = table["instruments"][0] | {"price_max": "100000"}
     model["tiers"] = model["tiers"][:tiers]
     table["instruments"] = [model | {"symbol": f"I{k}"} for k in range(instruments)]
+    if portfolios:
+        groups = [{"name": f"G{k}", "range_ppm": 25_000, "members": [f"I{i}" for i in range(k, min(k + 5, instruments))]}
+                  for k in range(0, instruments, 5)]
+        table["portfolio_margin"] = {"preset": "span16", "modes": ["sum", "rho_one"], "groups": groups,
+                                     "scale_bits": 4}
     return config.build_venue(table)
 
 
