@@ -20,7 +20,7 @@ from typing import Any
 from tests.campaign.report import Budget, Part
 
 ROOT = Path(__file__).parents[2]
-SEEDS = {"small": 20, "pools": 6}  # worlds to depth 2 and then 3, sizes; other parts have
+SEEDS = {"small": 20, "pools": 6, "regressions": 1}  # worlds to depth 2 and then 3, sizes; other parts have
 MANY_SEEDS = 160
 COPIED = ("exchange", "tests")
 FILE = Path(__file__).with_suffix(".toml")
@@ -70,7 +70,7 @@ def catch(bug: dict[str, Any], first: int = 0) -> dict[str, Any] | None:
 def hunters() -> dict[str, Callable[[int], object]]:
     """What each part does with one seed in the scratch copy; it raises where it sees a fault."""
     from tests import test_guards
-    from tests.campaign import machine, pools, relations, small, streams, what_if
+    from tests.campaign import machine, pools, regressions, relations, small, streams, what_if
 
     def profile(seed: int) -> str:
         return ("plain", "swarm")[seed % 2]
@@ -88,6 +88,7 @@ def hunters() -> dict[str, Callable[[int], object]]:
         "guards": lambda seed: test_guards.walk(seed, test_guards.FEW, "edges"),
         "machine": lambda seed: machine.run(seed, 15, 50),
         "what_if": what_if.reads,
+        "regressions": lambda seed: [regressions.replay(regressions.load(path)) for path in regressions.paths()],
     }
 
 
