@@ -276,10 +276,11 @@ def test_the_average_premium_of_an_interval(made, average, missing, rate):
     assert int(desk.exchange.markets[0]["mark_sub"]) == 10_000
 
 
-def test_tails_are_cut_at_the_settlement(made):
-    desk = funded(made, average="trimmed", tail_ppm=250_000, interest="added")
-    premiums(desk, 1_001, 1_050, 990, 1_003)  # kept: 0.1 % and 0.3 %
-    assert paid(desk, 8)[0] == [(2_000_000, 4)]
+@pytest.mark.parametrize("tail_ppm, rate", [(250_000, 2_000_000), (125_000, -2_000_000), (124_999, 11_000_000)])
+def test_tails_are_cut_at_the_settlement_and_the_odd_one_at_the_top(made, tail_ppm, rate):
+    desk = funded(made, average="trimmed", tail_ppm=tail_ppm, interest="added")
+    premiums(desk, 1_001, 1_050, 990, 1_003)  # 0.1 %, 5 %, -1 %, 0.3 %: the ends go, the top alone, none
+    assert paid(desk, 8)[0] == [(rate, 4)]
 
 
 def test_interest_pulls_the_rate_within_its_band(made):
