@@ -45,8 +45,18 @@ def world(seed: int, **sections: dict[str, Any]) -> dict[str, Any]:
 
 def contracts_alone(table: dict[str, Any]) -> dict[str, Any]:
     """The table without what may be held."""
-    contracts = [instrument for instrument in table["instruments"] if instrument["kind"] != "spot"]
-    return {**table, "instruments": contracts, "collateral": {}}
+    return {**only(table, lambda instrument: instrument["kind"] != "spot"), "collateral": {}}
+
+
+def only(table: dict[str, Any], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The table with these instruments, in portfolio groups too."""
+    kept = [instrument for instrument in table["instruments"] if wanted(instrument)]
+    symbols, grid = {instrument["symbol"] for instrument in kept}, table["portfolio_margin"]
+    groups = [{**group, "members": [name for name in group["members"] if name in symbols],
+               "basis_ppm": {name: share for name, share in group["basis_ppm"].items() if name in symbols}}
+              for group in grid["groups"]]
+    return {**table, "instruments": kept,
+            "portfolio_margin": {**grid, "groups": [group for group in groups if group["members"]]}}
 
 
 def stream(table: dict[str, Any], seed: int, count: int) -> np.ndarray:
@@ -77,8 +87,8 @@ def outcomes_of(table: dict[str, Any], events: np.ndarray) -> np.ndarray:
 
 
 def without_dates(table: dict[str, Any]) -> dict[str, Any]:
-    """The world without options and settlements, in place: an end cancels what rests, and neither mirrors."""
-    table["instruments"] = [instrument for instrument in table["instruments"] if instrument["kind"] != "option"]
+    """The world without options and settlements: an end cancels what rests, and neither mirrors."""
+    table = only(table, lambda instrument: instrument["kind"] != "option")
     for instrument in table["instruments"]:
         instrument["life"] = {}
     return table

@@ -60,10 +60,13 @@ def relabel_accounts(seed: int, count: int) -> Case:
 
 def scale_lots(seed: int, count: int) -> Case:
     """Lots a tenth as large, ten times as many: the same money. The fund is rich, because it takes over whole lots.
-    Refill by half-lives, impact, conversions, shared queues, levels and reserves divide lots: finer ones are rounded
-    otherwise."""
+    Refill by half-lives, impact, conversions, shared queues, levels and reserves, and stages that reduce divide lots:
+    finer ones are rounded otherwise, and so is what a lot gains in a stress scenario."""
     table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"},
-                  collateral={"conversions": []}, funding={"payment": "rate"})
+                  collateral={"conversions": []}, funding={"payment": "rate"}, portfolio_margin={"groups": []})
+    for stage in table["liquidation"]["stages"]:
+        if stage["action"] == "reduce":
+            stage |= {"action": "close", "share_ppm": None, "notional_above": None}
     for instrument in table["instruments"]:
         instrument["mark_per_tick"], instrument["allocation"] = min(instrument["mark_per_tick"], 10), {}
         instrument["iceberg"] = {"pro_rata": "refresh"}.get(instrument["iceberg"], instrument["iceberg"])
@@ -78,7 +81,7 @@ def scale_lots(seed: int, count: int) -> Case:
         terms_of(image)[name][is_in(events, (codes.TERMS,))] *= SCALE
 
     def scale(outcomes: np.ndarray) -> None:
-        result = outcomes["kind"] == codes.RESULT
+        result = np.isin(outcomes["kind"], (codes.RESULT, codes.STAGE))  # of a stage it is the number
         outcomes["lots"][~result | answers(outcomes, (*LOT_KINDS, codes.TERMS))] *= SCALE
         outcomes["money"][np.isin(outcomes["kind"], (codes.INDICATIVE, codes.AUCTION))] *= SCALE  # an imbalance
 
