@@ -14,7 +14,7 @@ import numpy as np
 from exchange import codes, config, schema
 from exchange.venue import Exchange
 from tests.campaign_grid import draw_grid
-from tests.desk import FIRST, SECOND, UNIT, venue_table
+from tests.desk import FIRST, UNIT, venue_table
 from tests.guard_changes import HOUR_NS, INTERVAL_NS, PER_TICK, START, TOP, Changes
 from tests.margin_models import MODELS, TIERS
 from tests.test_margin_guards import FEES, SMALL, Rule
@@ -23,7 +23,8 @@ from tests.test_portfolio_guards import Rule as GridRule
 ACCOUNTS, BANK, RICH = range(FIRST, FIRST + 8), FIRST + 40, 2**28
 NEVER_NS = 10**17  # worlds live for months
 CORRELATIONS = ("sum", "one_factor", "rho_one", "flipped")
-FAMILIES = (*MODELS, *(f"grid {mode}" for mode in CORRELATIONS), "grid of all")
+SEVERAL = "several models"
+FAMILIES = (*MODELS, SEVERAL, *(f"grid {mode}" for mode in CORRELATIONS), "grid of all")
 HAIRCUTS = ({"floor": "0", "haircut_ppm": 50_000}, {"floor": "2000", "haircut_ppm": 300_000},
             {"floor": "6000", "haircut_ppm": 1_000_000})
 READ_THE_BOOK = ("impact_mid", "mid", "median_book")
@@ -36,20 +37,23 @@ def table_of(rng: np.random.Generator, family: str) -> dict[str, Any]:
     def pick(*choices: Any) -> Any:
         return choices[int(rng.integers(len(choices)))]
 
-    portfolio, count = family not in MODELS, pick(1, 2, 3)
+    portfolio, count = family.startswith("grid"), pick(1, 2, 3)
     table = venue_table(count, {"price_max": str(TOP), "mark_per_tick": PER_TICK, "fees": FEES, **WIDE},
                         liquidation={"detection_delay_ns": NEVER_NS}, funding={"interval_ns": INTERVAL_NS})
     contracts = table["instruments"]
     for instrument in contracts:
-        instrument |= {"tiers": TIERS} if portfolio else MODELS[family]
+        model = pick(*MODELS) if family == SEVERAL else "plain" if portfolio else family
+        instrument |= MODELS[model]
         instrument |= SMALL if rng.random() < 0.3 else {}
     options = [option_on(rng, contracts[0], k) for k in range(pick(0, 1, 2))]
-    holdings = [{**{name: value for name, value in contracts[0].items() if name not in ("tiers", "margin", "multiplier")},
-                 "symbol": f"S{k}", "kind": "spot", "haircuts": list(HAIRCUTS[:pick(1, 2, 3)])} for k in range(pick(0, 1))]
+    kept = {name: value for name, value in contracts[0].items() if name not in ("tiers", "margin", "multiplier")}
+    holdings = [{**kept, "symbol": f"S{k}", "kind": "spot", "haircuts": list(HAIRCUTS[:pick(1, 2, 3)])}
+                for k in range(pick(0, 1))]
     till = {**contracts[0], "kind": "linear", "multiplier": "1", "symbol": "TILL", "tiers": TIERS, "margin": {}}
     table["mark"] = {"source": "recorded", "period_ns": 0, "option_period_ns": 6 * HOUR_NS}
     if rng.random() < 0.4:
-        components = [{"price": "funding_basis", "weight_ppm": 600_000}, {"price": pick(*READ_THE_BOOK), "weight_ppm": 400_000}]
+        components = [{"price": "funding_basis", "weight_ppm": 600_000},
+                      {"price": pick(*READ_THE_BOOK), "weight_ppm": 400_000}]
         table["mark"] |= {"source": "computed", "components": components, "missing": "drop",
                           "combiner": pick("mean", "weighted"), "impact_notional": pick("500", "20000")}
     while portfolio and not table.get("portfolio_margin", {}).get("groups"):
@@ -105,6 +109,13 @@ class OptionRule:
         return at_mark if lots > 0 else int(self.prices.options[self.k]["maintenance_sub"]) * self.unit * -lots
 
 
+def rule_of(exchange: Exchange, k: int) -> Any:
+    instrument = exchange.venue.instruments[k]
+    if instrument.kind == "option":
+        return OptionRule(exchange, k)
+    return Holding(instrument) if instrument.kind == "spot" else Rule(instrument)
+
+
 class WorldGrid(GridRule):
     """The grid's rule, with the risk arrays that options have since their last refresh."""
 
@@ -134,9 +145,7 @@ class World:
         if staged:
             table["liquidation"] = {"stages": self.stages}
         self.exchange = Exchange(config.build_venue(table))
-        kinds = [instrument.kind for instrument in self.exchange.venue.instruments]
-        self.rules = [OptionRule(self.exchange, k) if kinds[k] == "option" else (Holding if kinds[k] == "spot" else Rule)
-                      (instrument) for k, instrument in enumerate(self.exchange.venue.instruments)]
+        self.rules = [rule_of(self.exchange, k) for k in range(len(self.exchange.markets))]
         self.grid = WorldGrid(self.exchange) if table.get("portfolio_margin") else None
         self.changes = Changes(self.rng, self.exchange, self.rules, ACCOUNTS)
         self.till = len(self.rules) - 1
@@ -167,7 +176,8 @@ class World:
     def hold(self, account: int) -> None:
         """Positions at the marks in every kind of instrument, some isolated, some wallets in portfolio mode."""
         rng, changes = self.rng, self.changes
-        sizes = {k: (1, 30, 180, 500) for k in changes.contracts if k != self.till} | {k: (1, 15, 60) for k in changes.options}
+        sizes = {k: (1, 30, 180, 500) for k in changes.contracts if k != self.till}
+        sizes |= {k: (1, 15, 60) for k in changes.options}
         legs = {k: int(rng.choice([-1, 1])) * int(rng.choice(lots)) for k, lots in sizes.items() if rng.random() < 0.7}
         if len(legs) > 1 and rng.random() < 0.5:  # near a hedge
             first, second = list(legs)[:2]
@@ -240,18 +250,19 @@ class World:
     def check(self, kind: str) -> None:
         """Each unit is in liquidation, or in the stages, that its numbers say, as they are and were."""
         for name, record, *unit in self.units():
+            where = f"after {kind}: unit {name}"
             equity, required = self.numbers(*unit)
             REACHED["several legs",] += len(unit[1]) > 1
             if self.stages:
-                self.check_stages(kind, name, equity, required)
+                self.check_stages(kind, name, where, equity, required)
                 continue
             if equity < required and name not in self.breached:
                 REACHED["breached", kind, self.label] += 1
                 self.breached.add(name)
             stopped = record["stage"] != codes.STAGE_NONE
-            assert stopped == (name in self.breached), f"after {kind}: unit {name}: equity {equity}, requirement {required}"
+            assert stopped == (name in self.breached), f"{where}: equity {equity}, requirement {required}"
 
-    def check_stages(self, kind: str, name: int, equity: int, required: int) -> None:
+    def check_stages(self, kind: str, name: int, where: str, equity: int, required: int) -> None:
         ledger = self.exchange.state.ledger
         slot = len(ledger.wallets) - name if name < 0 else name
         for k, stage in enumerate(self.stages):
@@ -260,7 +271,7 @@ class World:
             REACHED["crossed", kind, self.label] += now != was
             (self.inside.add if now else self.inside.discard)((name, k))
             seen = bool(ledger.standings[slot * len(self.stages) + k]["inside"])
-            assert seen == now, f"after {kind}: unit {name}, stage {k + 1}: equity {equity}, requirement {required}"
+            assert seen == now, f"{where}, stage {k + 1}: equity {equity}, requirement {required}"
 
 
 def walk(seed: int, family: str, staged: bool, steps: int) -> None:
