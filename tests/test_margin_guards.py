@@ -13,10 +13,10 @@ import pytest
 from exchange import codes, config, schema
 from exchange.venue import Exchange
 from tests.desk import FIRST, NEVER_NS, SECOND, UNIT, venue_table
+from tests.guard_changes import PER_TICK, START, TOP, Changes
 from tests.margin_models import MODELS
 
 ACCOUNTS, BANK, WORLDS = 10, FIRST + 40, 3
-TOP, PER_TICK, START = 400, 2, 100  # a small ladder: prices in ticks, sub-ticks of a tick
 SMALL = {"kind": "inverse", "multiplier": str(START * START)}
 FEES = {"maker_ppm": -100, "taker_ppm": 700, "liquidation_ppm": 9_000}
 
@@ -59,12 +59,6 @@ def hold(rng, rules, account):
             rows.append(seed)
     rows.insert(0, {"kind": codes.DEPOSIT, "account": account, "qty": pocket + isolated})
     return rows
-
-
-def position(rng, instruments, ticks):
-    buyer, seller = rng.choice(ACCOUNTS, 2, replace=False) + FIRST
-    return {"kind": codes.OPEN_POSITION, "account": int(buyer), "order_id": int(seller), "price": int(ticks),
-            "instrument": int(rng.integers(instruments)), "qty": int(rng.choice([1, 30, 180]))}
 
 
 def send(exchange, rows):
@@ -173,35 +167,14 @@ def check(exchange, rules, expected, brute):
         REACHED["healthy beyond a band"] += bool(recovers)
 
 
-def change(rng, exchange, rules):
-    """One event that changes health: mostly a mark; now and then a fill, money, fees or another tier table."""
-    k = int(rng.integers(len(rules)))
-    mark = int(exchange.markets[k]["mark_sub"])
-    here = {"account": int(rng.integers(ACCOUNTS)) + FIRST, "instrument": k}
-    drawn = rng.random()
-    if drawn < 0.7:
-        step = [int(rng.integers(-4, 5)), int(mark * rng.uniform(-0.2, 0.25))][int(rng.random() < 0.4)]
-        return {"kind": codes.MARK, "instrument": k, "price": max(PER_TICK, min(TOP * PER_TICK, mark + step))}
-    if drawn < 0.8:
-        return position(rng, len(rules), max(1, mark // PER_TICK))
-    if drawn < 0.85:
-        rules[k].taker = int(rng.integers(200, 30_000))
-        return {"kind": codes.SET_FEES, "instrument": k, "price": 0, "qty": rules[k].taker}
-    if drawn < 0.9:
-        rules[k].chosen = int(rng.integers(len(rules[k].tables)))
-        return {"kind": codes.SET_TIERS, "instrument": k, "qty": rules[k].chosen}
-    if drawn < 0.95:
-        return {"kind": codes.TRANSFER, **here, "qty": int(rng.integers(-99_999, 100_000))}
-    return {"kind": codes.DEPOSIT, "account": here["account"], "qty": 50_000}
-
-
 def walk(seed, names, instruments, steps, brute):
     rng = np.random.Generator(np.random.Philox(key=[seed, instruments]))
     exchange, rules = make(rng, names, instruments)
     expected = {k for k, (stage, _, _) in enumerate(units(exchange)) if stage}  # seeding may breach some in passing
     check(exchange, rules, expected, brute)
+    changes = Changes(rng, exchange, rules, range(FIRST, FIRST + ACCOUNTS))
     for _ in range(steps):
-        send(exchange, [change(rng, exchange, rules)])
+        send(exchange, changes.draw()[1])
         check(exchange, rules, expected, brute and rng.random() < 0.2)
         exchange.outcomes()
     exchange.audit()

@@ -17,10 +17,10 @@ from exchange.grids import scenarios_of
 from exchange.venue import Exchange
 from tests.campaign_grid import draw_grid
 from tests.desk import FIRST, NEVER_NS, SECOND, UNIT, venue_table
+from tests.guard_changes import PER_TICK, START, TOP, Changes
 
 ACCOUNTS, BANK, STEPS = 8, FIRST + 40, 60
 WORLDS = int(os.environ.get("DELEVERAGE_WORLDS", 12))
-TOP, PER_TICK, START = 400, 2, 100
 PPM = 10**6
 REACHED = Counter()
 
@@ -142,28 +142,14 @@ def check(exchange, rule, breached):
         REACHED["healthy"] += account not in breached
 
 
-def change(rng, exchange):
-    k, drawn = int(rng.integers(len(exchange.markets))), rng.random()
-    mark = int(exchange.markets[k]["mark_sub"])
-    account = int(rng.integers(ACCOUNTS)) + FIRST
-    if drawn < 0.8:
-        step = [int(rng.integers(-3, 4)), int(mark * rng.uniform(-0.1, 0.12))][int(rng.random() < 0.3)]
-        return {"kind": codes.MARK, "instrument": k, "price": max(PER_TICK, min(TOP * PER_TICK, mark + step))}
-    if drawn < 0.9:
-        return trade(account, k, int(rng.choice([-40, -3, 3, 40])), max(1, mark // PER_TICK))
-    if drawn < 0.95:
-        return {"kind": codes.WITHDRAW, "account": account, "qty": int(rng.integers(1, 50_000))}
-    mode = codes.PORTFOLIO if rng.random() < 0.7 else codes.CROSS
-    return {"kind": codes.SET_MARGIN_MODE, "account": account, "instrument": k, "qty": mode}
-
-
 def walk(seed):
     rng = np.random.Generator(np.random.Philox(key=[seed, 54]))
     exchange, rule = make(rng, int(rng.integers(1, 5)))
     breached = {a for a in range(FIRST, FIRST + ACCOUNTS) if exchange.wallet(a)["stage"]}
     check(exchange, rule, breached)
+    changes = Changes(rng, exchange, [], range(FIRST, FIRST + ACCOUNTS))
     for _ in range(STEPS):
-        send(exchange, [change(rng, exchange)])
+        send(exchange, changes.draw()[1])
         check(exchange, rule, breached)
     exchange.audit()
 
