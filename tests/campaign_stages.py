@@ -12,12 +12,13 @@ LADDERS = ((1_250_000, 1_100_000, 1_000_000), (2_000_000, 1_500_000, 1_000_000, 
 
 
 def add_rules(stage: dict[str, Any], rng: np.random.Generator) -> None:
-    """Other rules of size and price than a share, the exit or a band; in half of the stages none."""
+    """Other rules of size and price than a share, the exit or a band; in half of the stages no more than one."""
+    if stage["action"] == "reduce" and "share_ppm" not in stage:
+        stage |= [{}, {"tiers_down": 1}, {"tiers_down": 2}, {"after_fees": True}, {"after_fees": True}
+                  ][int(rng.integers(5))]
     if rng.random() < 0.5:
         return
     if stage["action"] == "reduce":
-        if "share_ppm" not in stage:
-            stage |= [{}, {"tiers_down": 1}, {"tiers_down": 2}, {"after_fees": True}][int(rng.integers(4))]
         stage |= [{}, {"notional_min": "3000"}, {"notional_max": "4000"},
                   {"notional_min": "0.07", "notional_max": "20000"}][int(rng.integers(4))]
         stage |= [{}, {"offer_ppm": 10_000}, {"offer_ppm": 400_000}][int(rng.integers(3))]

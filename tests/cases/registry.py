@@ -26,7 +26,7 @@ REASONS = {
     "fee_tier": "no fee tiers by volume or stake",
     "insurance_fund_flow": "the fund does not confiscate and trade out of the book",
     "liquidation_cascade": "no network that trades positions out",
-    "liquidation_fee": "a liquidation fee that depends on shortage or time: it is a rate of the value, within the surplus",
+    "liquidation_fee": "a fee that depends on shortage or time: it is a rate of the value, within the surplus",
     "loss_socialisation": "losses are deleveraged, not socialised",
     "partial_liquidation_sizing": "a Dutch auction of a share of the whole account: a step closes lots of one leg",
     "portfolio_margin_addon": "no portfolio margin",

@@ -8,8 +8,6 @@ from case_desk import HOLDER, OTHER, THIRD, Contract, Desk, of_kind
 from case_files import Case
 from registry import Unsupported, adapter
 
-from exchange import codes
-
 CENT_OF_EQUITY = Decimal("0.01")
 HALF, TENTH = Decimal("0.5"), Decimal("0.1")
 THOUSAND = Decimal(1_000)
@@ -106,7 +104,7 @@ def steps_of_a_second(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 
 def short_by(contract: Contract, size: Any, stage: dict[str, Any], shortage: Any) -> Desk:
-    """A long position at its entry price whose equity falls short of maintenance by an amount of money (None: least)."""
+    """A long position at its entry price whose equity falls short of maintenance by some money (None: a quantum)."""
     price = contract.prices[0]
     desk = Desk([contract], (price,), liquidation={"stages": [{**FINE, **stage}, LAST]})
     desk.deposit(HOLDER, scaling.tenfold(scaling.room(price)))
