@@ -6,9 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-
 ROOT = Path(__file__).parents[2]
-DEFAULT = Path(os.environ.get("DELEVERAGE_SHARED") or ROOT / ".." / "shared") / "cases"
+DEFAULT = Path(os.environ.get("DELEVERAGE_SHARED") or ROOT.joinpath("..", "shared")).joinpath("cases")
 
 
 def cases_folder(config: Any) -> Path:
