@@ -20,7 +20,10 @@ MILLION = 10**6
 RATIO_MAX_PPM = 10 * MILLION
 STAGES_MAX = 8
 PAUSE_MIN_NS = 1_000_000  # between the steps of a reduction: what cannot be sold is not tried again at the same time
-PARTS, ORDERS = ("reduce",), ("reduce", "close")  # what has steps, and what has orders
+STEP_FIELDS = ("share_ppm", "tiers_down", "after_fees", "notional_above", "notional_min", "notional_max", "offer_ppm")
+ORDER_FIELDS = ("band_ppm", "spread_ppm", "shortage_ppm")
+FIELDS = [*((name, ("reduce",)) for name in STEP_FIELDS), *((name, ("reduce", "close")) for name in ORDER_FIELDS)]
+ONE_OF = {("share_ppm", "tiers_down", "after_fees"): "size of a step", ("band_ppm", "spread_ppm"): "limit of an order"}
 ACTIONS = {
     "warn": codes.STAGE_WARN,
     "cancel_orders": codes.STAGE_CANCEL,
@@ -38,8 +41,15 @@ STAGE = np.dtype(  # one an asset and stage: [asset * count + stage]; one row wi
         ("dwell_ns", "i8"),
         ("cooldown_ns", "i8"),
         ("share_ppm", "i8"),  # of a step; 0 = back to the exit
+        ("tiers_down", "i8"),  # of a step, instead; 0 = no matter
+        ("after_fees", "i8"),  # the exit is to be reached with the fees of the step paid
         ("notional_above", "i8"),  # up to it a reduction takes the whole leg
+        ("notional_min", "i8"),  # of a step
+        ("notional_max", "i8"),  # of a step; 0 = no bound
+        ("offer_ppm", "i8"),  # of what the book offers, the most of a step; 0 = no bound
         ("band_ppm", "i8"),  # of its orders, around the mark; 0 = none
+        ("spread_ppm", "i8"),  # of a leg's maintenance, the most that its orders give up; 0 = no bound
+        ("shortage_ppm", "i8"),  # how fast they get there: times the share of maintenance that is missing
     ],
     align=True,
 )
@@ -57,6 +67,8 @@ STANDING = np.dtype(  # one a unit and stage
 Ratio = Annotated[int, msgspec.Meta(ge=1, le=RATIO_MAX_PPM)]
 Share = Annotated[int, msgspec.Meta(ge=1, le=MILLION)]
 Band = Annotated[int, msgspec.Meta(ge=1, le=MILLION - 1)]
+Tiers = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+Speed = Annotated[int, msgspec.Meta(ge=1, le=2**32)]
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 
 
@@ -64,9 +76,12 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Entered when equity / maintenance is below `below_ppm`, left at `exit_ppm` (the same unless said) or more.
 
     It acts after `dwell_ns` in it and not within `cooldown_ns` of its last action on the unit. `reduce` takes
-    `share_ppm` of a leg, without it what brings the unit back to its exit at the mark, and all of a leg worth no more
-    than `notional_above` (of the settlement asset); and again after each cooldown. Its orders, and those of `close`,
-    are limited at the bankruptcy price, or nearer, `band_ppm` from the mark.
+    `share_ppm` of a leg, or what brings it `tiers_down` tiers lower, without either what brings the unit back to its
+    exit at the mark (with `after_fees`: and pays for it), and all of a leg worth no more than `notional_above` (of the
+    settlement asset); at least `notional_min`, at most `notional_max` and `offer_ppm` of the lots that the book offers;
+    and again after each cooldown. Its orders, and those of `close`, are limited at the bankruptcy price, or nearer:
+    `band_ppm` from the mark, or where they give up `spread_ppm` of the leg's maintenance, the less the less of its
+    maintenance the unit lacks (`shortage_ppm` times that share).
     """
 
     below_ppm: Ratio
@@ -75,8 +90,15 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cooldown_ns: Nanoseconds = 0
     exit_ppm: Ratio | None = None
     share_ppm: Share | None = None
+    tiers_down: Tiers | None = None
+    after_fees: bool | None = None
     notional_above: str | None = None
+    notional_min: str | None = None
+    notional_max: str | None = None
+    offer_ppm: Share | None = None
     band_ppm: Band | None = None
+    spread_ppm: Share | None = None
+    shortage_ppm: Speed | None = None
 
 
 def exit_of(stage: Stage) -> int:
@@ -94,9 +116,15 @@ def _check(stages: tuple[Stage, ...], where: str) -> None:
             raise ConfigError(f"{place}.exit_ppm", f"expected at most {exit_of(before)}, that of the stage before")
         if stage.action == "reduce" and stage.cooldown_ns < PAUSE_MIN_NS:
             raise ConfigError(f"{place}.cooldown_ns", f"between two steps of a reduction: at least {PAUSE_MIN_NS}")
-        for name, actions in (("share_ppm", PARTS), ("notional_above", PARTS), ("band_ppm", ORDERS)):
+        for name, actions in FIELDS:
             if stage.action not in actions and getattr(stage, name) is not None:
                 raise ConfigError(f"{place}.{name}", f"only a stage with action {' or '.join(actions)} has it")
+        for names, what in ONE_OF.items():
+            stated = [name for name in names if getattr(stage, name)]
+            if len(stated) > 1:
+                raise ConfigError(f"{place}.{stated[1]}", f"{stated[0]} makes the {what} already: state one of them")
+        if stage.shortage_ppm is not None and stage.spread_ppm is None:
+            raise ConfigError(f"{place}.shortage_ppm", "how fast the spread grows: state spread_ppm too")
     if stages[-1].action not in ("close", "takeover"):
         raise ConfigError(f"{where}[{len(stages) - 1}].action", 'the last stage must end it: "close" or "takeover"')
 
@@ -113,7 +141,13 @@ def compile_stages(venue: "Venue") -> np.ndarray:
     for place, asset in enumerate(venue.assets):
         quantum = units.decimal(asset.quantum)
         for k, stage in enumerate(stages):
-            above = _money(stage.notional_above or "0", quantum, f"{where}[{k}].notional_above")
+            above, least, most = (
+                _money(getattr(stage, name) or "0", quantum, f"{where}[{k}].{name}")
+                for name in ("notional_above", "notional_min", "notional_max")
+            )
+            if stage.notional_max is not None and most < max(1, least):
+                place = f"{where}[{k}].notional_max"
+                raise ConfigError(place, f"expected at least notional_min and 1 quantum, got {most} quanta")
             rows[place * len(stages) + k] = (
                 len(stages),
                 stage.below_ppm,
@@ -122,8 +156,15 @@ def compile_stages(venue: "Venue") -> np.ndarray:
                 stage.dwell_ns,
                 stage.cooldown_ns,
                 stage.share_ppm or 0,
+                stage.tiers_down or 0,
+                stage.after_fees or 0,
                 above,
+                least,
+                most,
+                stage.offer_ppm or 0,
                 stage.band_ppm or 0,
+                stage.spread_ppm or 0,
+                stage.shortage_ppm or MILLION,
             )
     return rows
 

@@ -4,16 +4,32 @@ from typing import Any
 
 import numpy as np
 
-PURPOSE = 55
+PURPOSE, RULES = 55, 63
 MS = 1_000_000
 SECOND = 1_000 * MS
 LADDERS = ((1_250_000, 1_100_000, 1_000_000), (2_000_000, 1_500_000, 1_000_000, 667_000), (1_000_000, 667_000),
            (1_000_000,), (4_000_000, 1_200_000, 1_050_000, 900_000), (1_300_000, 800_000))
 
 
+def add_rules(stage: dict[str, Any], rng: np.random.Generator) -> None:
+    """Other rules of size and price than a share, the exit or a band; in half of the stages no more than one."""
+    if stage["action"] == "reduce" and "share_ppm" not in stage:
+        stage |= [{}, {"tiers_down": 1}, {"tiers_down": 2}, {"after_fees": True}, {"after_fees": True}
+                  ][int(rng.integers(5))]
+    if rng.random() < 0.5:
+        return
+    if stage["action"] == "reduce":
+        stage |= [{}, {"notional_min": "3000"}, {"notional_max": "4000"},
+                  {"notional_min": "0.07", "notional_max": "20000"}][int(rng.integers(4))]
+        stage |= [{}, {"offer_ppm": 10_000}, {"offer_ppm": 400_000}][int(rng.integers(3))]
+    if "band_ppm" not in stage:
+        stage |= [{}, {"spread_ppm": 100_000}, {"spread_ppm": 1_000_000, "shortage_ppm": 700_000},
+                  {"spread_ppm": 300_000, "shortage_ppm": 9_000_000}][int(rng.integers(4))]
+
+
 def add_stages(table: dict[str, Any], seed: int) -> dict[str, Any]:
     """The venue's table with the stages of this seed."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, PURPOSE]))
+    rng, more = (np.random.Generator(np.random.Philox(key=[seed, purpose])) for purpose in (PURPOSE, RULES))
     if rng.random() < 0.5:
         return table
 
@@ -35,5 +51,6 @@ def add_stages(table: dict[str, Any], seed: int) -> dict[str, Any]:
             stage["cooldown_ns"] = 0
         if action in ("reduce", "close"):
             stage |= pick({}, {}, {"band_ppm": 2_000}, {"band_ppm": 20_000})
+            add_rules(stage, more)
         stages.append(stage)
     return {**table, "liquidation": {**table["liquidation"], "detection_delay_ns": 0, "stages": stages}}

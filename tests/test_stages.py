@@ -282,6 +282,61 @@ def test_the_fund_itself_has_no_stages(venue):
     assert not stages_of(at(desk, 890)), "it holds ten lots and maintains nothing"
 
 
+# --- the size of a step and the limit of its order --------------------------------------------------------------
+
+BACK = {name: value for name, value in PART.items() if name != "share_ppm"}
+
+
+def orders_at(desk, ticks, sub=0):
+    return of_kind(at(desk, ticks, sub), codes.LIQUIDATION_ORDER, "lots", "price")
+
+
+def test_a_step_takes_a_leg_as_many_tiers_lower_as_said(venue):
+    deep = {"below_ppm": 10_000_000, "exit_ppm": 10_000_000}
+    for tiers_down, lots in ((1, 41), (2, 81), (3, 100)):  # tiers end before 20 and before 60 lots at 1,000
+        desk = venue({**BACK, **deep, "tiers_down": tiers_down}, {**CLOSE, "below_ppm": 1}, money=2_000_000)
+        assert desk.code(codes.SET_LEVERAGE, account=A, qty=2_000) == codes.OK
+        assert desk.seed(A, B, 1_000, 90) == codes.OK  # 2,000,000 of 320,000
+        assert of_kind(desk.settle(), codes.LIQUIDATION_ORDER, "lots") == [(lots,)]
+
+
+def test_a_step_back_to_the_exit_may_have_to_pay_for_itself(venue):
+    for fees, lots in ((False, 2), (True, 3)):  # eight lots maintain 7,280: 9,894 is the exit, and 91 the fee
+        desk = venue({**BACK, "exit_ppm": 1_359_000, "after_fees": fees}, CLOSE)
+        assert [order[0] for order in orders_at(desk, 909, 9)] == [lots]
+
+
+@pytest.mark.parametrize("bounds, lots", [
+    ({"notional_min": "3639.6"}, 4), ({"notional_min": "3639.61"}, 5), ({"notional_min": "900000"}, 10),
+    ({"notional_max": "1819.8"}, 2), ({"notional_max": "1819.79"}, 1), ({"notional_max": "0.01"}, 1),
+    ({"notional_max": "1819.8", "notional_above": "9099"}, 2), ({"notional_max": "9099"}, 3),
+    ({"notional_min": "1000", "notional_max": "1000"}, 1)])
+def test_a_step_is_held_within_its_least_and_its_most(venue, bounds, lots):
+    assert [order[0] for order in orders_at(venue({**PART, **bounds}, CLOSE), 909, 9)] == [lots]  # a lot: 909.90
+
+
+def test_a_step_takes_no_more_than_a_share_of_what_is_offered(venue):
+    for stage, lots in (({"offer_ppm": 200_000}, 2), ({"offer_ppm": 222_222}, 2), ({"offer_ppm": 222_223}, 3),
+                        ({"offer_ppm": 200_000, "band_ppm": 1_000}, 1), ({"offer_ppm": 1}, 1)):
+        desk = venue({**PART, **stage}, CLOSE)
+        for ticks, offered in ((909, 5), (900, 4), (899, 100)):  # its bankruptcy price is 900
+            desk.level(codes.BID, ticks, offered)
+        assert [order[0] for order in orders_at(desk, 909, 9)] == [lots], stage
+    assert [order[0] for order in orders_at(venue({**PART, "offer_ppm": 1_000_000}, CLOSE), 909, 9)] == [1], "nobody"
+
+
+@pytest.mark.parametrize("rule, ticks", [
+    ({"spread_ppm": 1_000_000}, 901), ({"spread_ppm": 500_000}, 903),
+    ({"spread_ppm": 500_000, "shortage_ppm": 2_000_000}, 901),
+    ({"spread_ppm": 500_000, "shortage_ppm": 9_000_000}, 901),
+    ({"spread_ppm": 500_000, "shortage_ppm": 1}, 905), ({"spread_ppm": 1_000_000, "shortage_ppm": 2**32}, 900)])
+def test_an_order_gives_up_more_the_more_maintenance_is_missing(venue, rule, ticks):
+    # at 905: 5,000 of 9,050, so 44.7514 % is missing; of 9,050 given up that is 4,050: 900.95, and 900 is bankruptcy
+    assert orders_at(venue({**CLOSE, **rule}), 905) == [(10, ticks)]
+    if "shortage_ppm" not in rule:
+        assert orders_at(venue({**PART, **rule}, CLOSE), 909, 9) == [(3, 910)], "nothing is missing yet"
+
+
 # --- the map ----------------------------------------------------------------------------------------------------
 
 
@@ -313,7 +368,14 @@ def test_the_liquidation_price_is_where_the_first_stage_that_liquidates_begins()
     ([{**PART, "notional_above": "0.001"}, CLOSE], "[0].notional_above"),
     ([{**PART, "notional_above": "-1"}, CLOSE], "[0].notional_above"),
     ([{**CLOSE, "below_ppm": 10_000_001}], "[0].below_ppm"), ([{**CLOSE, "below_ppm": 0}], "[0].below_ppm"),
-    ([{**CLOSE, "action": "sell"}], "[0].action"), ([{**WARN, "band_ppm": 1}, CLOSE], "[0].band_ppm")])
+    ([{**CLOSE, "action": "sell"}], "[0].action"), ([{**WARN, "band_ppm": 1}, CLOSE], "[0].band_ppm"),
+    ([{**PART, "tiers_down": 1}, CLOSE], "[0].tiers_down"), ([{**PART, "after_fees": True}, CLOSE], "[0].after_fees"),
+    ([{**CLOSE, "tiers_down": 1}], "[0].tiers_down"), ([{**FUND, "spread_ppm": 1}], "[0].spread_ppm"),
+    ([{**CLOSE, "spread_ppm": 1, "band_ppm": 1}], "[0].spread_ppm"),
+    ([{**CLOSE, "shortage_ppm": 1}], "[0].shortage_ppm"),
+    ([{**PART, "notional_min": "2", "notional_max": "1.99"}, CLOSE], "[0].notional_max"),
+    ([{**PART, "notional_max": "0"}, CLOSE], "[0].notional_max"), ([{**CLOSE, "offer_ppm": 1}], "[0].offer_ppm"),
+    ([{**CLOSE, "spread_ppm": 1_000_001}], "[0].spread_ppm")])
 def test_what_cannot_work_is_refused_with_its_place(stages, place):
     stages = [{name: value for name, value in stage.items() if value is not None} for stage in stages]
     with pytest.raises(ConfigError) as error:

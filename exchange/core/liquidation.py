@@ -35,7 +35,7 @@ from exchange.codes import (
     STP_NONE,
 )
 from exchange.core.adl import close_by_ranking
-from exchange.core.admission import band_limit, reach_of
+from exchange.core.admission import reach_of
 from exchange.core.allocation import execute_called
 from exchange.core.arith import ratio_ppm
 from exchange.core.auction import interrupt
@@ -70,7 +70,6 @@ from exchange.core.removal import after_account, emit_cancelled, remove_order
 from exchange.core.shadow import execute_shadow
 from exchange.core.stages import (
     action_of,
-    band_of,
     deepen,
     driving_stage,
     first_stage,
@@ -78,9 +77,9 @@ from exchange.core.stages import (
     goal_of,
     set_driving,
     set_stage_timer,
-    step_lots,
 )
 from exchange.core.states import stands_still, wait_for_market
+from exchange.core.steps import order_limit, step_lots
 
 
 @leaf
@@ -174,13 +173,14 @@ def reduce_leg(state, unit):
     if action_of(ledger, prices, unit, k) == STAGE_FUND:
         take_over_leg(state, unit)
     else:
-        lots = step_lots(ledger, prices, unit, k, p, equity)
-        sell_leg(state, unit, p, k, lots, equity)
+        limit = order_limit(ledger, prices, unit, k, p, equity, required)
+        lots = step_lots(state, unit, k, p, equity, limit)
+        sell_leg(state, unit, p, k, limit, lots, equity)
 
 
 @kernel
-def sell_leg(state, unit, p, k, lots, equity):
-    """One immediate order for `lots` of a leg, limited at its bankruptcy price or stage `k`'s band; -1 = no stage."""
+def sell_leg(state, unit, p, k, limit, lots, equity):
+    """One immediate order for `lots` of a leg; one that joins an auction is limited at the bankruptcy price."""
     ledger, prices = state.ledger, state.prices
     position = ledger.positions[p]
     instrument, signed = np.int64(position["instrument"]), np.int64(position["lots"])
@@ -192,10 +192,7 @@ def sell_leg(state, unit, p, k, lots, equity):
         if not joins:
             return
     side = ASK if signed > 0 else BID
-    limit, band = ticks, band_of(ledger, prices, unit, k)
-    if band != 0 and not joins:
-        near = band_limit(prices, instrument, side, band)
-        limit = max(near, ticks) if side == ASK else min(near, ticks)
+    limit = ticks if joins else limit
     liquidation_id = liquidation_id_of(ledger, unit)
     emit(
         state.io,

@@ -3,11 +3,9 @@
 import numpy as np
 
 from exchange.codes import PRIORITY_STAGE, STAGE_CLOSE, STAGE_PART, STAGE_PLACES, STAGE_TICK
-from exchange.core.arith import close_share, ppm_up
-from exchange.core.contract import mark_value
+from exchange.core.arith import ppm_up
 from exchange.core.kernel import kernel, leaf
-from exchange.core.ledger import try_position
-from exchange.core.margin import can_liquidate, unit_account, unit_numbers
+from exchange.core.margin import can_liquidate, unit_account
 from exchange.core.timers import push_timer
 
 FAR = 1 << 62  # beyond all money
@@ -129,44 +127,3 @@ def goal_of(ledger, prices, unit, k, required):
 def action_of(ledger, prices, unit, k):
     """What the stage that drives a liquidation does; where there are no stages it closes."""
     return np.int64(prices.stages[first_stage(ledger, prices, unit) + k]["action"]) if k >= 0 else np.int64(STAGE_CLOSE)
-
-
-@leaf
-def band_of(ledger, prices, unit, k):
-    """How far from the mark a stage's orders may trade (ppm); 0 = as far as their bankruptcy price."""
-    return np.int64(prices.stages[first_stage(ledger, prices, unit) + k]["band_ppm"]) if k >= 0 else np.int64(0)
-
-
-@leaf
-def step_lots(ledger, prices, unit, k, p, equity):
-    """How much of a leg an order of a stage is for (> 0)."""
-    lots, instrument = np.int64(ledger.positions[p]["lots"]), np.int64(ledger.positions[p]["instrument"])
-    if action_of(ledger, prices, unit, k) == STAGE_PART:
-        stage = prices.stages[first_stage(ledger, prices, unit) + k]
-        if abs(mark_value(prices, instrument, lots)) > stage["notional_above"]:
-            if stage["share_ppm"] != 0:
-                return ppm_up(abs(lots), np.int64(stage["share_ppm"]))
-            return lots_to_exit(ledger, prices, unit, k, p, equity)
-    return abs(lots)
-
-
-@kernel
-def lots_to_exit(ledger, prices, unit, k, p, equity):
-    """The fewest lots of a leg without which, sold at the mark, the unit is at its exit; all of it where that is less.
-
-    Mutates nothing that stays changed.
-    """
-    position = ledger.positions[p]
-    lots = np.int64(position["lots"])
-    entry, few, many = np.int64(position["entry_value"]), np.int64(0), abs(lots)
-    while many - few > 1:
-        middle = (few + many) >> 1
-        left = lots - middle if lots > 0 else lots + middle
-        try_position(ledger, p, left, entry - close_share(entry, middle, abs(lots)))
-        _, required, _ = unit_numbers(ledger, prices, unit)
-        if equity >= goal_of(ledger, prices, unit, k, required):
-            many = middle
-        else:
-            few = middle
-    try_position(ledger, p, lots, entry)
-    return many

@@ -101,19 +101,19 @@ def _plan(world: World, unit: Unit) -> None:
     while sum(weights) >= WEIGHTS_MAX:
         weights = [weight // 2 for weight in weights]
     for leg, weight in zip(held, weights, strict=True):
-        leg.bankruptcy_ticks = _bankruptcy_ticks(world, leg, equity * weight // sum(weights))
+        leg.bankruptcy_ticks = ticks_that_cost(world, leg, equity * weight // sum(weights))
     is_fund = unit.wallet.account == codes.INSURANCE
     unit.next_rank = (0, 0)
     _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
 
 
-def _bankruptcy_ticks(world: World, leg: Position, leg_equity: int) -> int:
-    """The worst price for the leg, by bisection, at which it still brings what it is worth less its equity.
+def ticks_that_cost(world: World, leg: Position, money: int) -> int:
+    """The worst price for the leg, by bisection, at which it still brings what it is worth less some money.
 
     Where no price does, the best one; where only an inverse short is worth nothing at any price, the worst one.
     """
     contract = world.contracts[leg.instrument]
-    worth = margin.position_value(world, leg) - leg_equity
+    worth = margin.position_value(world, leg) - money
     bad, good = contract.ticks_min - 1, contract.ticks_max
     if leg.lots < 0:
         bad, good = contract.ticks_max + 1, contract.ticks_min

@@ -32,8 +32,15 @@ class Stage(NamedTuple):
     dwell_ns: int
     cooldown_ns: int
     share_ppm: int
+    tiers_down: int
+    after_fees: int
     notional_above: int
+    notional_min: int
+    notional_max: int
+    offer_ppm: int
     band_ppm: int
+    spread_ppm: int
+    shortage_ppm: int
 
 
 def stages_of(rows: Any, assets: int) -> list[list[Stage]]:

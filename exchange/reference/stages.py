@@ -2,7 +2,7 @@
 
 from exchange import codes
 from exchange.reference import liquidation, margin, mark
-from exchange.reference.arithmetic import PPM, ceil_div, close_share, ratio_ppm
+from exchange.reference.arithmetic import PPM, ceil_div, close_share, ppm_down, ppm_up, ratio_ppm
 from exchange.reference.records import Position, Standing, Unit
 from exchange.reference.settings import Stage
 from exchange.reference.world import World
@@ -131,29 +131,74 @@ def goes_by_steps(world: World, unit: Unit) -> bool:
 def order_limit(world: World, unit: Unit, leg: Position, side: int) -> int:
     """Worst price (ticks) of a liquidation order: the bankruptcy price, or nearer the mark where the stage says so."""
     stage, worst = _driving(world, unit), leg.bankruptcy_ticks
-    if stage is None or not stage.band_ppm:
+    if stage is None or not (stage.band_ppm or stage.spread_ppm):
         return worst
-    near = mark.band_limit(world, leg.instrument, side, stage.band_ppm)
+    if stage.band_ppm:
+        near = mark.band_limit(world, leg.instrument, side, stage.band_ppm)
+    else:
+        near = liquidation.ticks_that_cost(world, leg, _most_given_up(world, unit, leg, stage))
     return max(near, worst) if side == codes.ASK else min(near, worst)
 
 
+def _most_given_up(world: World, unit: Unit, leg: Position, stage: Stage) -> int:
+    """What an order may cost at the mark: a share of the leg's maintenance, all of it only if the unit lacks much."""
+    equity, required = margin.equity(world, unit), margin.unit_maintenance(world, unit)
+    missing_ppm = PPM - min(PPM, ratio_ppm(max(0, equity), max(1, required)))
+    full = ppm_down(margin.alone(world, leg), stage.spread_ppm)
+    return ppm_down(full, min(PPM, ppm_down(missing_ppm, stage.shortage_ppm)))
+
+
 def order_lots(world: World, unit: Unit, leg: Position) -> int:
-    """Lots of a liquidation order: all of a leg, or, of one worth enough, a share or what brings the unit back."""
+    """Lots of a liquidation order: all of a leg, or, of one worth enough, as much as the stage takes in a step."""
     stage, lots = _driving(world, unit), abs(leg.lots)
     if stage is None or stage.action != codes.STAGE_PART:
         return lots
-    if abs(margin.position_value(world, leg)) <= stage.notional_above:
-        return lots
+    notional, taken = abs(margin.position_value(world, leg)), lots
+    if notional > stage.notional_above:
+        least = ceil_div(lots * min(notional, stage.notional_min), notional)
+        taken = max(least, _step(world, unit, leg, stage))
+    if 0 < stage.notional_max < notional:
+        taken = min(taken, max(1, lots * stage.notional_max // notional))
+    if stage.offer_ppm:
+        offered = _offered(world, unit, leg)
+        taken = min(taken, max(1, ppm_up(offered, stage.offer_ppm)))
+    return taken
+
+
+def _step(world: World, unit: Unit, leg: Position, stage: Stage) -> int:
+    """A share of the leg; or the fewest lots with which it is so many tiers lower, or the unit at its exit, or all."""
+    lots = abs(leg.lots)
     if stage.share_ppm:
         return ceil_div(lots * stage.share_ppm, PPM)
-    equity, few, many = margin.equity(world, unit), 0, lots
+    few, many = 0, lots
     while many - few > 1:
         middle = (few + many) // 2
-        if equity * PPM >= _required_without(world, unit, leg, middle) * stage.exit_ppm:
+        if _is_enough(world, unit, leg, stage, middle):
             many = middle
         else:
             few = middle
     return many
+
+
+def _is_enough(world: World, unit: Unit, leg: Position, stage: Stage, closed: int) -> bool:
+    contract, at = world.contracts[leg.instrument], world.markets[leg.instrument].mark_sub
+    if stage.tiers_down:
+        tiers = contract.model.tiers
+        before = tiers.index(contract.model.tier_at(abs(contract.value(at, leg.lots))))
+        after = tiers.index(contract.model.tier_at(abs(contract.value(at, abs(leg.lots) - closed))))
+        return after <= before - stage.tiers_down
+    equity = margin.equity(world, unit)
+    if stage.after_fees:
+        value = abs(contract.value(at, closed))
+        equity -= ppm_up(value, max(0, contract.taker_ppm)) + ppm_up(value, contract.liquidation_ppm)
+    return equity * PPM >= _required_without(world, unit, leg, closed) * stage.exit_ppm
+
+
+def _offered(world: World, unit: Unit, leg: Position) -> int:
+    """Lots that stand on the other side of the book within an order's limit."""
+    side = codes.ASK if leg.lots > 0 else codes.BID
+    levels = world.books[leg.instrument].levels_within(1 - side, order_limit(world, unit, leg, side))
+    return sum(order.leaves_lots for _, orders in levels for order in orders)
 
 
 def _required_without(world: World, unit: Unit, leg: Position, closed: int) -> int:

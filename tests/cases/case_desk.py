@@ -43,6 +43,8 @@ class Contract:
     mark_per_tick: int = 1
     margin: dict[str, Any] | None = None
     allocation: dict[str, Any] | None = None
+    life: dict[str, Any] | None = None
+    limit: Any = None  # of orders and positions; None: with room for the sizes
 
     def sized(self) -> "Contract":
         """With tick, lot and ladder taken from the prices and sizes where the case does not state them."""
@@ -52,7 +54,7 @@ class Contract:
 
     def table(self, symbol: str) -> dict[str, Any]:
         """The `[[venue.instruments]]` table of this contract."""
-        limit = scaling.text(scaling.limit_of(self.sizes, self.lot))
+        limit = scaling.text(self.limit or scaling.limit_of(self.sizes, self.lot))
         tiers = [self.tier(*tier) for tier in self.tiers]
         fees = {
             "maker_ppm": scaling.ppm(self.maker),
@@ -79,6 +81,7 @@ class Contract:
             "constituents": sources,
             "margin": self.margin or {},
             "allocation": self.allocation or {},
+            "life": self.life or {},
             "iceberg": self.iceberg,
         }
 

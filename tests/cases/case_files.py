@@ -1,9 +1,18 @@
 """Reading the case files: one `Case` a row, numbers as the exact decimals that the file prints."""
 
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = Path(os.environ.get("DELEVERAGE_SHARED") or ROOT.joinpath("..", "shared")).joinpath("cases")
+
+
+def cases_folder(config: Any) -> Path:
+    """Folder of the case files of a pytest run: `--cases`, else that of the shared folder."""
+    return config.getoption("cases", None) or DEFAULT
 
 
 class Case(NamedTuple):

@@ -1,14 +1,11 @@
 """The external cases: one test a case, and a summary that counts what the product does not support."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from case_files import read_cases
+from case_files import cases_folder, read_cases
 
-ROOT = Path(__file__).parents[2]
-DEFAULT = Path(os.environ.get("DELEVERAGE_SHARED") or ROOT / ".." / "shared") / "cases"
 COUNTS, UNSUPPORTED = pytest.StashKey[Counter](), pytest.StashKey[Counter]()
 OTHERS = pytest.StashKey[list]()
 
@@ -17,10 +14,6 @@ def pytest_addoption(parser):
     parser.addoption(
         "--cases", type=Path, default=None, help="folder of case files (default: cases of the shared folder)"
     )
-
-
-def cases_folder(config) -> Path:
-    return config.getoption("cases", None) or DEFAULT
 
 
 def pytest_generate_tests(metafunc):

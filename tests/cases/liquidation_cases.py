@@ -1,5 +1,6 @@
 """Liquidation end to end, bankruptcy prices, the insurance fund and deleveraging."""
 
+from bisect import bisect_left
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from registry import Unsupported, adapter
 from exchange import codes
 
 PENNY = Decimal("0.01")
+QUANTA_OF_DYDX = -2  # power of ten: quote quanta of 1e-6 for base quanta of 1e-8
 FUND_FIRST = "the fund takes over, before any deleveraging, what costs it nothing at the mark"
 
 
@@ -36,13 +38,22 @@ def carry(desk: Desk, account: int, quote: Any, sizes: list[Any]) -> None:
         desk.move_cash(codes.WITHDRAW, account, abs(change))
 
 
-def quote_desk(positions: list[dict[str, Any]], mmf: Any, prices: tuple[Any, ...] = (), **terms: Any) -> Desk:
+def quote_desk(
+    positions: list[dict[str, Any]],
+    mmf: Any,
+    prices: tuple[Any, ...] = (),
+    sizes: tuple[Any, ...] = (),
+    quanta: tuple[Decimal, ...] = scaling.QUANTA,
+    stages: tuple[Any, ...] = (),
+    **terms: Any,
+) -> Desk:
     """A venue with one contract a market, prices to the cent, whose tiers hold one rate."""
     contracts = [
-        Contract((row["oracle_price"], *prices), (row["size"],), ((0, mmf, 100),), tick=PENNY, **terms)
+        Contract((row["oracle_price"], *prices), (row["size"], *sizes), ((0, mmf, 100),), tick=PENNY, **terms)
         for row in positions
     ]
-    desk = Desk(contracts, tuple(contract.sized().price_max for contract in contracts))
+    money = tuple(contract.sized().price_max for contract in contracts)
+    desk = Desk(contracts, money, quanta, liquidation={"stages": list(stages)})
     desk.enrich(BANK)
     return desk
 
@@ -59,24 +70,39 @@ def set_marks(desk: Desk, positions: list[dict[str, Any]]) -> list[Row]:
     "quote_quantum_usd base_quantum size_delta_base_quantums",
 )
 def bankruptcy_of_leg(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """A rich fund takes each leg at its bankruptcy price: its entry value is the cash that the account receives."""
+    """A rich fund takes each leg at its bankruptcy price: its entry value is the cash that the account receives.
+
+    A slice goes to somebody who offers just that price, which another desk has told. Cash is in the case's quanta.
+    """
     given, positions = case.inputs, case.inputs["positions"]
     leg = [row["market"] for row in positions].index(given["close_market"])
+    desk, order = taken_over(given, leg, None)
+    taker = codes.INSURANCE
     if abs(given["close_size_delta"]) != abs(positions[leg]["size"]):
-        raise Unsupported("a liquidation closes whole legs")
-    desk = quote_desk(positions, given["mmf"])
-    desk.enrich(codes.INSURANCE)
-    carry(desk, HOLDER, given["quote_balance_usd"], [row["size"] for row in positions])
-    rows = set_marks(desk, positions)
-    if not of_kind(rows, "LIQUIDATION_START", HOLDER):
-        raise Unsupported("a bankruptcy price is stated only for a unit in liquidation")
-    (order,) = (row for row in of_kind(rows, "LIQUIDATION_ORDER", HOLDER) if row.instrument == leg)
-    received = desk.money(desk.exchange.position(codes.INSURANCE, leg)["entry_value"])
+        desk, order = taken_over(given, leg, order.price)
+        taker = OTHER
+    received = desk.money(desk.exchange.position(taker, leg)["entry_value"])
     return {
         "bankruptcy_quote_delta_quantums": scaling.whole(received, given["quote_quantum_usd"]),
         "bankruptcy_quote_delta_usd": received,
         "implied_bankruptcy_price": order.price,
     }
+
+
+def taken_over(given: dict[str, Any], leg: int, price: Any) -> tuple[Desk, Row]:
+    """The liquidation of a case's account, the slice that is to be closed offered for at a price; the leg's order."""
+    positions, closed = given["positions"], given["close_size_delta"]
+    desk = quote_desk(positions, given["mmf"], sizes=(closed,), quanta=(Decimal(given["quote_quantum_usd"]),))
+    desk.enrich(codes.INSURANCE, OTHER)
+    carry(desk, HOLDER, given["quote_balance_usd"], [row["size"] for row in positions])
+    rows = [row for k, position in enumerate(positions) for row in desk.mark(position["oracle_price"], k)]
+    if price is not None:
+        desk.order(OTHER, 1, "buy" if closed < 0 else "sell", price, abs(closed))
+    rows = [*rows, *desk.settle()]
+    if not of_kind(rows, "LIQUIDATION_START", HOLDER):
+        raise Unsupported("a bankruptcy price is stated only for a unit in liquidation")
+    (order,) = (row for row in of_kind(rows, "LIQUIDATION_ORDER", HOLDER) if row.instrument == leg)
+    return desk, order
 
 
 @adapter("bankruptcy_price", "side size entry balance")
@@ -95,7 +121,66 @@ def bankruptcy_of_position(case: Case, by_id: dict[str, Case]) -> dict[str, Any]
 
 @adapter("bankruptcy_price", "contract side qty_usd entry_price account_balance_btc order_margin_btc taker_fee")
 def inverse_bankruptcy(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("a closing fee inside the bankruptcy price")
+    """The lowest price at which the account's position is closed with the fee that anybody pays there.
+
+    Below it the fee is no more than what is left, so there the account has nothing. Any maintenance does.
+    """
+    given = case.inputs
+    contract = Contract(
+        (given["entry_price"],),
+        (given["qty_usd"],),
+        ((0, PENNY, 100),),
+        tick=PENNY,
+        kind="inverse",
+        taker=given["taker_fee"],
+    )
+
+    def begin() -> Desk:
+        desk = Desk([contract], (given["account_balance_btc"],))
+        desk.enrich(OTHER, THIRD, BANK)
+        desk.deposit(HOLDER, given["account_balance_btc"])
+        desk.seed(HOLDER, OTHER, given["side"], given["entry_price"], given["qty_usd"])
+        desk.mark(given["entry_price"])
+        return desk
+
+    breach = begin().liquidation_price(HOLDER)
+
+    def pays_whole_fee(ticks: int) -> bool:
+        desk, price = begin(), scaling.amount(ticks, PENNY)
+        for order_id in (1, 2):
+            desk.order(THIRD, order_id, "buy", price, given["qty_usd"])
+        (free,) = of_kind(desk.order(BANK, 3, "sell", price, given["qty_usd"]), "FILL", BANK)
+        desk.mark(breach)
+        forced = of_kind(desk.settle(), "FILL", HOLDER)
+        return [row.money for row in forced] == [free.money]
+
+    ticks = range(1, scaling.whole(breach, PENNY))
+    return {"bankruptcy_price": scaling.amount(ticks[bisect_left(ticks, True, key=pays_whole_fee)], PENNY)}
+
+
+@adapter(
+    "liquidation_limit_price",
+    "quote_balance_usd positions imf maintenance_fraction_of_im mmf close_market "
+    "bankruptcy_adjustment spread_to_mmr_ratio",
+)
+def fillable_price(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """dYdX's limit, which grows with the shortage; of a unit with equity left it is above the bankruptcy price."""
+    given, positions = case.inputs, case.inputs["positions"]
+    spread = {
+        "spread_ppm": scaling.ppm(given["spread_to_mmr_ratio"]),
+        "shortage_ppm": scaling.ppm(given["bankruptcy_adjustment"]),
+    }
+    desk = quote_desk(positions, given["mmf"], stages=({"below_ppm": 1_000_000, "action": "close", **spread},))
+    carry(desk, HOLDER, given["quote_balance_usd"], [row["size"] for row in positions])
+    rows = set_marks(desk, positions)
+    if of_kind(rows, "LIQUIDATION_START", HOLDER)[0].money <= 0:
+        raise Unsupported("a limit beyond the bankruptcy price: an order stops there, the fund pays for no fill")
+    leg = [row["market"] for row in positions].index(given["close_market"])
+    (order,) = (row for row in of_kind(rows, "LIQUIDATION_ORDER", HOLDER) if row.instrument == leg)
+    return {
+        "fillable_price": order.price,
+        "fillable_price_quote_quantums_per_base_quantum": scaling.fraction_text(order.price, QUANTA_OF_DYDX),
+    }
 
 
 @adapter(
@@ -107,7 +192,7 @@ def fund_share_of_fill(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     """The liquidation order meets one resting order of the stated price; what the fund gets is its cash."""
     given, positions = case.inputs, case.inputs["positions"]
     if len(positions) != 1 or given["fill_size"] != abs(positions[0]["size"]):
-        raise Unsupported("a liquidation closes whole legs")
+        raise Unsupported("a fill of a part, of one market of several")
     ticks = scaling.nearest(given["fill_price"], PENNY)
     if ticks < 1:
         raise Unsupported("a fill below one tick")
@@ -123,77 +208,6 @@ def fund_share_of_fill(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
             "a fill beyond the bankruptcy price: the order is limited there, and the fund takes over instead"
         )
     return {"insurance_fund_delta_usd": desk.cash(codes.INSURANCE)}
-
-
-CENT_OF_EQUITY = Decimal("0.01")
-HALF = Decimal("0.5")
-TEN = Decimal(10)
-
-
-def steps_of(size: Any, stage: dict[str, Any], lot: Decimal) -> list[Decimal]:
-    """Sizes of the liquidation orders of a position worth its size, next to no equity behind it, in a deep book."""
-    stages = [{"below_ppm": 10_000_000, "action": "reduce", **stage}, {"below_ppm": 1, "action": "close"}]
-    contract = Contract((1,), (size,), ((0, HALF, 1),), tick=Decimal(1), lot=lot)
-    desk = Desk([contract], (CENT_OF_EQUITY, size), liquidation={"stages": stages})
-    desk.enrich(OTHER, THIRD)
-    desk.deposit(HOLDER, CENT_OF_EQUITY)
-    side, lots = scaling.side_and_size(size)
-    desk.seed(HOLDER, OTHER, side, 1, lots)
-    desk.mark(1)
-    desk.order(THIRD, 1, "buy" if side == "long" else "sell", 1, lots)
-    return [row.size for row in of_kind(desk.settle(), "LIQUIDATION_ORDER", HOLDER)]
-
-
-@adapter("partial_liquidation_sizing", "size fraction")
-def share_of_position(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """The first step of a reduction."""
-    stage = {"share_ppm": scaling.ppm(case.inputs["fraction"]), "cooldown_ns": scaling.NS_PER_HOUR}
-    return {"liquidated_size": steps_of(case.inputs["size"], stage, Decimal("0.000001"))[0]}
-
-
-@adapter(
-    "partial_liquidation_sizing",
-    "network_position disposal_step_s disposal_fraction full_disposal_size max_fraction_consumed "
-    "available_volume_each_step",
-)
-def disposal_by_steps(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """Steps of a share, and all of what is small."""
-    given = case.inputs
-    stage = {
-        "share_ppm": scaling.ppm(given["disposal_fraction"]),
-        "notional_above": scaling.text(given["full_disposal_size"]),
-        "cooldown_ns": scaling.seconds_ns(given["disposal_step_s"]),
-    }
-    sizes = steps_of(given["network_position"], stage, Decimal(1))
-    if max(sizes) > scaling.most_of(given["available_volume_each_step"], given["max_fraction_consumed"]):
-        raise Unsupported("a step is not limited by the volume on offer")
-    return {"sizes": sizes}
-
-
-@adapter(
-    "partial_liquidation_sizing",
-    "margin_shortage_usd margin_ratio liquidator_fee insurance_fee oracle_price quote_oracle_price",
-)
-def lots_for_shortage(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """The position is not stated: ten units, whose equity is first its maintenance and then falls short."""
-    given = case.inputs
-    if given["liquidator_fee"] or given["insurance_fee"] or given["quote_oracle_price"] != 1:
-        raise Unsupported("a step is sized at the mark, before fees, in the settlement asset itself")
-    stages = [
-        {"below_ppm": 1_000_000, "action": "reduce", "cooldown_ns": scaling.NS_PER_HOUR},
-        {"below_ppm": 1, "action": "close"},
-    ]
-    contract = Contract((given["oracle_price"],), (TEN,), ((0, given["margin_ratio"], 100),), lot=Decimal("0.0000001"))
-    desk = Desk([contract], (given["margin_shortage_usd"],), liquidation={"stages": stages})
-    desk.deposit(HOLDER, scaling.tenfold(scaling.room(given["oracle_price"])))
-    desk.enrich(OTHER)
-    desk.seed(HOLDER, OTHER, "long", given["oracle_price"], TEN)
-    desk.mark(given["oracle_price"])
-    equity, maintained = desk.unit_margin(HOLDER)
-    desk.withdraw(HOLDER, scaling.difference(equity, maintained))
-    if given["margin_shortage_usd"] >= maintained or not desk.withdraw(HOLDER, given["margin_shortage_usd"]):
-        raise Unsupported("a shortage beyond what ten units maintain")
-    return {"base_amount": of_kind(desk.settle(), "LIQUIDATION_ORDER", HOLDER)[0].size}
 
 
 @adapter("adl_outcome", "bankruptcy_loss insurance_fund")
@@ -217,7 +231,7 @@ def deleverage_pair(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     given = case.inputs
     liquidated, offsetting = given["liquidated"], given["offsetting"]
     if given["size_delta_liquidated"] != abs(liquidated["size"]) or abs(liquidated["size"]) != abs(offsetting["size"]):
-        raise Unsupported("a liquidation closes whole legs")
+        raise Unsupported("deleveraging of a slice on request: here it takes what neither book nor fund took of a leg")
     market = {"oracle_price": given["oracle_price"], "size": liquidated["size"]}
     desk = quote_desk([market], given["mmf"])
     carry(desk, HOLDER, liquidated["quote_balance_usd"], [liquidated["size"]])

@@ -172,7 +172,7 @@ def isolated_by_trade(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("maintenance_margin", "entry_price size mark_price leverage mmr")
 def live_snapshot(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("a live liquidation price with a margin that the inputs do not give")
+    raise Unsupported("a live liquidation price, with a fee and a margin that the inputs do not give")
 
 
 @adapter("maintenance_margin_tiers", "brackets")

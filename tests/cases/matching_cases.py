@@ -250,17 +250,6 @@ def spread_limit(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     return {"limit_price": of_kind(desk.settle(), "LIQUIDATION_ORDER", HOLDER)[0].price}
 
 
-@adapter(
-    "liquidation_limit_price",
-    "quote_balance_usd positions imf maintenance_fraction_of_im mmf close_market "
-    "bankruptcy_adjustment spread_to_mmr_ratio",
-)
-def fillable_price(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported(
-        "a liquidation order is limited at the bankruptcy price, not at a price that moves there with the shortage"
-    )
-
-
 STP_MODES = {
     "NONE": codes.STP_NONE,
     "EXPIRE_TAKER": codes.STP_CANCEL_NEWEST,

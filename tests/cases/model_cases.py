@@ -177,7 +177,9 @@ def quote_quantums(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 
 @adapter(
-    "initial_margin_open_interest", "initial_margin_ppm oi_lower_cap oi_upper_cap oi_notional", "notional_quote_quantums"
+    "initial_margin_open_interest",
+    "initial_margin_ppm oi_lower_cap oi_upper_cap oi_notional",
+    "notional_quote_quantums",
 )
 def scaled_margin(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     """What an open order asks for; of one worth a million quanta, that is the rate in ppm."""

@@ -213,4 +213,39 @@ def inverse_profit(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 
 @adapter("position_pnl", "steps")
 def network_profit(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("no network account that trades at the mark")
+    """An account that trades at each mark; it holds no cash, so that its cash is its realised profit."""
+    steps = case.inputs["steps"]
+    desk = Desk([Contract(tuple(step["mark"] for step in steps), tuple(abs(step["network_takes"]) for step in steps))])
+    desk.enrich(OTHER)
+    desk.open_empty(HOLDER)
+    after = []
+    for step in steps:
+        desk.mark(step["mark"])
+        side, size = scaling.side_and_size(step["network_takes"])
+        desk.seed(HOLDER, OTHER, side, step["mark"], size)
+        realised = desk.cash(HOLDER)
+        unrealised = scaling.difference(desk.equity(HOLDER), realised)
+        after.append({"position": desk.size(HOLDER), "realised": realised, "unrealised": unrealised})
+    return {"after_each_step": after}
+
+
+@adapter("twap", "period_minutes external_points_minute_value settlement_decimals")
+def time_weighted(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """An expiry at the end of the period that averages its index, a sample at the end of every minute, in whole units.
+
+    A price counts until the next one: it is not there yet a nanosecond before its minute.
+    """
+    given, minutes = case.inputs, case.inputs["period_minutes"]
+    points = [
+        (scaling.minutes_ns(minute), scaling.shifted(value, given["settlement_decimals"]))
+        for minute, value in given["external_points_minute_value"]
+    ]
+    period_ns = scaling.minutes_ns(minutes)
+    expiry_ns = scaling.difference(period_ns, 1)
+    life = {"expiry_ns": expiry_ns, "window_ns": period_ns, "samples": int(minutes)}
+    contract = Contract(tuple(price for _, price in points), (1,), tick=Decimal(1), coarse=True, life=life)
+    desk = Desk([contract], mark=COMPUTED)
+    for ts_ns, price in points:
+        desk.index(price, ts_ns=ts_ns)
+    (settled,) = of_kind(desk.run_until(expiry_ns), "SETTLEMENT_PRICE")
+    return {"external_twap": settled.price}

@@ -24,16 +24,14 @@ REASONS = {
     "adl_ranking": "another score formula than return times effective leverage, or quintiles",
     "auction_price": "no Dutch auction of a liquidated account",
     "fee_tier": "no fee tiers by volume or stake",
-    "initial_margin_open_interest": "initial margin does not depend on open interest",
     "insurance_fund_flow": "the fund does not confiscate and trade out of the book",
     "liquidation_cascade": "no network that trades positions out",
-    "liquidation_fee": "no liquidation fee that depends on shortage or time",
+    "liquidation_fee": "a fee that depends on shortage or time: it is a rate of the value, within the surplus",
     "loss_socialisation": "losses are deleveraged, not socialised",
-    "partial_liquidation_sizing": "a step takes a share of a leg, not what a shortage, a tier or a rate of lots says",
+    "partial_liquidation_sizing": "a Dutch auction of a share of the whole account: a step closes lots of one leg",
     "portfolio_margin_addon": "no portfolio margin",
     "portfolio_margin_scenario": "no portfolio margin",
-    "rounding": "the value of a trade is rounded once, not for each contract of it",
-    "twap": "no time-weighted prices",
+    "rounding": "the value of a trade is rounded once, not for each contract of it, and a rebate down, not up",
 }
 
 

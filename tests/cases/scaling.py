@@ -5,6 +5,7 @@ Numbers are `Decimal`, as written in the case file. A conversion that must be ex
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 
 from exchange import units
 
@@ -185,6 +186,11 @@ def around(price, step):
     return price - step, price + step
 
 
+def fraction_text(number, power):
+    """A number times a power of ten, as a fraction in lowest terms."""
+    return str(Fraction(Decimal(number).scaleb(power)))
+
+
 def ppb_of_ppm(parts):
     return whole(Decimal(parts), Decimal("1e-3"))
 
@@ -197,8 +203,21 @@ def seconds_ns(seconds):
     return whole(Decimal(seconds) * 10**9, Decimal(1))
 
 
+def part_of_second_ns(parts):
+    return whole(Decimal(10**9) / parts, Decimal(1))
+
+
 def part_of_day_ns(parts):
     return whole(Decimal(24 * NS_PER_HOUR) / parts, Decimal(1))
+
+
+def minutes_ns(minutes):
+    return whole(Decimal(minutes) * 60 * 10**9, Decimal(1))
+
+
+def shifted(number, decimals):
+    """A number whose last digits are decimals."""
+    return Decimal(number).scaleb(-int(decimals))
 
 
 def from_resolution(*exponents):

@@ -10,6 +10,7 @@ import matching_cases  # noqa: F401
 import model_cases  # noqa: F401
 import price_cases  # noqa: F401
 import pytest
+import sizing_cases  # noqa: F401
 import throttle_cases  # noqa: F401
 from comparison import differences
 from registry import Unsupported, run_case
