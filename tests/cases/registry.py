@@ -30,8 +30,6 @@ REASONS = {
     "liquidation_fee": "no liquidation fee that depends on shortage or time",
     "loss_socialisation": "losses are deleveraged, not socialised",
     "partial_liquidation_sizing": "a step takes a share of a leg, not what a shortage, a tier or a rate of lots says",
-    "portfolio_margin_addon": "no portfolio margin",
-    "portfolio_margin_scenario": "no portfolio margin",
     "rounding": "the value of a trade is rounded once, not for each contract of it",
     "twap": "no time-weighted prices",
 }
