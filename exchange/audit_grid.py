@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from exchange import codes
+from exchange import audit_add_ons, codes
 from exchange.audit_margin import maintenance
 from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import InvariantError
-from exchange.grids import MODES
+from exchange.grids import MODES, counts_of, work_size
 from exchange.state import State
 from exchange.units import contract_value
 
@@ -73,7 +73,8 @@ def portfolio_numbers(
                 required += maintenance(state, leg, abs(value), pocket)
     grid = state.prices.grids[0]
     loss = -(-wallet_loss(state, held, marks) >> int(grid["scale_bits"])) if held else 0
-    return equity, required - (-loss * int(grid["maintenance_ppm"]) // 10**6)
+    whole = audit_add_ons.held(loss, audit_add_ons.wallet_add_ons(state, held, marks))
+    return equity, required - (-whole * int(grid["maintenance_ppm"]) // 10**6)
 
 
 def portfolio_health(state: State, pocket: int, legs: list[Any], moved: dict[int, int] | None = None) -> int:
@@ -99,8 +100,8 @@ def portfolio_corners(state: State, slots: list[int]) -> list[dict[int, int]]:
 
 
 def check_portfolio(state: State, unit: int, pocket: int, slots: list[int]) -> int:
-    """A wallet cannot be breached while no guard is crossed: its health is concave in every mark's notional, so it is
-    least in a corner of the box that the guards span. Returns how many guards are armed."""
+    """A wallet cannot be breached while no guard is crossed: its health, but for the offset of add-ons, is concave in
+    every mark's notional, so it is least in a corner of the box that the guards span. Returns how many are armed."""
     legs = [state.ledger.positions[p] for p in slots]
     for corner in portfolio_corners(state, slots):
         health = portfolio_health(state, pocket, legs, corner)
@@ -121,7 +122,8 @@ def check_risks(state: State) -> None:
     _require(wallets == grid["holders"], "PM-1", f"{wallets} wallets are in portfolio mode, {grid['holders']} counted")
     size = SHOCKS * int(grid["groups"]) * int(grid["scenarios"])
     rows = prices.losses[size : size + int(grid["groups"]) + 1]
-    _require(not np.any(rows), "PM-1", "the work space of a wallet was not cleared")
+    counts = prices.losses[work_size(grid) - counts_of(grid) :]
+    _require(not np.any(rows) and not np.any(counts), "PM-1", "the work space of a wallet was not cleared")
     entries = SHOCKS * int(grid["scenarios"])
     for k in np.flatnonzero(prices.members["group"]) if wallets else ():
         kept = prices.risks[k * entries : (k + 1) * entries]

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from exchange import codes
-from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
+from exchange.add_ons import RATES, AddOns, bound_short, compile_add_ons
+from exchange.codes import COUNTS, SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import ConfigError
 from exchange.stages import multiple as stages_multiple
 from exchange.terms import MONEY_MAX, most_value
@@ -35,6 +36,8 @@ GRID = np.dtype(  # one record
         *((name, "i8") for name in ("volatility_up_ppm", "volatility_down_ppm", "volatility_least_ppm")),
         *((name, "i8") for name in ("base_days", "floor_days", "short_power_ppm", "long_power_ppm")),
         ("holders", "i8"),  # wallets in portfolio mode; while there are none, risk arrays are not kept
+        ("charged", "i8"),  # a group has add-ons
+        ("strikes", "i8"),  # of options in groups that have
     ],
     align=True,
 )
@@ -44,6 +47,10 @@ MEMBER = np.dtype(  # one an instrument
         ("group", "i8"),  # 0 = of none: it keeps the margin model of its instrument
         ("fall_ppb", "i8"),  # the worst loss of a long in a notional of 10**9, with the maintenance factor; rounded up
         ("rise_ppb", "i8"),  # that of a short
+        ("charge_ppb", "i8"),  # the most that charges grow by with a notional of 10**9, likewise
+        ("minimum_ppb", "i8"),  # the most that the minimum does
+        *((name, "i8") for name in RATES),
+        ("strike", "i8"),  # number, from 1, of an option's underlying, expiry and strike; 0 = no add-ons
     ],
     align=True,
 )
@@ -84,6 +91,7 @@ class StressGroup(_Struct):
     range_ppm: Range
     beta_ppm: Annotated[int, msgspec.Meta(ge=-10_000_000, le=10_000_000)] = MILLION
     basis_ppm: dict[str, Signed] = {}
+    add_ons: AddOns = AddOns()
 
 
 class VolatilityRange(_Struct):
@@ -216,7 +224,10 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
     scenarios = scenarios_of(terms) if terms.groups else ()
     found, count = _check(venue, scenarios), len(scenarios)
     grids, members = np.zeros(1, GRID), np.zeros(len(records), MEMBER)
-    row = grids[0]
+    row, symbols = grids[0], [instrument.symbol for instrument in venue.instruments]
+    add_ons = {k: found[symbol][1].add_ons for k, symbol in enumerate(symbols) if symbol in found}
+    row["charged"] = any(terms.any() for terms in add_ons.values())
+    row["strikes"] = compile_add_ons(venue, add_ons, members) if row["charged"] else 0
     row["scenarios"], row["groups"], row["scale_bits"] = count, len(terms.groups), terms.scale_bits
     row["modes"] = sum(bit for name, bit in MODES.items() if name in terms.modes)
     row["grouped"] = bool({"sum", "flipped"} & {*terms.modes})
@@ -243,28 +254,32 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
                         shocks[first + s] = price, 0 if records[k]["option"] else rate
             first = k * SHOCKS * count
             mine = shocks[first : first + SHOCKS * count]
-            _bound(venue, records, members[k], mine["rate_ppb"], k)
+            _bound(venue, records, members[k], mine["rate_ppb"], k, group.add_ons.steepest_ppm())
             if records[k]["option"]:
+                bound_short(venue, group.add_ons, records, options[k], k)
                 _bound_option(venue, records, options[k], int(mine["price_ppm"].max()), k)
     kept = [(s.volatility_ppm, s.cover_ppm) for s in scenarios] or [(0, 0)]
     return Grid(grids, np.array(kept, np.int64).ravel(), members, shocks)
 
 
-def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int) -> None:
-    """Write the worst slopes of a member; prove that its losses, of all its lots and orders, stay below 2**62."""
+def _bound(
+    venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int, charged_ppm: int
+) -> None:
+    """Write the worst slopes of a member; prove that its losses and charges, of all its lots and orders, stay below
+    2**62."""
     terms, where = venue.portfolio_margin, f"$.venue.instruments[{k}].position_max"
     low, high = -min(0, *rates.tolist()), max(0, *rates.tolist())
-    factor = terms.initial_factor_ppm
-    if factor * max(low, high) > SLOPE_MAX_PPB * MILLION:
+    factor, most = terms.initial_factor_ppm, max(low, high) + 1000 * charged_ppm
+    if factor * most > SLOPE_MAX_PPB * MILLION:
         raise ConfigError(
             "$.venue.portfolio_margin.groups",
-            f"{venue.instruments[k].symbol!r} loses {max(low, high)} ppb of its notional in a scenario; with the "
-            f"initial factor at most {SLOPE_MAX_PPB} are allowed",
+            f"{venue.instruments[k].symbol!r} loses {most} ppb of its notional in a scenario, add-ons included; with "
+            f"the initial factor at most {SLOPE_MAX_PPB} are allowed",
         )
     member["fall_ppb"] = -(-low * terms.maintenance_factor_ppm // MILLION)
     member["rise_ppb"] = -(-high * terms.maintenance_factor_ppm // MILLION)
     lots = max(int(records[k]["position_max_lots"]), int(records[k]["order_max_lots"]))
-    most = BILLION if records[k]["option"] else max(low, high)  # an option gains or loses at most the highest price
+    most = BILLION if records[k]["option"] else most  # an option gains or loses at most the highest price
     compared = max(factor, terms.maintenance_factor_ppm * stages_multiple(venue))
     multiple = max(1, -(-compared * most // (MILLION * BILLION)))
     bound = most_value(records[k], lots) * 4 * len(records) * multiple
@@ -289,7 +304,13 @@ def _bound_option(venue: "Venue", records: np.ndarray, option: np.void, price_pp
         )
 
 
-def work_size(grid: Grid) -> int:
-    """Numbers that the margin of one wallet works with: a row a variant and group, the groups' rows, a list, a sum."""
-    groups, count = int(grid.grids[0]["groups"]), int(grid.grids[0]["scenarios"])
-    return SHOCKS * groups * count + 2 * groups + 2 + count
+def counts_of(row: np.void) -> int:
+    """How much of the work space holds what is counted for add-ons: its end."""
+    return COUNTS * int(row["groups"]) + int(row["strikes"]) if row["charged"] else 0
+
+
+def work_size(row: np.void) -> int:
+    """Numbers that the margin of one wallet works with: a row a variant and group, the groups' rows, a list, a sum, and
+    what add-ons count."""
+    groups, count = int(row["groups"]), int(row["scenarios"])
+    return SHOCKS * groups * count + 2 * groups + 2 + count + counts_of(row)

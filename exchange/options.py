@@ -32,6 +32,7 @@ OPTION = np.dtype(  # one an instrument; all zero where it is none
         ("volatility_ppm", "i8"),  # a year's, of the mark; 0 = not known
         ("initial_sub", "i8"),  # what a short lot holds, in sub-ticks, since the last refresh
         ("maintenance_sub", "i8"),
+        ("whole_sub", "i8"),  # what a lot of the underlying is worth, in sub-ticks of the option, likewise
         ("moved", "i8"),
         ("timer", "i8"),  # in the first record: the venue's OPTION_TICK is set
     ],

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from exchange import codes, config
+from exchange.audit_add_ons import wallet_add_ons
 from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.core.views import fresh_risks, grid_needs
 from exchange.grids import MODES, scenarios_of
@@ -25,6 +26,7 @@ class StressGrid(NamedTuple):
     rows: np.ndarray  # GRID_ROW
     worst: dict[str, int]  # by mode; of `sum` the groups' worst losses added
     loss: int  # the worst of all, at least 0
+    add_ons: dict[tuple[str, str], int]  # by group and name: charges that come on top of it; minima, held at least
     maintenance: int  # of what the grid holds, add-ons included
     initial: int  # that with open orders
     equity: int
@@ -41,25 +43,40 @@ class StressGrid(NamedTuple):
                 f"{row['mode']:<11}{row['group'][:11]:<12}{row['scenario']:>8}{shares}{int(row['loss']):>18}{mark}"
             )
         lines += [f"worst of {mode}: {loss}" for mode, loss in self.worst.items()]
+        lines += [f"{name} of {group}: {money}" for (group, name), money in self.add_ons.items() if money]
         lines.append(
             f"worst loss {self.loss}, maintenance {self.maintenance}, initial {self.initial}, equity {self.equity}"
         )
         return "\n".join(lines)
 
 
-def _gains(state: State, wallet: int) -> dict[int, np.ndarray]:
-    """What a wallet gains, by group: parts of a quantum by variant and scenario."""
-    prices, positions, count = state.prices, state.ledger.positions, int(state.prices.grids[0]["scenarios"])
-    found: dict[int, np.ndarray] = {}
+def _held(state: State, wallet: int) -> list[tuple[int, int]]:
+    """(instrument, lots) of what the grid holds of a wallet."""
+    positions, found = state.ledger.positions, list[tuple[int, int]]()
     p = int(state.ledger.wallets[wallet]["first_position"])
     while p:
-        instrument, group = int(positions[p]["instrument"]), int(prices.members[positions[p]["instrument"]]["group"])
-        if group and positions[p]["lots"] and positions[p]["mode"] == codes.CROSS:
-            first = instrument * SHOCKS * count
-            rows = int(positions[p]["lots"]) * prices.risks[first : first + SHOCKS * count].reshape(SHOCKS, count)
-            found[group] = found.get(group, 0) + rows
+        instrument, lots = int(positions[p]["instrument"]), int(positions[p]["lots"])
+        if lots and positions[p]["mode"] == codes.CROSS and state.prices.members[instrument]["group"]:
+            found.append((instrument, lots))
         p = int(positions[p]["next"])
+    return found
+
+
+def _gains(state: State, wallet: int) -> dict[int, np.ndarray]:
+    """What a wallet gains, by group: parts of a quantum by variant and scenario."""
+    prices, count, found = state.prices, int(state.prices.grids[0]["scenarios"]), dict[int, np.ndarray]()
+    for instrument, lots in _held(state, wallet):
+        first, group = instrument * SHOCKS * count, int(prices.members[instrument]["group"])
+        rows = lots * prices.risks[first : first + SHOCKS * count].reshape(SHOCKS, count)
+        found[group] = found.get(group, 0) + rows
     return dict(sorted(found.items()))
+
+
+def _add_ons(state: State, wallet: int, names: list[str]) -> dict[tuple[str, str], int]:
+    """Money by group and name of what a wallet pays beside its worst loss."""
+    marks = {k: int(market["mark_sub"]) for k, market in enumerate(state.prices.markets)}
+    found = wallet_add_ons(state, _held(state, wallet), marks)
+    return {(names[group - 1], name): money for (group, name), money in found.items()}
 
 
 def _losses(mode: str, gains: dict[int, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
@@ -102,4 +119,5 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
         most = [max(0, int(losses.max())) for losses in by_name.values()] or [0]
         worst[mode] = -(-(sum(most) if mode == "sum" else max(most)) >> bits)
     maintenance, initial, equity = (int(number) for number in grid_needs(state, wallet))
-    return StressGrid(np.array(rows, GRID_ROW), worst, max(worst.values()), maintenance, initial, equity)
+    add_ons = _add_ons(state, wallet, [group.name for group in terms.groups])
+    return StressGrid(np.array(rows, GRID_ROW), worst, max(worst.values()), add_ons, maintenance, initial, equity)

@@ -229,7 +229,7 @@ def _prices(compiled: config.Compiled, samples: int) -> Prices:
         compiled.sales,
         *(rows.copy() for rows in compiled.grid),
         aligned_zeros(len(compiled.grid.shocks), np.int64),
-        aligned_zeros(work_size(compiled.grid), np.int64),
+        aligned_zeros(work_size(compiled.grid.grids[0]), np.int64),
         compiled.pricing,
         compiled.price_states.copy(),
         aligned_zeros(count * max(1, int(pricing["trades_max"])), TRADE),

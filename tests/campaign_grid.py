@@ -7,6 +7,8 @@ import numpy as np
 from exchange import codes, config, schema
 
 PURPOSE = 54
+ADD_ONS = {"short_option_ppm": (0, 10_000, 70_000), "offset_ppm": (0, 20_000, 150_000), "gross_ppm": (0, 6_000, 33_333),
+           "least_ppm": (0, 5_000, 300_000)}
 
 
 def generator(seed: int, part: int) -> np.random.Generator:
@@ -47,11 +49,19 @@ def draw_grid(rng: np.random.Generator, table: dict[str, Any]) -> dict[str, Any]
             "maintenance_factor_ppm": maintained, "initial_factor_ppm": maintained + pick(0, 200_000)}
 
 
+def draw_add_ons(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with charges of its groups, in half of the cases; each rate is 0 for some groups."""
+    if rng.random() < 0.5:
+        for group in grid["groups"]:
+            group["add_ons"] = {name: int(rng.choice(rates)) for name, rates in ADD_ONS.items()}
+    return grid
+
+
 def add_grid(table: dict[str, Any], seed: int) -> dict[str, Any]:
     """The venue's table with the stress grid of this seed."""
     rng = generator(seed, 0)
     if rng.random() < 0.5:
-        table["portfolio_margin"] = draw_grid(rng, table)
+        table["portfolio_margin"] = draw_add_ons(generator(seed, 2), draw_grid(rng, table))
     return table
 
 

@@ -66,7 +66,7 @@ def held_by_a_short(opened):
     """(initial, maintenance) of a short lot in sub-ticks, as either venue shows it."""
     shown = opened.exchange
     state = shown.reference.state() if isinstance(shown, StandIn) else dump(shown.state)
-    return state["options"][1][1:]
+    return state["options"][1][1:3]
 
 
 def free(opened, account):

@@ -15,7 +15,7 @@ import pytest
 from exchange import codes, config, schema
 from exchange.grids import scenarios_of
 from exchange.venue import Exchange
-from tests.campaign_grid import draw_grid
+from tests.campaign_grid import draw_add_ons, draw_grid
 from tests.desk import FIRST, NEVER_NS, SECOND, UNIT, venue_table
 from tests.guard_changes import PER_TICK, START, TOP, Changes
 
@@ -65,9 +65,25 @@ class Rule:
                 found += [-self.sum(own, marks, s, 2)] if mode == "one_factor" else []
                 found += [-self.sum(own, marks, s, 2, turned=name) for name in names if mode == "flipped"]
         loss = ceil(Fraction(max(found), 2**self.terms.scale_bits))
+        loss = max(loss + self.charges(own, marks, names), self.rounded(own, marks, "least_ppm"))
         held = ceil(Fraction(loss * self.terms.maintenance_factor_ppm, PPM))
         return held + sum(ceil(Fraction(abs(self.value(k, marks[k], lots)) * self.rate, PPM))
                           for k, lots in legs.items() if k not in self.groups)
+
+    def rounded(self, legs, marks, rate):
+        """A rate of each leg's notional, each rounded up."""
+        rates = {k: getattr(self.groups[k].add_ons, rate) for k in legs}
+        return sum(ceil(Fraction(abs(self.value(k, marks[k], lots)) * rates[k], PPM)) for k, lots in legs.items())
+
+    def charges(self, legs, marks, names):
+        """What contracts pay beside the worst loss: on what offsets in each group, and on all."""
+        charge = self.rounded(legs, marks, "gross_ppm")
+        for name in names:
+            sides = [sum(abs(self.value(k, marks[k], lots)) for k, lots in legs.items()
+                         if self.groups[k].name == name and (lots > 0) == long) for long in (True, False)]
+            rate = next(self.groups[k].add_ons.offset_ppm for k in legs if self.groups[k].name == name)
+            charge += ceil(Fraction(min(sides) * rate, PPM))
+        return charge
 
     def sum(self, legs, marks, scenario, way, only=None, turned=None):
         return sum(self.gain(k, marks[k], lots, scenario, -way if self.groups[k].name == turned else way)
@@ -85,7 +101,7 @@ def make(rng, instruments):
                         liquidation={"detection_delay_ns": NEVER_NS})
     for instrument in table["instruments"]:
         instrument |= {"kind": "inverse", "multiplier": str(START * START)} if rng.random() < 0.4 else {}
-    table["portfolio_margin"] = draw_grid(rng, table)
+    table["portfolio_margin"] = draw_add_ons(rng, draw_grid(rng, table))
     exchange = Exchange(config.build_venue(table))
     send(exchange, [{"kind": codes.MARK, "instrument": k, "price": START * PER_TICK} for k in range(instruments)])
     send(exchange, [{"kind": codes.DEPOSIT, "account": BANK, "qty": 2**40}] * 4)

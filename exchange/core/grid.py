@@ -19,6 +19,7 @@ from exchange.codes import (
     STRESS_RHO_ONE,
     STRESS_SUM,
 )
+from exchange.core.add_ons import charges_alone, leg_lots, wallet_charges
 from exchange.core.arith import mul_div_floor, ppm_up
 from exchange.core.contract import mark_value
 from exchange.core.kernel import kernel, leaf
@@ -173,13 +174,7 @@ def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
         instrument = np.int64(position["instrument"])
         group = np.int64(prices.members[instrument]["group"])
         if group != 0 and position["mode"] == CROSS:
-            lots, bids, asks = np.int64(position["lots"]), np.int64(0), np.int64(0)
-            if orders:
-                bids, asks = np.int64(position["bid_lots"]), np.int64(position["ask_lots"])
-            if p == p_new and side == BID:
-                bids += order_lots
-            elif p == p_new:
-                asks += order_lots
+            lots, bids, asks = leg_lots(ledger, p, orders, p_new, side, order_lots)
             if lots != 0 or bids != 0 or asks != 0:
                 add_leg(prices, instrument, row_of(prices, group, grouped), lots, bids, asks)
         p = np.int64(position["next"])
@@ -187,25 +182,39 @@ def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
 
 
 @leaf
-def required_for(prices, loss, factor_ppm):
-    """Money that a worst loss asks for."""
+def required_for(prices, loss, charges, least, factor_ppm):
+    """Money that a worst loss and the add-ons ask for."""
     bits = np.int64(prices.grids[0]["scale_bits"])
-    return ppm_up((loss + (np.int64(1) << bits) - 1) >> bits, factor_ppm)
+    return ppm_up(max(((loss + (np.int64(1) << bits) - 1) >> bits) + charges, least), factor_ppm)
+
+
+@kernel
+def grid_required(ledger, prices, wallet, orders, p_new, side, order_lots, factor_ppm):
+    """What the grid asks of a wallet; with open orders, if asked, and one more of `order_lots` of `p_new`."""
+    loss, charges, least = grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots), np.int64(0), np.int64(0)
+    if prices.grids[0]["charged"] != 0:
+        charges, least = wallet_charges(ledger, prices, wallet, orders, p_new, side, order_lots)
+    return required_for(prices, loss, charges, least, factor_ppm)
 
 
 @kernel
 def grid_initial(ledger, prices, wallet, p_new, side, order_lots):
     """Initial margin of what the grid holds of a wallet, open orders and one more of `p_new` included."""
-    loss = grid_loss(ledger, prices, wallet, True, p_new, side, order_lots)
-    return required_for(prices, loss, np.int64(prices.grids[0]["initial_ppm"]))
+    factor_ppm = np.int64(prices.grids[0]["initial_ppm"])
+    return grid_required(ledger, prices, wallet, True, p_new, side, order_lots, factor_ppm)
+
+
+@kernel
+def grid_maintenance(ledger, prices, wallet):
+    """Maintenance margin of what the grid holds of a wallet."""
+    return grid_required(ledger, prices, wallet, False, 0, BID, 0, np.int64(prices.grids[0]["maintenance_ppm"]))
 
 
 @kernel
 def grid_numbers(ledger, prices, wallet):
     """(equity, maintenance, legs with a position) of a wallet in portfolio mode."""
-    loss = grid_loss(ledger, prices, wallet, False, 0, 0, 0)
-    required = required_for(prices, loss, np.int64(prices.grids[0]["maintenance_ppm"]))
-    equity, legs, p = np.int64(ledger.wallets[wallet]["cash"]), np.int64(0), np.int64(0)
+    required = grid_maintenance(ledger, prices, wallet)
+    equity, legs = np.int64(ledger.wallets[wallet]["cash"]), np.int64(0)
     p = np.int64(ledger.wallets[wallet]["first_position"])
     while p != 0:
         position = ledger.positions[p]
@@ -225,7 +234,11 @@ def grid_numbers(ledger, prices, wallet):
 def grid_leg(prices, instrument, lots):
     """What a leg alone would have to hold, at least a quantum: its share of the plan of a liquidation."""
     add_leg(prices, instrument, row_of(prices, np.int64(1), False), lots, np.int64(0), np.int64(0))
-    return max(np.int64(1), required_for(prices, worst_of_modes(prices), np.int64(prices.grids[0]["maintenance_ppm"])))
+    loss, charges, least = worst_of_modes(prices), np.int64(0), np.int64(0)
+    if prices.grids[0]["charged"] != 0:
+        charges, least = charges_alone(prices, instrument, lots)
+    factor_ppm = np.int64(prices.grids[0]["maintenance_ppm"])
+    return max(np.int64(1), required_for(prices, loss, charges, least, factor_ppm))
 
 
 @leaf
@@ -237,13 +250,15 @@ def slopes(prices, instrument, lots):
         falls, rises = rises, falls
     if (prices.instruments[instrument]["kind"] == LINEAR) != (lots > 0):
         gain = -gain
+    falls = max(falls + np.int64(member["charge_ppb"]), np.int64(member["minimum_ppb"]))  # what rising notionals ask
     return max(np.int64(0), falls - gain), max(np.int64(0), rises + gain)
 
 
 @leaf
 def grid_rounding(prices, lots):
     """Quanta that rounding may cost in what a leg adds to its wallet's requirement."""
-    return (abs(lots) * 9 >> np.int64(prices.grids[0]["scale_bits"])) + 24
+    charged = 32 if prices.grids[0]["charged"] != 0 else 0
+    return (abs(lots) * 9 >> np.int64(prices.grids[0]["scale_bits"])) + 24 + charged
 
 
 @kernel
@@ -257,7 +272,8 @@ def grid_weight(prices, instrument, lots, notional):
 def grid_change(prices, instrument, lots, notional):
     """(the most that the requirement changes when a leg's notional moves by its own size, quanta of rounding)."""
     member = prices.members[instrument]
-    steeper = max(np.int64(member["fall_ppb"]), np.int64(member["rise_ppb"]))
+    steeper = max(np.int64(member["fall_ppb"]), np.int64(member["rise_ppb"])) + np.int64(member["charge_ppb"])
+    steeper = max(steeper, np.int64(member["minimum_ppb"]))
     return ppb_up(notional, steeper), grid_rounding(prices, lots)
 
 

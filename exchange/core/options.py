@@ -45,13 +45,17 @@ def payoff(option, price):
 
 
 @leaf
+def worth_of(option, forward):
+    """What the underlying of an option is worth, in its sub-ticks."""
+    return forward if option["coin_sub"] == 0 else np.int64(option["coin_sub"])
+
+
+@leaf
 def short_rule(option, forward, mark_sub):
     """(initial, maintenance) of a short lot in sub-ticks, the mark itself left out: equity has paid it already."""
-    away = np.int64(option["strike"]) - forward
+    away, whole = np.int64(option["strike"]) - forward, worth_of(option, forward)
     away = max(np.int64(0), away if option["right"] == CALL else -away)
-    whole = forward
     if option["coin_sub"] != 0:
-        whole = np.int64(option["coin_sub"])
         away = whole * away // forward
     base = max(whole, mark_sub) if option["right"] == PUT else whole
     maintenance = ppm_up(base, np.int64(option["maintenance_ppm"]))
@@ -61,11 +65,12 @@ def short_rule(option, forward, mark_sub):
 
 @kernel
 def option_terms(prices, clock_ns, instrument, recorded_sub):
-    """(mark, as recorded or (0) by Black-76; initial, maintenance of a short lot); a mark of 0 = there is none."""
+    """(mark, as recorded or (0) by Black-76; initial, maintenance of a short lot; worth of the underlying); a mark of
+    0 = there is none."""
     option, market, nothing = prices.options[instrument], prices.markets[instrument], np.int64(0)
     forward = in_strikes(option, np.int64(prices.markets[np.int64(option["underlying"])]["mark_sub"]))
     if forward == 0 or market["state"] == STATE_SETTLED:
-        return nothing, nothing, nothing
+        return nothing, nothing, nothing, nothing
     mark_sub = recorded_sub if recorded_sub != 0 else np.int64(market["mark_sub"])
     if recorded_sub == 0 and option["volatility_ppm"] != 0:
         left_ns = np.int64(prices.lives[instrument]["expiry_ns"]) - clock_ns
@@ -78,10 +83,10 @@ def option_terms(prices, clock_ns, instrument, recorded_sub):
             np.int64(option["coin_sub"]),
         )
     elif mark_sub == 0:
-        return nothing, nothing, nothing
+        return nothing, nothing, nothing, nothing
     mark_sub = clip_sub(prices, instrument, mark_sub)
     initial, maintenance = short_rule(option, forward, mark_sub)
-    return mark_sub, initial, maintenance
+    return mark_sub, initial, maintenance, worth_of(option, forward)
 
 
 @kernel
@@ -89,12 +94,14 @@ def refresh_option(ledger, guards, prices, io, instrument, recorded_sub):
     """Set an option's mark and what a short holds; nothing without a forward."""
     option, market = prices.options[instrument], prices.markets[instrument]
     clock_ns = np.int64(io.control[0]["clock_ns"])
-    mark_sub, initial, maintenance = option_terms(prices, clock_ns, instrument, recorded_sub)
+    mark_sub, initial, maintenance, whole = option_terms(prices, clock_ns, instrument, recorded_sub)
     if mark_sub == 0:
         return
-    if mark_sub != market["mark_sub"] or initial != option["initial_sub"] or maintenance != option["maintenance_sub"]:
+    held = initial != option["initial_sub"] or maintenance != option["maintenance_sub"]
+    if held or mark_sub != market["mark_sub"] or whole != option["whole_sub"]:
         option["initial_sub"] = initial
         option["maintenance_sub"] = maintenance
+        option["whole_sub"] = whole
         option["moved"] = 1
         set_mark(ledger, guards, prices, io, instrument, mark_sub)
     if prices.grids[0]["holders"] != 0:

@@ -26,12 +26,12 @@ def move_marks(state, marks):
     for k in range(marks.shape[0]):
         if prices.instruments[k]["option"] != 0:
             option = prices.options[k]
-            mark_sub, initial, maintenance = option_terms(
+            mark_sub, initial, maintenance, whole = option_terms(
                 prices, np.int64(state.io.control[0]["clock_ns"]), k, np.int64(0)
             )
             if mark_sub != 0:
                 prices.markets[k]["mark_sub"] = mark_sub
-                option["initial_sub"], option["maintenance_sub"] = initial, maintenance
+                option["initial_sub"], option["maintenance_sub"], option["whole_sub"] = initial, maintenance, whole
     if prices.grids[0]["holders"] != 0:
         make_risks(prices, state.io)
 

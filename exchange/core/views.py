@@ -6,7 +6,7 @@ from exchange.codes import BID, EXTERNAL
 from exchange.core.admission import order_costs
 from exchange.core.book import find_id, level_of, next_level
 from exchange.core.contract import mark_value
-from exchange.core.grid import grid_initial, grid_loss, required_for
+from exchange.core.grid import grid_initial, grid_loss, grid_maintenance
 from exchange.core.kernel import entry, leaf
 from exchange.core.margin import find_position, unit_numbers, wallet_equity, wallet_margin
 from exchange.core.margin_mode import make_risks
@@ -67,8 +67,7 @@ def wallet_losses(state, wallets, losses):
 def grid_needs(state, wallet):
     """(maintenance, initial margin of what the grid holds of a wallet, its equity). Mutates work space."""
     ledger, prices = state.ledger, state.prices
-    loss = grid_loss(ledger, prices, wallet, False, 0, BID, 0)
-    held = required_for(prices, loss, np.int64(prices.grids[0]["maintenance_ppm"]))
+    held = grid_maintenance(ledger, prices, wallet)
     return held, grid_initial(ledger, prices, wallet, 0, BID, 0), wallet_equity(ledger, prices, wallet)
 
 

@@ -1,13 +1,14 @@
 """Portfolio margin by a stress grid, from the rule: every scenario of every correlation mode, one after another."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from fractions import Fraction
 from math import trunc
 from typing import TYPE_CHECKING
 
 from exchange import codes, config
 from exchange.grids import StressGroup, StressScenario, scenarios_of
-from exchange.reference import black76
+from exchange.reference import add_ons, black76
 from exchange.reference.arithmetic import PPM, ceil_div, ppm_up
 from exchange.reference.records import Position, Wallet
 
@@ -31,6 +32,8 @@ class Grid:
         }
         self.option_gains: dict[tuple[int, int, int], int] = {}  # by option, number of the scenario, way
         self.basis = {k: group.basis_ppm.get(symbols[k], 0) for k, group in self.groups.items()}
+        self.strikes = {k: (i.option.underlying, i.life.expiry_ns, Decimal(i.option.strike))
+                        for k, i in enumerate(venue.instruments) if i.option is not None}
 
     def moved_ppm(self, instrument: int, scenario: StressScenario, way: int) -> int:
         """How far the price of an instrument moves in a scenario: by its own range, its beta, or against its beta."""
@@ -140,9 +143,9 @@ def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
 
 
 def required(world: "World", legs: list[tuple[int, list[int]]], factor_ppm: int) -> int:
-    """Money that the worst loss asks for."""
+    """Money that the worst loss and the add-ons ask for."""
     worst = max(0, *losses(world, legs)) if legs else 0
-    return ppm_up(ceil_div(worst, 2**world.grid.terms.scale_bits), factor_ppm)
+    return ppm_up(add_ons.required(world, legs, ceil_div(worst, 2**world.grid.terms.scale_bits)), factor_ppm)
 
 
 def maintenance(world: "World", wallet: Wallet) -> int:

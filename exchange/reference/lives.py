@@ -32,6 +32,7 @@ class Option:
     volatility_ppm: int = 0
     initial_sub: int = 0
     maintenance_sub: int = 0
+    whole_sub: int = 0
 
 
 def option_of(row: Any) -> Option | None:

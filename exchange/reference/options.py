@@ -48,9 +48,10 @@ def refresh(world: World, instrument: int, recorded_sub: int = 0) -> None:
     elif not mark_sub:
         return
     mark_sub = contract.clip_sub(mark_sub)
-    before = (market.mark_sub, option.initial_sub, option.maintenance_sub)
+    before = (market.mark_sub, option.initial_sub, option.maintenance_sub, option.whole_sub)
     option.initial_sub, option.maintenance_sub = _short_rule(option, forward, mark_sub)
-    changed = before != (mark_sub, option.initial_sub, option.maintenance_sub)
+    option.whole_sub = option.coin_sub or forward
+    changed = before != (mark_sub, option.initial_sub, option.maintenance_sub, option.whole_sub)
     if changed:
         mark.set_mark(world, instrument, mark_sub)
     if grid.refresh_option(world, instrument) or changed:

@@ -232,6 +232,8 @@ def _priced(life: Life) -> tuple[int, int]:
     return (0, 0) if life.price_sub is None else (life.price_sub, 1)
 
 
-def _option(contract: Contract) -> tuple[int, int, int]:
+def _option(contract: Contract) -> tuple[int, int, int, int]:
     option = contract.option
-    return (0, 0, 0) if option is None else (option.volatility_ppm, option.initial_sub, option.maintenance_sub)
+    if option is None:
+        return 0, 0, 0, 0
+    return option.volatility_ppm, option.initial_sub, option.maintenance_sub, option.whole_sub

@@ -29,8 +29,6 @@ REASONS = {
     "liquidation_fee": "a fee that depends on shortage or time: it is a rate of the value, within the surplus",
     "loss_socialisation": "losses are deleveraged, not socialised",
     "partial_liquidation_sizing": "a Dutch auction of a share of the whole account: a step closes lots of one leg",
-    "portfolio_margin_addon": "no portfolio margin",
-    "portfolio_margin_scenario": "no portfolio margin",
     "rounding": "the value of a trade is rounded once, not for each contract of it, and a rebate down, not up",
 }
 

@@ -239,3 +239,11 @@ def most_of(volume, fraction):
 
 def tenfold(number):
     return 10 * Decimal(number)
+
+
+def days_ns(days):
+    return whole(Decimal(days) * 24 * NS_PER_HOUR, Decimal(1))
+
+
+def gain(loss, step):
+    return -int(loss) * step

@@ -8,6 +8,7 @@ import liquidation_cases  # noqa: F401
 import margin_cases  # noqa: F401
 import matching_cases  # noqa: F401
 import model_cases  # noqa: F401
+import portfolio_cases  # noqa: F401
 import price_cases  # noqa: F401
 import pytest
 import sizing_cases  # noqa: F401

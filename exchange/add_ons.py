@@ -1,0 +1,75 @@
+"""What a portfolio holds beside the worst loss of its stress grid: charges and a minimum of each group. DESIGN §3.17.
+
+Part of the venue's configuration (`exchange/grids.py`), compiled into the kernels' records of the members here.
+"""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import numpy as np
+
+from exchange.errors import ConfigError
+from exchange.stages import multiple as stages_multiple
+from exchange.terms import MONEY_MAX
+
+if TYPE_CHECKING:
+    from exchange.config import Venue
+
+MILLION = 10**6
+RATES = ("short_option_ppm", "offset_ppm", "gross_ppm", "least_ppm")
+
+Ppm = Annotated[int, msgspec.Meta(ge=0, le=MILLION)]
+
+
+class AddOns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Charges of a group, as shares of values; all 0 unless stated.
+
+    `short_option_ppm` of the underlying of the options that are short, net, at each strike and expiry; `offset_ppm` of
+    the smaller of what its futures and perpetuals are long and short; `gross_ppm` of both together. `least_ppm` of
+    all its futures, perpetuals and short options is what is held at least.
+    """
+
+    short_option_ppm: Ppm = 0
+    offset_ppm: Ppm = 0
+    gross_ppm: Ppm = 0
+    least_ppm: Ppm = 0
+
+    def any(self) -> bool:
+        """Whether the group has a charge or a minimum."""
+        return any(getattr(self, name) for name in RATES)
+
+    def steepest_ppm(self) -> int:
+        """The most that charges grow by when a contract's notional does."""
+        return max(self.offset_ppm + self.gross_ppm, self.least_ppm)
+
+
+def compile_add_ons(venue: "Venue", add_ons: dict[int, AddOns], members: np.ndarray) -> int:
+    """Write the rates, and the strikes of options, into the members' records; returns how many strikes there are."""
+    strikes, factor_ppm = dict[tuple[str, int, Decimal], int](), venue.portfolio_margin.maintenance_factor_ppm
+    for k, terms in add_ons.items():
+        for name in RATES:
+            members[k][name] = getattr(terms, name)
+        members[k]["charge_ppb"] = -(-(terms.offset_ppm + terms.gross_ppm) * factor_ppm // 1000)
+        members[k]["minimum_ppb"] = -(-terms.least_ppm * factor_ppm // 1000)
+        option = venue.instruments[k].option
+        if option is not None:
+            place = option.underlying, venue.instruments[k].life.expiry_ns, Decimal(option.strike)
+            members[k]["strike"] = strikes.setdefault(place, len(strikes) + 1)
+    return len(strikes)
+
+
+def bound_short(venue: "Venue", terms: AddOns, records: np.ndarray, option: np.void, k: int) -> None:
+    """Prove that what is charged for options, of all their lots and orders, stays below 2**62 in every comparison."""
+    of = records[int(option["underlying"])]
+    highest = int(of["ticks_max"]) * int(of["mark_per_tick"]) * int(option["numerator"]) // int(option["denominator"])
+    lots = max(int(records[k]["position_max_lots"]), int(records[k]["order_max_lots"]))
+    worth = max(highest, int(option["coin_sub"])) * int(records[k]["mark_unit"]) * lots
+    margin = venue.portfolio_margin
+    compared = max(margin.initial_factor_ppm, margin.maintenance_factor_ppm * stages_multiple(venue))
+    times = 1 + (terms.short_option_ppm + terms.least_ppm) * compared // MILLION**2
+    if terms.any() and worth * 4 * len(records) * times >= MONEY_MAX:
+        raise ConfigError(
+            f"$.venue.instruments[{k}].position_max",
+            f"charges for {lots} short lots may pass 2**62 quanta; a lower limit or a larger quantum would do",
+        )

@@ -1,0 +1,58 @@
+"""Add-ons of portfolio margin recomputed from the raw records, each by itself. DESIGN §3.17."""
+
+from typing import Any
+
+from exchange.state import State
+from exchange.units import contract_value
+
+MINIMUM = "minimum"
+
+
+def _up(value: int, ppm: Any) -> int:
+    return -(-value * int(ppm) // 10**6)
+
+
+def _contracts(legs: list[tuple[int, int, int]], member: Any) -> dict[str, int]:
+    """Charges of a group's contracts: (instrument, lots, notional)."""
+    longs = sum(value for _, lots, value in legs if lots > 0)
+    shorts = sum(value for _, lots, value in legs if lots < 0)
+    return {
+        "offset": _up(min(longs, shorts), member["offset_ppm"]),
+        "gross": sum(_up(value, member["gross_ppm"]) for _, _, value in legs),
+        MINIMUM: sum(_up(value, member["least_ppm"]) for _, _, value in legs),
+    }
+
+
+def _options(state: State, legs: list[tuple[int, int, int]], member: Any) -> dict[str, int]:
+    """Charges of a group's options: (instrument, lots, value of the underlying)."""
+    net = dict[int, int]()
+    for instrument, lots, value in legs:
+        strike = int(state.prices.members[instrument]["strike"])
+        net[strike] = net.get(strike, 0) + (value if lots > 0 else -value)
+    return {
+        "short options": sum(_up(max(0, -value), member["short_option_ppm"]) for value in net.values()),
+        MINIMUM: sum(_up(value, member["least_ppm"]) for _, lots, value in legs if lots < 0),
+    }
+
+
+def wallet_add_ons(state: State, legs: list[tuple[int, int]], marks: dict[int, int]) -> dict[tuple[int, str], int]:
+    """Money by group and name of what (instrument, lots) pay beside their worst loss, at marks; minima too."""
+    found, by_group = dict[tuple[int, str], int](), dict[int, tuple[list[Any], list[Any]]]()
+    for instrument, lots in legs if state.prices.grids[0]["charged"] else ():
+        record, is_option = state.prices.instruments[instrument], bool(state.prices.instruments[instrument]["option"])
+        price = int(state.prices.options[instrument]["whole_sub"]) if is_option else marks[instrument]
+        value = abs(contract_value(record, price, lots)) if price else 0
+        groups = by_group.setdefault(int(state.prices.members[instrument]["group"]), ([], []))
+        groups[is_option].append((instrument, lots, value))
+    for group, (contracts, options) in by_group.items():
+        member = state.prices.members[(contracts or options)[0][0]]
+        for charges in (_contracts(contracts, member), _options(state, options, member)):
+            for name, money in charges.items():
+                found[group, name] = found.get((group, name), 0) + money
+    return found
+
+
+def held(loss: int, add_ons: dict[tuple[int, str], int]) -> int:
+    """A worst loss (money) with its charges, at least the minimum."""
+    charges = sum(money for (_, name), money in add_ons.items() if name != MINIMUM)
+    return max(loss + charges, sum(money for (_, name), money in add_ons.items() if name == MINIMUM))

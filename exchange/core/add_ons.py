@@ -1,0 +1,130 @@
+"""What a portfolio holds beside its worst loss: the charges of each group, and its minimum. DESIGN §3.17.
+
+Every charge grows with a contract's notional and none with a fall of it, so a guard adds one rate to a leg's slope.
+"""
+
+import numpy as np
+
+from exchange.codes import BID, COUNT_BOTH, COUNT_LARGEST, COUNT_LONG, COUNT_SHORT, COUNTS, CROSS, SHOCKS
+from exchange.core.arith import ppm_up
+from exchange.core.contract import mark_value
+from exchange.core.kernel import kernel, leaf
+
+
+@leaf
+def leg_lots(ledger, p, orders, p_new, side, order_lots):
+    """(lots, lots of open bids, of open asks) of a position: orders where asked, and one more of `p_new`."""
+    position, bids, asks = ledger.positions[p], np.int64(0), np.int64(0)
+    if orders:
+        bids, asks = np.int64(position["bid_lots"]), np.int64(position["ask_lots"])
+    if p == p_new and side == BID:
+        bids += order_lots
+    elif p == p_new:
+        asks += order_lots
+    return np.int64(position["lots"]), bids, asks
+
+
+@leaf
+def short_worth(prices, instrument, shortest):
+    """Signed value of the underlying of an option's lots, at their shortest: that of a lot since its last refresh."""
+    unit = np.int64(prices.instruments[instrument]["mark_unit"])
+    return shortest * np.int64(prices.options[instrument]["whole_sub"]) * unit
+
+
+@leaf
+def notionals(prices, instrument, longest, shortest):
+    """(notional at the longest that a contract's lots may be, at the shortest): 0 where that is on the other side."""
+    long = abs(mark_value(prices, instrument, max(np.int64(0), longest)))
+    return long, abs(mark_value(prices, instrument, max(np.int64(0), -shortest)))
+
+
+@kernel
+def leg_charges(prices, instrument, longest, shortest):
+    """(charge, minimum) of a leg that no other changes. A short option's charge is its strike's: not here."""
+    member = prices.members[instrument]
+    if prices.instruments[instrument]["option"] != 0:
+        worth = max(np.int64(0), -short_worth(prices, instrument, shortest))
+        return np.int64(0), ppm_up(worth, np.int64(member["least_ppm"]))
+    long, short = notionals(prices, instrument, longest, shortest)
+    most = max(long, short)
+    return ppm_up(most, np.int64(member["gross_ppm"])), ppm_up(most, np.int64(member["least_ppm"]))
+
+
+@leaf
+def counts_at(prices, group):
+    """Place of a group's counts in the work space; those of strike 0 come after the last group's."""
+    grid = prices.grids[0]
+    groups, count = np.int64(grid["groups"]), np.int64(grid["scenarios"])
+    return SHOCKS * groups * count + 2 * groups + 2 + count + COUNTS * (group - 1)
+
+
+@leaf
+def strike_at(prices, strike):
+    return counts_at(prices, np.int64(prices.grids[0]["groups"]) + 1) + strike - 1
+
+
+@leaf
+def count_leg(prices, instrument, longest, shortest):
+    """Add a leg to what is counted of its strike, or of its group. Mutates the work space."""
+    losses, member = prices.losses, prices.members[instrument]
+    if prices.instruments[instrument]["option"] != 0:
+        if member["short_option_ppm"] != 0:
+            at = strike_at(prices, np.int64(member["strike"]))
+            losses[at] += short_worth(prices, instrument, shortest)
+    elif member["offset_ppm"] != 0:
+        long, short = notionals(prices, instrument, longest, shortest)
+        at = counts_at(prices, np.int64(member["group"]))
+        losses[at + COUNT_LONG] += long
+        losses[at + COUNT_SHORT] += short
+        losses[at + COUNT_BOTH] += max(long, short)
+        losses[at + COUNT_LARGEST] = max(losses[at + COUNT_LARGEST], max(long, short))
+
+
+@leaf
+def take_count(prices, instrument):
+    """The charge of what was counted of a leg's strike or group, at its first leg, which clears it; then nothing."""
+    losses, member, charge = prices.losses, prices.members[instrument], np.int64(0)
+    if prices.instruments[instrument]["option"] != 0:
+        if member["short_option_ppm"] != 0:
+            at = strike_at(prices, np.int64(member["strike"]))
+            charge = ppm_up(max(np.int64(0), -losses[at]), np.int64(member["short_option_ppm"]))
+            losses[at] = 0
+    elif member["offset_ppm"] != 0:
+        at = counts_at(prices, np.int64(member["group"]))
+        others = losses[at + COUNT_BOTH] - losses[at + COUNT_LARGEST]  # no contract offsets itself
+        offset = min(others, min(losses[at + COUNT_LONG], losses[at + COUNT_SHORT]))
+        charge = ppm_up(offset, np.int64(member["offset_ppm"]))
+        for k in range(COUNTS):
+            losses[at + k] = 0
+    return charge
+
+
+@kernel
+def wallet_charges(ledger, prices, wallet, orders, p_new, side, order_lots):
+    """(charges, minimum) of what the grid holds of a wallet. Mutates the work space, which is free again after it."""
+    charges, least, p = np.int64(0), np.int64(0), np.int64(ledger.wallets[wallet]["first_position"])
+    while p != 0:
+        instrument = np.int64(ledger.positions[p]["instrument"])
+        if prices.members[instrument]["group"] != 0 and ledger.positions[p]["mode"] == CROSS:
+            lots, bids, asks = leg_lots(ledger, p, orders, p_new, side, order_lots)
+            count_leg(prices, instrument, lots + bids, lots - asks)
+            charge, minimum = leg_charges(prices, instrument, lots + bids, lots - asks)
+            charges, least = charges + charge, least + minimum
+        p = np.int64(ledger.positions[p]["next"])
+    p = np.int64(ledger.wallets[wallet]["first_position"])
+    while p != 0:
+        instrument = np.int64(ledger.positions[p]["instrument"])
+        if prices.members[instrument]["group"] != 0 and ledger.positions[p]["mode"] == CROSS:
+            charges += take_count(prices, instrument)
+        p = np.int64(ledger.positions[p]["next"])
+    return charges, least
+
+
+@kernel
+def charges_alone(prices, instrument, lots):
+    """(charges, minimum) of a position if it were all that its wallet holds."""
+    charge, minimum = leg_charges(prices, instrument, lots, lots)
+    if prices.instruments[instrument]["option"] != 0:
+        worth = max(np.int64(0), -short_worth(prices, instrument, lots))
+        charge = ppm_up(worth, np.int64(prices.members[instrument]["short_option_ppm"]))
+    return charge, minimum

@@ -1,0 +1,146 @@
+"""Charges and minimum of portfolio margin beside the worst loss, worked out by hand, on both venues. DESIGN §3.17."""
+
+import pytest
+
+from exchange import codes, config
+from exchange.errors import ConfigError
+from exchange.venue import Exchange
+from tests.desk import SECOND, Desk, venue_table
+from tests.standin import StandIn
+from tests.test_options import OPTION
+from tests.test_portfolio import A, B, desk_of, grid, group, most, portfolio
+
+
+@pytest.fixture(params=[Exchange, StandIn], ids=["core", "reference"])
+def made(request):
+    return request.param
+
+
+@pytest.mark.parametrize(("add_ons", "need"), [  # long 10 lots of P0, short 4 of P1: the worst loss is 60,000
+    ({"offset_ppm": 20_000}, 60_000 + 8_000),  # 2 % of 400,000
+    ({"gross_ppm": 6_000}, 60_000 + 8_400),
+    ({"offset_ppm": 20_000, "gross_ppm": 6_000}, 60_000 + 8_000 + 8_400),
+    ({"least_ppm": 50_000}, 70_000),  # of 1,400,000
+    ({"least_ppm": 40_000}, 60_000),
+    ({"least_ppm": 50_000, "gross_ppm": 10_000}, 60_000 + 14_000),
+])
+def test_charges_come_on_top_of_the_worst_loss_and_a_minimum_does_not(made, add_ons, need):
+    desk = desk_of(made, grid(group("A", "P0", "P1", add_ons=add_ons), initial_factor_ppm=2_000_000))
+    assert desk.seed(A, B, 1_000, 10, 0) == desk.seed(B, A, 1_000, 4, 1) == codes.OK
+    assert most(desk) == 10**9 - 2 * need
+
+
+def test_open_orders_pay_the_charges_that_they_may_bring_and_no_contract_offsets_itself(made):
+    desk = desk_of(made, grid(group("A", "P0", "P1", range_ppm=1, add_ons={"offset_ppm": 20_000})))
+    desk.new(A, 1, codes.BID, 900, 10)
+    desk.new(A, 2, codes.ASK, 1_100, 10)
+    assert (10**9 - most(desk)) // 100 == 0
+    desk.seed(A, B, 1_000, 3, 1)
+    assert (10**9 - most(desk)) // 100 == 60  # 3 of the lots of the ask would be offset
+
+
+def test_contracts_of_two_groups_offset_nothing(made):
+    terms = {"range_ppm": 1, "add_ons": {"offset_ppm": 20_000}}
+    desk = desk_of(made, grid(group("A", "P0", **terms), group("B", "P1", **terms)))
+    desk.seed(A, B, 1_000, 10, 0)
+    desk.seed(B, A, 1_000, 10, 1)
+    assert most(desk) == 10**9
+
+
+def test_a_charge_that_a_rising_mark_brings_starts_a_liquidation(made):
+    """A hedged pair loses nothing in any scenario; what is offset costs more as the marks rise."""
+    desk = desk_of(made, grid(group("A", "P0", "P1", add_ons={"gross_ppm": 50_000})), money=100_000)
+    desk.seed(A, B, 1_000, 9, 0)
+    desk.seed(B, A, 1_000, 9, 1)
+    starts = []
+    for ticks in (1_050, 1_110, 1_120):
+        for k in (0, 1):
+            rows = desk.mark(ticks, k) + desk.settle()
+            starts += [(ticks, k) for row in rows if row["kind"] == codes.LIQUIDATION_START]
+    assert starts == [(1_120, 1)]
+
+
+STRIKES = {"CALL": ("call", "1100"), "PUT": ("put", "1100.0"), "FAR": ("call", "1200")}
+
+
+class Strikes(Desk):
+    """A perpetual and three options on it, two at one strike; moves of the grid are next to nothing."""
+
+    def __init__(self, made, **add_ons):
+        table = venue_table(1, portfolio_margin=grid(group("A", "P0", *STRIKES, range_ppm=1, add_ons=add_ons)))
+        table["instruments"] += [{**OPTION, "symbol": symbol,
+                                  "option": {"underlying": "P0", "right": right, "strike": strike}}
+                                 for symbol, (right, strike) in STRIKES.items()]
+        self.exchange, self.clock = made(config.build_venue(table)), SECOND
+        self.fund(A, B, money=10**9)
+        self.mark(1_000)
+        for k in (1, 2, 3):
+            self.mark(200, k)
+        assert portfolio(self) == codes.OK
+
+    def charged(self):
+        """What the add-ons ask for; the grid itself asks for a few quanta."""
+        return (10**9 - most(self)) // 100 * 100
+
+
+@pytest.mark.parametrize(("trades", "need"), [  # a lot of the perpetual is worth 100,000
+    ([(1, 10), (2, -20)], 10_000),  # Deribit's example: long 10 calls and short 20 puts of one strike, 10 are short
+    ([(1, -10), (2, 20)], 0),
+    ([(1, 10), (3, -10)], 10_000),  # another strike nets nothing
+    ([(1, -4), (2, -5), (3, 7)], 9_000),
+])
+def test_short_options_are_charged_net_by_strike(made, trades, need):
+    desk = Strikes(made, short_option_ppm=10_000)
+    for k, lots in trades:
+        assert desk.seed(*((A, B) if lots > 0 else (B, A)), 200, abs(lots), k) == codes.OK
+    assert desk.charged() == need
+
+
+def test_open_asks_of_options_are_charged_and_bids_net_nothing(made):
+    desk = Strikes(made, short_option_ppm=10_000)
+    for order_id, (k, side, lots) in enumerate([(1, codes.BID, 10), (2, codes.ASK, 6), (3, codes.ASK, 2)], 1):
+        assert desk.code(codes.NEW, account=A, order_id=order_id, instrument=k, side=side, price=200, qty=lots,
+                         time_in_force=codes.GTC) == codes.RESTING
+    assert desk.charged() == 8_000
+
+
+def test_the_minimum_counts_short_options_by_their_underlying_and_long_ones_not(made):
+    desk = Strikes(made, least_ppm=20_000)
+    desk.seed(A, B, 200, 50, 1)
+    desk.seed(B, A, 200, 3, 2)
+    desk.seed(A, B, 1_000, 4)
+    assert desk.charged() == 2_000 * (3 + 4)
+
+
+def test_the_charge_of_a_short_option_follows_its_underlying_at_refreshes_alone(made):
+    desk = Strikes(made, short_option_ppm=10_000)
+    desk.seed(B, A, 200, 10, 2)
+    desk.mark(1_500)
+    assert desk.charged() == 10_000
+    desk.mark(200, 2)
+    assert desk.charged() == 15_000
+
+
+def test_the_printed_grid_has_each_add_on_on_a_line():
+    desk = Strikes(Exchange, short_option_ppm=10_000, gross_ppm=6_000, least_ppm=1)
+    desk.seed(B, A, 200, 10, 2)
+    desk.seed(A, B, 1_000, 5)
+    shown = desk.exchange.portfolio_margin(A)
+    assert {name: money for (_, name), money in shown.add_ons.items()} == {
+        "short options": 10_000, "gross": 3_000, "offset": 0, "minimum": 2}
+    lines = [line for line in str(shown).splitlines() if " of A: " in line]
+    assert sorted(lines) == ["gross of A: 3000", "minimum of A: 2", "short options of A: 10000"]
+    assert shown.maintenance == shown.loss + 13_000
+
+
+@pytest.mark.parametrize(("terms", "instrument", "where"), [
+    ({"range_ppm": 6_500_000, "add_ons": {"gross_ppm": 600_000}}, {}, "portfolio_margin.groups"),
+    ({"add_ons": {"gross_ppm": 1_000_000, "offset_ppm": 1_000_000}},
+     {"position_max": "2000000000", "order_max": "2000000000", "open_interest_max": "2000000000",
+      "price_max": "3000"}, "position_max"),
+])
+def test_charges_that_could_pass_the_integers_are_refused(terms, instrument, where):
+    plain = {name: value for name, value in terms.items() if name != "add_ons"}
+    config.build_venue(venue_table(1, instrument, portfolio_margin=grid(group("A", "P0", **plain))))
+    with pytest.raises(ConfigError, match=where):
+        config.build_venue(venue_table(1, instrument, portfolio_margin=grid(group("A", "P0", **terms))))
