@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from exchange.config import Venue
 
 MILLION = 10**6
-RATES = ("short_option_ppm", "offset_ppm", "gross_ppm", "least_ppm")
+CHARGES = ("short_option_ppm", "offset_ppm", "gross_ppm", "depth_ppm", "least_ppm")
+RATES = (*CHARGES, "depth_share_ppm", "depth_band_ppm")
 
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=MILLION)]
 
@@ -26,22 +27,26 @@ class AddOns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Charges of a group, as shares of values; all 0 unless stated.
 
     `short_option_ppm` of the underlying of the options that are short, net, at each strike and expiry; `offset_ppm` of
-    the smaller of what its futures and perpetuals are long and short; `gross_ppm` of both together. `least_ppm` of
-    all its futures, perpetuals and short options is what is held at least.
+    the smaller of what its futures and perpetuals are long and short; `gross_ppm` of both together; `depth_ppm` of
+    what they are net, beyond a share of what their books hold on the other side within `depth_band_ppm` of the marks.
+    `least_ppm` of all its futures, perpetuals and short options is what is held at least.
     """
 
     short_option_ppm: Ppm = 0
     offset_ppm: Ppm = 0
     gross_ppm: Ppm = 0
+    depth_ppm: Ppm = 0
+    depth_share_ppm: Ppm = MILLION
+    depth_band_ppm: Ppm = 10_000
     least_ppm: Ppm = 0
 
     def any(self) -> bool:
         """Whether the group has a charge or a minimum."""
-        return any(getattr(self, name) for name in RATES)
+        return any(getattr(self, name) for name in CHARGES)
 
     def steepest_ppm(self) -> int:
         """The most that charges grow by when a contract's notional does."""
-        return max(self.offset_ppm + self.gross_ppm, self.least_ppm)
+        return max(self.offset_ppm + self.gross_ppm + self.depth_ppm, self.least_ppm)
 
 
 def compile_add_ons(venue: "Venue", add_ons: dict[int, AddOns], members: np.ndarray) -> int:
@@ -50,8 +55,10 @@ def compile_add_ons(venue: "Venue", add_ons: dict[int, AddOns], members: np.ndar
     for k, terms in add_ons.items():
         for name in RATES:
             members[k][name] = getattr(terms, name)
-        members[k]["charge_ppb"] = -(-(terms.offset_ppm + terms.gross_ppm) * factor_ppm // 1000)
+        members[k]["charge_ppb"] = -(-(terms.offset_ppm + terms.gross_ppm + terms.depth_ppm) * factor_ppm // 1000)
+        members[k]["depth_ppb"] = -(-terms.depth_ppm * factor_ppm // 1000)
         members[k]["minimum_ppb"] = -(-terms.least_ppm * factor_ppm // 1000)
+        members[k]["lead"] = np.flatnonzero(members["group"] == members[k]["group"])[0]
         option = venue.instruments[k].option
         if option is not None:
             place = option.underlying, venue.instruments[k].life.expiry_ns, Decimal(option.strike)

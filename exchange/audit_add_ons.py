@@ -12,12 +12,13 @@ def _up(value: int, ppm: Any) -> int:
     return -(-value * int(ppm) // 10**6)
 
 
-def _contracts(legs: list[tuple[int, int, int]], member: Any) -> dict[str, int]:
-    """Charges of a group's contracts: (instrument, lots, notional)."""
+def _contracts(legs: list[tuple[int, int, int]], member: Any, absorbed: tuple[int, int]) -> dict[str, int]:
+    """Charges of a group's contracts: (instrument, lots, notional); `absorbed` of longs and of shorts."""
     longs = sum(value for _, lots, value in legs if lots > 0)
     shorts = sum(value for _, lots, value in legs if lots < 0)
     return {
         "offset": _up(min(longs, shorts), member["offset_ppm"]),
+        "depth": _up(max(0, longs - shorts - absorbed[0], shorts - longs - absorbed[1]), member["depth_ppm"]),
         "gross": sum(_up(value, member["gross_ppm"]) for _, _, value in legs),
         MINIMUM: sum(_up(value, member["least_ppm"]) for _, _, value in legs),
     }
@@ -46,7 +47,9 @@ def wallet_add_ons(state: State, legs: list[tuple[int, int]], marks: dict[int, i
         groups[is_option].append((instrument, lots, value))
     for group, (contracts, options) in by_group.items():
         member = state.prices.members[(contracts or options)[0][0]]
-        for charges in (_contracts(contracts, member), _options(state, options, member)):
+        books = state.prices.members[state.prices.members["group"] == group]
+        absorbed = int(books["bids_money"].sum()), int(books["asks_money"].sum())
+        for charges in (_contracts(contracts, member, absorbed), _options(state, options, member)):
             for name, money in charges.items():
                 found[group, name] = found.get((group, name), 0) + money
     return found

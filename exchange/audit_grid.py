@@ -124,6 +124,11 @@ def check_risks(state: State) -> None:
     rows = prices.losses[size : size + int(grid["groups"]) + 1]
     counts = prices.losses[work_size(grid) - counts_of(grid) :]
     _require(not np.any(rows) and not np.any(counts), "PM-1", "the work space of a wallet was not cleared")
+    for side in ("bids_money", "asks_money"):
+        for group in range(1, int(grid["groups"]) + 1):
+            mine = prices.members[prices.members["group"] == group]
+            kept, measured = int(mine[f"group_{side}"].sum()), int(mine[side].sum())
+            _require(kept == measured, "PM-1", f"{side} of group {group}: {kept} kept, {measured} measured")
     entries = SHOCKS * int(grid["scenarios"])
     for k in np.flatnonzero(prices.members["group"]) if wallets else ():
         kept = prices.risks[k * entries : (k + 1) * entries]

@@ -21,6 +21,7 @@ MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
 AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions")
 PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 LIFE_FIELDS = ("due", "count", "sum_sub", "price_sub", "priced")
+DEPTH_FIELDS = ("depth_number", "bids_money", "asks_money")
 OPTION_FIELDS = ("volatility_ppm", "initial_sub", "maintenance_sub", "whole_sub")
 PRICING_FIELDS = ("index_ns", "mark_ns", "last_ns", "premium_ppb", "premium_sum", "premium_weighted", "rate_ppb")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
@@ -58,6 +59,7 @@ def dump(state: State) -> dict[str, Any]:
         "lives": {k: _values(life, LIFE_FIELDS) for k, life in enumerate(state.prices.lives)},
         "options": {k: _values(option, OPTION_FIELDS) for k, option in enumerate(state.prices.options)},
         "option_risks": _option_risks(state),
+        "depths": {k: _values(member, DEPTH_FIELDS) for k, member in enumerate(state.prices.members)},
         "auctions": {k: _auction(state, k) for k in range(len(state.prices.markets))},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
         "pricing": {k: _pricing(state, k) for k in range(len(state.prices.markets))},

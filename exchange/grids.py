@@ -38,6 +38,7 @@ GRID = np.dtype(  # one record
         ("holders", "i8"),  # wallets in portfolio mode; while there are none, risk arrays are not kept
         ("charged", "i8"),  # a group has add-ons
         ("strikes", "i8"),  # of options in groups that have
+        ("depth_period_ns", "i8"),
     ],
     align=True,
 )
@@ -49,8 +50,13 @@ MEMBER = np.dtype(  # one an instrument
         ("rise_ppb", "i8"),  # that of a short
         ("charge_ppb", "i8"),  # the most that charges grow by with a notional of 10**9, likewise
         ("minimum_ppb", "i8"),  # the most that the minimum does
+        ("depth_ppb", "i8"),  # the most that charges grow by as a notional of 10**9 falls, likewise
         *((name, "i8") for name in RATES),
         ("strike", "i8"),  # number, from 1, of an option's underlying, expiry and strike; 0 = no add-ons
+        ("lead", "i8"),  # the first member of the group, which keeps the sums
+        ("depth_number", "i8"),  # of the period in which depth was last measured, from 1; 0 = never
+        *((name, "i8") for name in ("bids_money", "asks_money")),  # what may be held without a charge
+        *((name, "i8") for name in ("group_bids_money", "group_asks_money")),
     ],
     align=True,
 )
@@ -115,7 +121,7 @@ class PortfolioMargin(_Struct):
 
     `modes`: `sum` adds each group's worst loss, `rho_one` moves all groups by their ranges with one sign, `one_factor`
     by `factor_range_ppm` times their betas, `flipped` the same with one group's sign turned round, each in turn. Losses
-    are reckoned in 2**`scale_bits` parts of a quantum.
+    are reckoned in 2**`scale_bits` parts of a quantum. Depth is measured at the first mark of a `depth_period_ns`.
     """
 
     preset: Literal["", "span16", "deribit", "okx"] = ""
@@ -126,6 +132,7 @@ class PortfolioMargin(_Struct):
     volatility: VolatilityRange = VolatilityRange()
     initial_factor_ppm: Factor = MILLION
     maintenance_factor_ppm: Factor = MILLION
+    depth_period_ns: Annotated[int, msgspec.Meta(ge=1, le=10**15)] = 1_000_000_000
     scale_bits: Annotated[int, msgspec.Meta(ge=0, le=12)] = 10
 
 
@@ -227,6 +234,9 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
     row, symbols = grids[0], [instrument.symbol for instrument in venue.instruments]
     add_ons = {k: found[symbol][1].add_ons for k, symbol in enumerate(symbols) if symbol in found}
     row["charged"] = any(terms.any() for terms in add_ons.values())
+    row["depth_period_ns"] = terms.depth_period_ns
+    for k in add_ons:
+        members[k]["group"] = found[symbols[k]][0]
     row["strikes"] = compile_add_ons(venue, add_ons, members) if row["charged"] else 0
     row["scenarios"], row["groups"], row["scale_bits"] = count, len(terms.groups), terms.scale_bits
     row["modes"] = sum(bit for name, bit in MODES.items() if name in terms.modes)
@@ -242,8 +252,7 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
     shocks = np.zeros(max(1, len(records) * SHOCKS * count), SHOCK)
     for k, instrument in enumerate(venue.instruments):
         if instrument.symbol in found:
-            number, group = found[instrument.symbol]
-            members[k]["group"] = number
+            group = found[instrument.symbol][1]
             for variant in range(SHOCKS):
                 if int(row["variants"]) >> variant & 1:
                     first = (k * SHOCKS + variant) * count

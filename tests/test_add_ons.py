@@ -60,6 +60,70 @@ def test_a_charge_that_a_rising_mark_brings_starts_a_liquidation(made):
     assert starts == [(1_120, 1)]
 
 
+DEEP = {"depth_ppm": 100_000, "depth_share_ppm": 250_000, "depth_band_ppm": 10_000}
+
+
+def crowded(made, lots=10):
+    """A holds `lots` of P0 and nothing else; 20 lots are bid near the mark, of which a quarter is free, and 8 asked."""
+    desk = desk_of(made, grid(group("A", "P0", "P1", range_ppm=1, add_ons=DEEP)))
+    desk.level(codes.BID, 995, 12)
+    desk.level(codes.BID, 990, 8)
+    desk.level(codes.BID, 989, 500)
+    desk.level(codes.ASK, 1_010, 8)
+    desk.seed(*((A, B) if lots > 0 else (B, A)), 1_000, abs(lots))
+    return desk
+
+
+def later(desk, ticks=1_000):
+    """The next mark, in a period of its own, with what it sets off."""
+    desk.clock += 10**9
+    return desk.mark(ticks) + desk.settle()
+
+
+@pytest.mark.parametrize(("lots", "beyond"), [(10, 5), (-10, 8), (4, 0), (-2, 0)])
+def test_what_is_net_beyond_the_share_of_the_depth_that_would_take_it_is_charged(made, lots, beyond):
+    desk = crowded(made, lots)
+    assert (10**9 - most(desk)) // 100 == 100 * abs(lots), "books were empty when the first mark measured them"
+    later(desk)
+    assert (10**9 - most(desk)) // 100 == 100 * beyond
+
+
+def test_depth_is_measured_once_a_period(made):
+    desk = crowded(made)
+    desk.mark(1_000)
+    assert (10**9 - most(desk)) // 100 == 1_000, "still that of the first mark"
+    later(desk)
+    desk.clock += 10**9 - 1
+    desk.level(codes.BID, 1_000, 400)
+    desk.mark(1_000)
+    assert (10**9 - most(desk)) // 100 == 500, "what is absorbed stays as it was measured"
+    desk.clock += 1
+    desk.mark(1_000)
+    assert (10**9 - most(desk)) // 100 == 0
+
+
+def test_a_hedge_and_open_orders_count_in_what_is_net(made):
+    desk = crowded(made)
+    later(desk)
+    desk.seed(B, A, 1_000, 3, 1)
+    assert (10**9 - most(desk)) // 100 == 200
+    desk.new(A, 1, codes.BID, 900, 6)
+    assert (10**9 - most(desk)) // 100 == 800
+    desk.new(A, 2, codes.ASK, 1_100, 25)  # 18 short, of which the asks take 2
+    assert (10**9 - most(desk)) // 100 == 1_600
+
+
+def test_depth_that_goes_away_starts_a_liquidation_at_the_mark_that_measures_it(made):
+    desk = crowded(made)
+    later(desk)
+    assert desk.code(codes.WITHDRAW, account=A, qty=10**9 - 80_000) == codes.OK
+    for ticks in (995, 990):
+        desk.level(codes.BID, ticks, 0)
+    rows = desk.mark(1_000) + desk.settle()
+    assert not any(row["kind"] == codes.LIQUIDATION_START for row in rows)
+    assert [row["account"] for row in later(desk) if row["kind"] == codes.LIQUIDATION_START] == [A]
+
+
 STRIKES = {"CALL": ("call", "1100"), "PUT": ("put", "1100.0"), "FAR": ("call", "1200")}
 
 
@@ -127,7 +191,7 @@ def test_the_printed_grid_has_each_add_on_on_a_line():
     desk.seed(A, B, 1_000, 5)
     shown = desk.exchange.portfolio_margin(A)
     assert {name: money for (_, name), money in shown.add_ons.items()} == {
-        "short options": 10_000, "gross": 3_000, "offset": 0, "minimum": 2}
+        "short options": 10_000, "gross": 3_000, "depth": 0, "offset": 0, "minimum": 2}
     lines = [line for line in str(shown).splitlines() if " of A: " in line]
     assert sorted(lines) == ["gross of A: 3000", "minimum of A: 2", "short options of A: 10000"]
     assert shown.maintenance == shown.loss + 13_000

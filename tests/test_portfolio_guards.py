@@ -83,6 +83,8 @@ class Rule:
                          if self.groups[k].name == name and (lots > 0) == long) for long in (True, False)]
             rate = next(self.groups[k].add_ons.offset_ppm for k in legs if self.groups[k].name == name)
             charge += ceil(Fraction(min(sides) * rate, PPM))
+            rate = next(self.groups[k].add_ons.depth_ppm for k in legs if self.groups[k].name == name)
+            charge += ceil(Fraction(abs(sides[0] - sides[1]) * rate, PPM))  # there are no books
         return charge
 
     def sum(self, legs, marks, scenario, way, only=None, turned=None):

@@ -1,13 +1,24 @@
 """What a portfolio holds beside its worst loss: the charges of each group, and its minimum. DESIGN §3.17.
 
-Every charge grows with a contract's notional and none with a fall of it, so a guard adds one rate to a leg's slope.
+No charge but that of depth grows as a contract's notional falls, and each by at most its rate: guards add the rates.
 """
 
 import numpy as np
 
-from exchange.codes import BID, COUNT_BOTH, COUNT_LARGEST, COUNT_LONG, COUNT_SHORT, COUNTS, CROSS, SHOCKS
+from exchange.codes import (
+    BID,
+    COUNT_BOTH,
+    COUNT_DOWN,
+    COUNT_LARGEST,
+    COUNT_LONG,
+    COUNT_SHORT,
+    COUNT_UP,
+    COUNTS,
+    CROSS,
+    SHOCKS,
+)
 from exchange.core.arith import ppm_up
-from exchange.core.contract import mark_value
+from exchange.core.contract import mark_exposure, mark_value
 from exchange.core.kernel import kernel, leaf
 
 
@@ -71,13 +82,24 @@ def count_leg(prices, instrument, longest, shortest):
         if member["short_option_ppm"] != 0:
             at = strike_at(prices, np.int64(member["strike"]))
             losses[at] += short_worth(prices, instrument, shortest)
-    elif member["offset_ppm"] != 0:
+    elif member["offset_ppm"] != 0 or member["depth_ppm"] != 0:
         long, short = notionals(prices, instrument, longest, shortest)
         at = counts_at(prices, np.int64(member["group"]))
+        losses[at + COUNT_UP] += mark_exposure(prices, instrument, longest)
+        losses[at + COUNT_DOWN] -= mark_exposure(prices, instrument, shortest)
         losses[at + COUNT_LONG] += long
         losses[at + COUNT_SHORT] += short
         losses[at + COUNT_BOTH] += max(long, short)
         losses[at + COUNT_LARGEST] = max(losses[at + COUNT_LARGEST], max(long, short))
+
+
+@leaf
+def depth_charge(prices, instrument, up, down):
+    """Charge for what a group's contracts are net, long or short, beyond what its books may absorb."""
+    member = prices.members[instrument]
+    lead = prices.members[np.int64(member["lead"])]
+    excess = max(up - np.int64(lead["group_bids_money"]), down - np.int64(lead["group_asks_money"]))
+    return ppm_up(max(np.int64(0), excess), np.int64(member["depth_ppm"]))
 
 
 @leaf
@@ -89,11 +111,12 @@ def take_count(prices, instrument):
             at = strike_at(prices, np.int64(member["strike"]))
             charge = ppm_up(max(np.int64(0), -losses[at]), np.int64(member["short_option_ppm"]))
             losses[at] = 0
-    elif member["offset_ppm"] != 0:
+    elif member["offset_ppm"] != 0 or member["depth_ppm"] != 0:
         at = counts_at(prices, np.int64(member["group"]))
         others = losses[at + COUNT_BOTH] - losses[at + COUNT_LARGEST]  # no contract offsets itself
         offset = min(others, min(losses[at + COUNT_LONG], losses[at + COUNT_SHORT]))
         charge = ppm_up(offset, np.int64(member["offset_ppm"]))
+        charge += depth_charge(prices, instrument, losses[at + COUNT_UP], losses[at + COUNT_DOWN])
         for k in range(COUNTS):
             losses[at + k] = 0
     return charge
@@ -127,4 +150,7 @@ def charges_alone(prices, instrument, lots):
     if prices.instruments[instrument]["option"] != 0:
         worth = max(np.int64(0), -short_worth(prices, instrument, lots))
         charge = ppm_up(worth, np.int64(prices.members[instrument]["short_option_ppm"]))
+    elif prices.members[instrument]["depth_ppm"] != 0:
+        held = mark_exposure(prices, instrument, lots)
+        charge += depth_charge(prices, instrument, held, -held)
     return charge, minimum

@@ -251,13 +251,14 @@ def slopes(prices, instrument, lots):
     if (prices.instruments[instrument]["kind"] == LINEAR) != (lots > 0):
         gain = -gain
     falls = max(falls + np.int64(member["charge_ppb"]), np.int64(member["minimum_ppb"]))  # what rising notionals ask
+    rises += np.int64(member["depth_ppb"])  # a hedge that is worth less leaves more of the position net
     return max(np.int64(0), falls - gain), max(np.int64(0), rises + gain)
 
 
 @leaf
 def grid_rounding(prices, lots):
     """Quanta that rounding may cost in what a leg adds to its wallet's requirement."""
-    charged = 32 if prices.grids[0]["charged"] != 0 else 0
+    charged = 48 if prices.grids[0]["charged"] != 0 else 0
     return (abs(lots) * 9 >> np.int64(prices.grids[0]["scale_bits"])) + 24 + charged
 
 

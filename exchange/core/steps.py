@@ -5,8 +5,8 @@ import numpy as np
 from exchange.codes import ASK, BID, STAGE_PART
 from exchange.core.admission import band_limit
 from exchange.core.arith import MILLION, close_share, ppm_down, ppm_up, ratio_ppm
-from exchange.core.book import crosses, level_of, next_level
 from exchange.core.contract import mark_value, worst_ticks
+from exchange.core.depth import lots_within
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import try_position
 from exchange.core.margin import unit_numbers
@@ -51,7 +51,7 @@ def step_lots(state, unit, k, p, equity, limit_ticks):
         most, _ = wide_div(abs(lots), np.int64(stage["notional_max"]), notional)
         taken = min(taken, max(np.int64(1), most))
     if stage["offer_ppm"] != 0:
-        offered = offered_lots(state.book, instrument, ASK if lots > 0 else BID, limit_ticks)
+        offered = lots_within(state.book, instrument, BID if lots > 0 else ASK, limit_ticks)
         taken = min(taken, max(np.int64(1), ppm_up(offered, np.int64(stage["offer_ppm"]))))
     return taken
 
@@ -113,14 +113,3 @@ def closing_fees(prices, instrument, lots):
     record, value = prices.instruments[instrument], abs(mark_value(prices, instrument, lots))
     taker = ppm_up(value, max(np.int64(0), np.int64(record["taker_ppm"])))
     return taker + ppm_up(value, np.int64(record["liquidation_ppm"]))
-
-
-@leaf
-def offered_lots(book, instrument, side, limit_ticks):
-    """Lots that stand on the side opposite to an order's, within its limit."""
-    other, total = ASK if side == BID else BID, np.int64(0)
-    ticks = np.int64(book.books[instrument]["best_ticks"][other])
-    while crosses(side, limit_ticks, ticks):
-        total += np.int64(book.levels[level_of(book, instrument, other, ticks)]["lots"])
-        ticks = next_level(book, instrument, other, ticks)
-    return total

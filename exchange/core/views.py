@@ -6,6 +6,7 @@ from exchange.codes import BID, EXTERNAL
 from exchange.core.admission import order_costs
 from exchange.core.book import find_id, level_of, next_level
 from exchange.core.contract import mark_value
+from exchange.core.depth import lots_within
 from exchange.core.grid import grid_initial, grid_loss, grid_maintenance
 from exchange.core.kernel import entry, leaf
 from exchange.core.margin import find_position, unit_numbers, wallet_equity, wallet_margin
@@ -74,12 +75,7 @@ def grid_needs(state, wallet):
 @entry
 def sum_levels(state, instrument, side, limit_ticks):
     """Lots of a side at `limit_ticks` or better."""
-    book = state.book
-    ticks, lots = np.int64(book.books[instrument]["best_ticks"][side]), np.int64(0)
-    while ticks != 0 and (ticks >= limit_ticks if side == BID else ticks <= limit_ticks):
-        lots += np.int64(book.levels[level_of(book, instrument, side, ticks)]["lots"])
-        ticks = next_level(book, instrument, side, ticks)
-    return lots
+    return lots_within(state.book, instrument, side, limit_ticks)
 
 
 @entry

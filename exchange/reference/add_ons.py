@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from exchange import codes
 from exchange.reference.arithmetic import PPM, ceil_div
 
 if TYPE_CHECKING:
@@ -43,6 +44,38 @@ def offset(world: "World", legs: list[Leg]) -> int:
     return min(longs, shorts, sum(sizes) - max(sizes, default=0))
 
 
+def measure_depth(world: "World", instrument: int) -> None:
+    """Value what the books may absorb of a contract, at the first mark of a period."""
+    group, contract = world.grid.groups.get(instrument), world.contracts[instrument]
+    number = world.clock_ns // world.grid.terms.depth_period_ns + 1
+    if group is None or not group.add_ons.depth_ppm or world.grid.depths.get(instrument, (0,))[0] == number:
+        return
+    terms, mark_sub = group.add_ons, world.markets[instrument].mark_sub
+    lowest = ceil_div(mark_sub * (PPM - terms.depth_band_ppm), PPM * contract.mark_per_tick)
+    highest = mark_sub * (PPM + terms.depth_band_ppm) // (PPM * contract.mark_per_tick)
+    found = [number]
+    for side, limit_ticks in ((codes.BID, lowest), (codes.ASK, highest)):
+        levels = world.books[instrument].levels_within(side, limit_ticks)
+        lots = sum(order.leaves_lots for _, orders in levels for order in orders) * terms.depth_share_ppm // PPM
+        found.append(worth(world, instrument, min(lots, contract.position_max_lots)))
+    world.grid.depths[instrument] = found[0], found[1], found[2]
+
+
+def beyond_depth(world: "World", legs: list[Leg]) -> int:
+    """How much a group's contracts may be net, long or short, beyond what its books may absorb."""
+    if not legs:
+        return 0
+    name = world.grid.groups[legs[0][0]].name
+    depths = [depth for k, depth in world.grid.depths.items() if world.grid.groups[k].name == name]
+
+    def net(lots_of: list[tuple[int, int]]) -> int:
+        return sum(worth(world, k, lots) * (1 if lots > 0 else -1) for k, lots in lots_of)
+
+    longest, shortest = [(k, max(lots)) for k, lots in legs], [(k, min(lots)) for k, lots in legs]
+    bids, asks = sum(depth[1] for depth in depths), sum(depth[2] for depth in depths)
+    return max(0, net(longest) - bids, -net(shortest) - asks)
+
+
 def of_group(world: "World", legs: list[Leg]) -> tuple[int, int]:
     """(charges, the least) of the legs of one group."""
     terms = world.grid.groups[legs[0][0]].add_ons
@@ -50,6 +83,7 @@ def of_group(world: "World", legs: list[Leg]) -> tuple[int, int]:
     contracts = [leg for leg in legs if world.contracts[leg[0]].option is None]
     charges = short_options(world, options) + ceil_div(offset(world, contracts) * terms.offset_ppm, PPM)
     charges += sum(ceil_div(largest(world, leg) * terms.gross_ppm, PPM) for leg in contracts)
+    charges += ceil_div(beyond_depth(world, contracts) * terms.depth_ppm, PPM)
     return charges, sum(ceil_div(largest(world, leg) * terms.least_ppm, PPM) for leg in legs)
 
 

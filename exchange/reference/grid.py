@@ -32,6 +32,7 @@ class Grid:
         }
         self.option_gains: dict[tuple[int, int, int], int] = {}  # by option, number of the scenario, way
         self.basis = {k: group.basis_ppm.get(symbols[k], 0) for k, group in self.groups.items()}
+        self.depths: dict[int, tuple[int, int, int]] = {}  # by contract: number of the period, bids and asks in money
         self.strikes = {k: (i.option.underlying, i.life.expiry_ns, Decimal(i.option.strike))
                         for k, i in enumerate(venue.instruments) if i.option is not None}
 

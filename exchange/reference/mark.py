@@ -1,7 +1,7 @@
 """The mark: recorded, or combined of the index, bases, book and trades, in sub-ticks."""
 
 from exchange import codes
-from exchange.reference import funding, index, printed
+from exchange.reference import add_ons, funding, index, printed
 from exchange.reference.arithmetic import PPB, PPM, ceil_div, clamp, median
 from exchange.reference.records import Event
 from exchange.reference.world import World, require
@@ -32,6 +32,7 @@ def apply_mark(world: World, event: Event) -> None:
         return
     if world.policy.mark_source == codes.MARK_RECORDED:
         set_mark(world, event.instrument, event.price + market.index_shift_sub)
+        add_ons.measure_depth(world, event.instrument)
     elif _uses(world, codes.BY_MARK):
         state.mark_ns = world.clock_ns
         source_came(world, event.instrument)
@@ -93,6 +94,7 @@ def mark_tick(world: World, instrument: int) -> None:
         mark = median([price for price, _ in prices])
     reach = market.index_sub * rules.clamp_ppm // PPM
     set_mark(world, instrument, clamp(mark, market.index_sub - reach, market.index_sub + reach) if reach else mark)
+    add_ons.measure_depth(world, instrument)
 
 
 def mid_sub(world: World, instrument: int) -> int | None:

@@ -35,6 +35,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "lives": {k: (o.due, len(o.samples_sub), sum(o.samples_sub), *_priced(o)) for k, o in enumerate(world.lives)},
         "options": {k: _option(contract) for k, contract in enumerate(world.contracts)},
         "option_risks": _option_risks(world),
+        "depths": {k: world.grid.depths.get(k, (0, 0, 0)) for k, _ in enumerate(world.contracts)},
         "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
         "pricing": {k: _pricing(world, k) for k in range(len(world.markets))},

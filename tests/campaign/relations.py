@@ -65,8 +65,9 @@ def scale_lots(seed: int, count: int) -> Case:
     table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"},
                   collateral={"conversions": []}, funding={"payment": "rate"}, portfolio_margin={"groups": []})
     for stage in table["liquidation"]["stages"]:
-        if stage["action"] == "reduce":
-            stage |= {"action": "close", "share_ppm": None, "notional_above": None}
+        stage["action"] = {"reduce": "close"}.get(stage["action"], stage["action"])
+        for name in stage.keys() - {"action", "below_ppm", "exit_ppm", "dwell_ns", "cooldown_ns", "band_ppm"}:
+            del stage[name]
     for instrument in table["instruments"]:
         instrument["mark_per_tick"], instrument["allocation"] = min(instrument["mark_per_tick"], 10), {}
         instrument["iceberg"] = {"pro_rata": "refresh"}.get(instrument["iceberg"], instrument["iceberg"])
