@@ -12,19 +12,20 @@ LADDERS = ((1_250_000, 1_100_000, 1_000_000), (2_000_000, 1_500_000, 1_000_000, 
 
 
 def add_rules(stage: dict[str, Any], rng: np.random.Generator) -> None:
-    """Other rules of size and price than a share, the exit or a band; in half of the stages no more than one."""
-    if stage["action"] == "reduce" and "share_ppm" not in stage:
-        stage |= [{}, {"tiers_down": 1}, {"tiers_down": 2}, {"after_fees": True}, {"after_fees": True}
-                  ][int(rng.integers(5))]
-    if rng.random() < 0.5:
-        return
+    """Other rules of size and price than a share, the exit or a band."""
+
+    def pick(*choices: dict[str, Any]) -> dict[str, Any]:
+        return choices[int(rng.integers(len(choices)))]
+
     if stage["action"] == "reduce":
-        stage |= [{}, {"notional_min": "3000"}, {"notional_max": "4000"},
-                  {"notional_min": "0.07", "notional_max": "20000"}][int(rng.integers(4))]
-        stage |= [{}, {"offer_ppm": 10_000}, {"offer_ppm": 400_000}][int(rng.integers(3))]
+        if "share_ppm" not in stage:
+            stage |= pick({}, {"tiers_down": 1}, {"tiers_down": 2}, {"after_fees": True}, {"after_fees": True})
+        stage |= pick({}, {"notional_min": "3333.33"}, {"notional_min": "7777"}, {"notional_max": "4000"},
+                      {"notional_min": "1234.5", "notional_max": "20000"})
+        stage |= pick({}, {}, {"offer_ppm": 10_000}, {"offer_ppm": 400_000})
     if "band_ppm" not in stage:
-        stage |= [{}, {"spread_ppm": 100_000}, {"spread_ppm": 1_000_000, "shortage_ppm": 700_000},
-                  {"spread_ppm": 300_000, "shortage_ppm": 9_000_000}][int(rng.integers(4))]
+        stage |= pick({}, {"spread_ppm": 100_000}, {"spread_ppm": 1_000_000, "shortage_ppm": 700_000},
+                      {"spread_ppm": 300_000, "shortage_ppm": 9_000_000})
 
 
 def add_stages(table: dict[str, Any], seed: int) -> dict[str, Any]:
