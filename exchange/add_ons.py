@@ -66,6 +66,15 @@ def compile_add_ons(venue: "Venue", add_ons: dict[int, AddOns], members: np.ndar
     return len(strikes)
 
 
+def sum_depths(members: np.ndarray) -> None:
+    """Sum what the books of each group absorb, at its first member. Mutates the members."""
+    for side in ("bids_money", "asks_money"):
+        members[f"group_{side}"] = 0
+        for group in np.unique(members["group"][members["group"] != 0]):
+            mine = np.flatnonzero(members["group"] == group)
+            members[f"group_{side}"][mine[0]] = members[side][mine].sum()
+
+
 def bound_short(venue: "Venue", terms: AddOns, records: np.ndarray, option: np.void, k: int) -> None:
     """Prove that what is charged for options, of all their lots and orders, stays below 2**62 in every comparison."""
     of = records[int(option["underlying"])]

@@ -4,6 +4,7 @@ import pytest
 
 from exchange import codes, config
 from exchange.errors import ConfigError
+from exchange.switch import ruled
 from exchange.venue import Exchange
 from tests.desk import SECOND, Desk, venue_table
 from tests.standin import StandIn
@@ -122,6 +123,16 @@ def test_depth_that_goes_away_starts_a_liquidation_at_the_mark_that_measures_it(
     rows = desk.mark(1_000) + desk.settle()
     assert not any(row["kind"] == codes.LIQUIDATION_START for row in rows)
     assert [row["account"] for row in later(desk) if row["kind"] == codes.LIQUIDATION_START] == [A]
+
+
+def test_other_rules_sum_what_was_measured_over_their_own_groups():
+    desk = crowded(Exchange)
+    later(desk)
+    apart = grid(group("A", "P1", add_ons=DEEP), group("B", "P0", add_ons=DEEP))
+    other = config.build_venue(venue_table(2, portfolio_margin=apart))
+    members = ruled(desk.state.prices, desk.exchange.venue, other).members
+    assert members["group"].tolist() == [2, 1] and members["lead"].tolist() == [0, 1]
+    assert members["group_bids_money"].tolist() == [500_000, 0]
 
 
 STRIKES = {"CALL": ("call", "1100"), "PUT": ("put", "1100.0"), "FAR": ("call", "1200")}
