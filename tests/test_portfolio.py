@@ -98,6 +98,31 @@ def test_an_order_that_raises_nothing_passes_and_one_that_does_must_be_covered(m
     assert desk.new(A, 3, codes.ASK, 1_500, 11) == codes.INSUFFICIENT_MARGIN  # 11 short in a rise
 
 
+def test_an_order_that_opens_without_raising_the_requirement_must_not_cost_its_own_maintenance(made):
+    """Turning 10 long into 10 short asks for no more, but at half the price it would lose ten times the equity."""
+    desk = desk_of(made, grid(group("A", "P0"), maintenance_factor_ppm=900_000), 1)
+    desk.seed(A, B, 1_000, 10)
+    assert desk.code(codes.WITHDRAW, account=A, qty=10**9 - 100_000) == codes.OK
+    assert desk.new(A, 1, codes.ASK, 500, 20) == codes.INSUFFICIENT_MARGIN
+    assert desk.new(A, 2, codes.ASK, 996, 20) == codes.RESTING  # 8,000 at the mark and 996 for the fee; 90,000 stay
+    assert desk.code(codes.CANCEL, account=A, order_id=2) == codes.CANCELLED_BY_USER
+    assert desk.new(A, 3, codes.ASK, 995, 20) == codes.INSUFFICIENT_MARGIN  # 89,005 would
+    assert desk.new(A, 4, codes.ASK, 500, 10) == codes.RESTING  # what only closes passes at any price
+
+
+def test_a_wallet_leaves_the_mode_only_within_the_tiers_of_its_leverage(made):
+    """At 100 times an exposure of 20,000 is allowed; 25,000 would be asked 1 % and maintained at more."""
+    desk = desk_of(made, grid(group("A", "P0", range_ppm=10_000)), 1)
+    desk.seed(A, B, 1_000, 25)
+    assert desk.code(codes.WITHDRAW, account=A, qty=10**9 - 30_000) == codes.OK
+    assert portfolio(desk, codes.CROSS) == codes.LEVERAGE_TIER
+    assert desk.code(codes.SET_LEVERAGE, account=A, qty=5_000) == codes.OK  # asks nothing here
+    assert portfolio(desk, codes.CROSS) == codes.INSUFFICIENT_MARGIN  # 50,000 there
+    desk.fund(A, money=20_000)
+    assert portfolio(desk, codes.CROSS) == codes.OK
+    assert not any(row["kind"] == codes.LIQUIDATION_START for row in desk.settle())
+
+
 def test_the_mode_needs_cover_for_what_it_asks_and_none_while_in_liquidation(made):
     desk = desk_of(made, grid(group("A", "P0"), group("B", "P1"), modes=["sum"], maintenance_factor_ppm=900_000), 2,
                    {"tiers": [{"floor": "0", "maintenance_ppm": 200_000, "leverage_max": 4}]}, money=300_000)

@@ -41,8 +41,8 @@ from exchange.core.contract import mark_exposure, mark_value, trade_notional, tr
 from exchange.core.demands import sure_fill
 from exchange.core.grid import in_grid
 from exchange.core.kernel import kernel, leaf
-from exchange.core.margin import account_of, tier_limit, wallet_equity, wallet_margin
-from exchange.core.option_margin import option_closes
+from exchange.core.margin import account_of, tier_limit, unit_numbers, wallet_equity, wallet_margin
+from exchange.core.option_margin import only_closes
 from exchange.core.requirement import exposure_by_rule
 from exchange.core.spot import check_holding, spare_lots
 from exchange.core.states import check_state, reach_of
@@ -177,13 +177,17 @@ def order_costs(prices, instrument, side, limit_ticks, lots):
 
 @kernel
 def check_grid(ledger, prices, p, side, cost, order_value, lots):
-    """An order in a portfolio is refused where it raises the requirement beyond what equity covers. Returns a code."""
+    """An order in a portfolio that opens must be covered: what it asks for, or, where that is no more than before,
+    at least maintenance once it has cost what it costs at the mark. Returns a code."""
     wallet = np.int64(ledger.positions[p]["wallet"])
     before = wallet_margin(ledger, prices, wallet, 0, side, 0, 0)
     after = wallet_margin(ledger, prices, wallet, p, side, order_value, lots)
-    if after <= before or wallet_equity(ledger, prices, wallet) - cost >= after:
-        return OK
-    return INSUFFICIENT_MARGIN
+    equity, required, _ = unit_numbers(ledger, prices, wallet)
+    if after <= before:
+        if only_closes(ledger.positions[p], side == BID, lots):
+            return OK
+        after = min(after, required)
+    return OK if equity - cost >= after else INSUFFICIENT_MARGIN
 
 
 @leaf
@@ -211,7 +215,7 @@ def check_admission(state, instrument, p, side, limit_ticks, lots):
         asks += order_value
     after = exposure_by_rule(prices, instrument, held, bids, asks)
     if record["option"] != 0:
-        if option_closes(position, side == BID, lots):
+        if only_closes(position, side == BID, lots):
             return OK
     elif after <= before:
         return OK

@@ -9,6 +9,7 @@ from exchange.codes import (
     IN_LIQUIDATION,
     INSUFFICIENT_MARGIN,
     ISOLATED,
+    LEVERAGE_TIER,
     NO_PORTFOLIO,
     OK,
     PORTFOLIO,
@@ -16,13 +17,15 @@ from exchange.codes import (
     STAGE_NONE,
 )
 from exchange.core.accounts import done, setting_position, setting_wallet
-from exchange.core.grid import refresh_risks
+from exchange.core.contract import mark_exposure
+from exchange.core.grid import in_grid, refresh_risks
 from exchange.core.guard_ladder import disarm
 from exchange.core.guards import touch, touch_position
 from exchange.core.kernel import kernel, leaf
-from exchange.core.margin import find_position, wallet_equity, wallet_margin
+from exchange.core.margin import find_position, tier_limit, wallet_equity, wallet_margin
 from exchange.core.option_grid import refresh_option_risks
 from exchange.core.options import in_strikes
+from exchange.core.requirement import exposure_by_rule
 from exchange.core.stages import leave_stages
 
 
@@ -57,6 +60,23 @@ def make_risks(prices, io):
 
 
 @kernel
+def beyond_tiers(ledger, prices, wallet):
+    """Has a wallet more exposure in a position that the grid holds than its leverage allows outside of it?"""
+    p = np.int64(ledger.wallets[wallet]["first_position"])
+    while p != 0:
+        position = ledger.positions[p]
+        if in_grid(ledger, prices, p):
+            instrument = np.int64(position["instrument"])
+            held = mark_exposure(prices, instrument, np.int64(position["lots"]))
+            bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])
+            limit = tier_limit(prices, instrument, np.int64(position["leverage_e2"]))
+            if limit >= 0 and exposure_by_rule(prices, instrument, held, bids, asks) > limit:
+                return True
+        p = np.int64(position["next"])
+    return False
+
+
+@kernel
 def set_portfolio(state, wallet, chosen):
     """Margin a wallet by the grid, or no more, if its equity covers initial margin then. Returns a code."""
     ledger, prices = state.ledger, state.prices
@@ -71,16 +91,19 @@ def set_portfolio(state, wallet, chosen):
         prices.grids[0]["holders"] += 1
         if prices.grids[0]["holders"] == 1:
             make_risks(prices, state.io)
+    code = OK
+    if not chosen and beyond_tiers(ledger, prices, wallet):
+        code = LEVERAGE_TIER
     record["portfolio"] = 1 if chosen else 0
-    covered = wallet_equity(ledger, prices, wallet) >= wallet_margin(ledger, prices, wallet, 0, BID, 0, 0)
-    if not covered:
+    if code == OK and wallet_equity(ledger, prices, wallet) < wallet_margin(ledger, prices, wallet, 0, BID, 0, 0):
+        code = INSUFFICIENT_MARGIN
+    if code != OK:
         record["portfolio"] = 0 if chosen else 1
-    if covered != chosen:
+    if (code == OK) != chosen:
         prices.grids[0]["holders"] -= 1
-    if not covered:
-        return INSUFFICIENT_MARGIN
-    touch(ledger, state.io, wallet)
-    return OK
+    if code == OK:
+        touch(ledger, state.io, wallet)
+    return code
 
 
 @kernel

@@ -28,7 +28,7 @@ def option_initial(prices, position, bid_value, bid_lots, ask_lots):
 
 
 @leaf
-def option_closes(position, side_is_bid, lots):
+def only_closes(position, side_is_bid, lots):
     """Does an order of so many lots open nothing, whatever fills first?"""
     held = np.int64(position["lots"])
     if side_is_bid:

@@ -90,9 +90,20 @@ def _set_portfolio(world: World, wallet: Wallet, chosen: bool) -> None:
     for instrument, contract in enumerate(world.contracts):
         if first and contract.option is not None:
             grid.refresh_option(world, instrument)
-    if margin.equity(world, wallet.unit) < margin.wallet_margin(world, wallet):
+    code = codes.OK
+    if not chosen and any(_is_beyond_tiers(world, position) for position in wallet.unit.positions):
+        code = codes.LEVERAGE_TIER
+    elif margin.equity(world, wallet.unit) < margin.wallet_margin(world, wallet):
+        code = codes.INSUFFICIENT_MARGIN
+    if code != codes.OK:
         wallet.portfolio = not chosen
-        raise Refused(codes.INSUFFICIENT_MARGIN)
+        raise Refused(code)
+
+
+def _is_beyond_tiers(world: World, position: Position) -> bool:
+    """Whether the grid lets a position have more exposure than its leverage allows outside of it."""
+    limit = world.contracts[position.instrument].exposure_limit(position.leverage_e2)
+    return position.instrument in world.grid.groups and limit is not None and margin.exposure(world, position) > limit
 
 
 def apply_transfer(world: World, event: Event) -> Reply:

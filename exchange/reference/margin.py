@@ -171,7 +171,7 @@ def option_margin(world: World, position: Position, bids: tuple[int, int] = (0, 
     return paid + held + short_lots * contract.value(contract.option.initial_sub, 1)
 
 
-def _opens_no_option(position: Position, side: int, lots: int) -> bool:
+def _only_closes(position: Position, side: int, lots: int) -> bool:
     held = -position.lots if side == codes.BID else position.lots
     return order_lots(position, side) + lots <= held
 
@@ -232,7 +232,7 @@ def check_admission(world: World, position: Position, side: int, limit_ticks: in
         return
     added = (value, 0) if side == codes.BID else (0, value)
     exposed = exposure(world, position, *added)
-    if _opens_no_option(position, side, lots) if contract.option else exposed <= exposure(world, position):
+    if _only_closes(position, side, lots) if contract.option else exposed <= exposure(world, position):
         return
     limit = contract.exposure_limit(position.leverage_e2)
     require(limit is None or exposed <= limit, codes.LEVERAGE_TIER)
@@ -251,7 +251,10 @@ def check_admission(world: World, position: Position, side: int, limit_ticks: in
 
 
 def _check_grid(world: World, position: Position, side: int, limit_ticks: int, lots: int) -> None:
-    """Refuse an order that raises what a portfolio must hold beyond its equity."""
+    """Refuse an order that opens in a portfolio without cover.
+
+    That is initial margin, or maintenance where the order asks for no more of the former than before.
+    """
     contract, wallet = world.contracts[position.instrument], position.wallet
     change = lots if side == codes.BID else -lots
     at_mark = contract.value(world.markets[position.instrument].mark_sub, change)
@@ -260,4 +263,8 @@ def _check_grid(world: World, position: Position, side: int, limit_ticks: int, l
     before = grid.initial(world, wallet)
     after = grid.initial(world, wallet, (position, side, lots))
     total = wallet_margin(world, wallet) - before + after
-    require(after <= before or equity(world, wallet.unit) - cost >= total, codes.INSUFFICIENT_MARGIN)
+    if after <= before:
+        if _only_closes(position, side, lots):
+            return
+        total = min(total, unit_maintenance(world, wallet.unit))
+    require(equity(world, wallet.unit) - cost >= total, codes.INSUFFICIENT_MARGIN)
