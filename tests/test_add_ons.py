@@ -9,7 +9,7 @@ from exchange.venue import Exchange
 from tests.desk import SECOND, Desk, venue_table
 from tests.standin import StandIn
 from tests.test_options import OPTION
-from tests.test_portfolio import A, B, desk_of, grid, group, most, portfolio
+from tests.test_portfolio import A, B, C, desk_of, grid, group, most, portfolio
 
 
 @pytest.fixture(params=[Exchange, StandIn], ids=["core", "reference"])
@@ -64,9 +64,9 @@ def test_a_charge_that_a_rising_mark_brings_starts_a_liquidation(made):
 DEEP = {"depth_ppm": 100_000, "depth_share_ppm": 250_000, "depth_band_ppm": 10_000}
 
 
-def crowded(made, lots=10):
+def crowded(made, lots=10, **instrument):
     """A holds `lots` of P0 and nothing else; 20 lots are bid near the mark, of which a quarter is free, and 8 asked."""
-    desk = desk_of(made, grid(group("A", "P0", "P1", range_ppm=1, add_ons=DEEP)))
+    desk = desk_of(made, grid(group("A", "P0", "P1", range_ppm=1, add_ons=DEEP)), instrument=instrument)
     desk.level(codes.BID, 995, 12)
     desk.level(codes.BID, 990, 8)
     desk.level(codes.BID, 989, 500)
@@ -101,6 +101,13 @@ def test_depth_is_measured_once_a_period(made):
     desk.clock += 1
     desk.mark(1_000)
     assert (10**9 - most(desk)) // 100 == 0
+
+
+def test_depth_is_what_icebergs_show(made):
+    desk = crowded(made, iceberg="refresh")
+    assert desk.new(C, 1, codes.BID, 995, 16, display_lots=4) == codes.RESTING
+    later(desk)
+    assert (10**9 - most(desk)) // 100 == 400, "a quarter of 24 lots is free, not of 36"
 
 
 def test_a_hedge_and_open_orders_count_in_what_is_net(made):

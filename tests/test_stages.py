@@ -22,8 +22,8 @@ FUND = {"below_ppm": 666_667, "action": "takeover"}
 
 @pytest.fixture(params=[Exchange, StandIn], ids=["core", "reference"])
 def venue(request):
-    def make(*stages, money=100_000, count=1, **liquidation):
-        desk = Desk(count, made=request.param, liquidation={"stages": list(stages), **liquidation})
+    def make(*stages, money=100_000, count=1, instrument=None, **liquidation):
+        desk = Desk(count, instrument, request.param, liquidation={"stages": list(stages), **liquidation})
         desk.fund(B, C, codes.INSURANCE, money=10**10)
         desk.fund(A, money=money)
         for k in range(count):
@@ -323,6 +323,12 @@ def test_a_step_takes_no_more_than_a_share_of_what_is_offered(venue):
             desk.level(codes.BID, ticks, offered)
         assert [order[0] for order in orders_at(desk, 909, 9)] == [lots], stage
     assert [order[0] for order in orders_at(venue({**PART, "offer_ppm": 1_000_000}, CLOSE), 909, 9)] == [1], "nobody"
+
+
+def test_what_an_iceberg_hides_is_not_offered(venue):
+    desk = venue({**PART, "offer_ppm": 500_000}, CLOSE, instrument={"iceberg": "refresh"})
+    assert desk.new(B, 1, codes.BID, 905, 9, display_lots=2) == codes.RESTING
+    assert [order[0] for order in orders_at(desk, 909, 9)] == [1]
 
 
 @pytest.mark.parametrize("rule, ticks", [

@@ -56,7 +56,7 @@ def measure_depth(world: "World", instrument: int) -> None:
     found = [number]
     for side, limit_ticks in ((codes.BID, lowest), (codes.ASK, highest)):
         levels = world.books[instrument].levels_within(side, limit_ticks)
-        lots = sum(order.leaves_lots for _, orders in levels for order in orders) * terms.depth_share_ppm // PPM
+        lots = sum(order.shown_lots for _, orders in levels for order in orders) * terms.depth_share_ppm // PPM
         found.append(worth(world, instrument, min(lots, contract.position_max_lots)))
     world.grid.depths[instrument] = found[0], found[1], found[2]
 

@@ -198,7 +198,7 @@ def _offered(world: World, unit: Unit, leg: Position) -> int:
     """Lots that stand on the other side of the book within an order's limit."""
     side = codes.ASK if leg.lots > 0 else codes.BID
     levels = world.books[leg.instrument].levels_within(1 - side, order_limit(world, unit, leg, side))
-    return sum(order.leaves_lots for _, orders in levels for order in orders)
+    return sum(order.shown_lots for _, orders in levels for order in orders)
 
 
 def _required_without(world: World, unit: Unit, leg: Position, closed: int) -> int:
