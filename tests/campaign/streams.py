@@ -36,9 +36,6 @@ def swarm_table(seed: int) -> dict[str, Any]:
         table["capacity"] = {"accounts": int(rng.integers(8, 24)), "positions": int(rng.integers(4, 40)),
                              "orders": orders, "external_levels": int(rng.integers(2, 40)),
                              "outcomes": outcomes_per_order(venue) * orders + codes.OUTCOMES_PER_STEP}
-    if rng.random() < 0.5:  # long enough that units come out of a stage and into it again before it acts
-        for stage in table["liquidation"]["stages"]:
-            stage["dwell_ns"] *= 20
     return table
 
 
