@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from exchange import codes, config
-from exchange.core.arith import initial_margin
+from exchange.core import arith
+from exchange.core.kernel import entry
 from exchange.errors import ConfigError
 from exchange.margins import held_tiers
 from exchange.venue import Exchange
@@ -153,6 +154,11 @@ def most(desk, account, limit, *, side=codes.BID):
             assert desk.code(codes.CANCEL, account=account, order_id=77) == codes.CANCELLED_BY_USER
         low, high = (lots, high) if code == codes.RESTING else (low, lots - 1)
     return low
+
+
+@entry
+def initial_margin(exposure, leverage_e2):
+    return arith.initial_margin(exposure, leverage_e2)
 
 
 @pytest.mark.parametrize("leverage_e2", [100, 333, 12_500])
