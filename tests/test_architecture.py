@@ -179,6 +179,34 @@ def functions(path):
     return [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
+def decorators(function):
+    return {attribute_path(node) for node in function.decorator_list}
+
+
+INNER = {f"{'.'.join(path.with_suffix('').parts)}.{node.name}" for path in files("exchange/core")
+         for node in functions(path) if decorators(node) & {"kernel", "leaf"}}
+
+
+def direct_calls(path):
+    """Lines of a file where Python itself, not a compiled function, calls a kernel or a leaf."""
+    named = {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in ast.walk(tree(path))
+             if isinstance(node, ast.ImportFrom) for alias in node.names}
+    compiled = {id(inner) for node in functions(path) if decorators(node) & {"entry", "kernel", "leaf"}
+                for inner in ast.walk(node)}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and id(node) not in compiled:
+            first, _, rest = attribute_path(node.func).partition(".")
+            if f"{named.get(first, first)}{'.' * bool(rest)}{rest}" in INNER:
+                yield node.lineno
+
+
+@pytest.mark.parametrize("path", [path for path in files("exchange", "replay", "benchmarks", "tests")
+                                  if path.parts[:2] != ("exchange", "core")], ids=str)
+def test_python_calls_entries_only(path):
+    """A kernel or a leaf has no wrapper for Python: a compiled one that is called from there ends the process."""
+    assert INNER and not list(direct_calls(path))
+
+
 @pytest.mark.parametrize("path", files("exchange", "replay", "tests/campaign"), ids=str)
 def test_files_and_functions_stay_small_and_lines_short(path):
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
