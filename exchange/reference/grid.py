@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from math import trunc
 from typing import TYPE_CHECKING
 
 from exchange import codes, config
 from exchange.grids import StressGroup, StressScenario, scenarios_of
 from exchange.reference import add_ons, black76
-from exchange.reference.arithmetic import PPM, ceil_div, ppm_up
+from exchange.reference.arithmetic import PPB, PPM, ceil_div, ppm_up
 from exchange.reference.records import Position, Wallet
 
 if TYPE_CHECKING:
@@ -42,8 +43,19 @@ class Grid:
         scale = Fraction(group.range_ppm)
         if way != OWN:
             scale = Fraction(self.terms.factor_range_ppm * group.beta_ppm, PPM) * (-1 if way == CONTRA else 1)
-        moved = Fraction(scenario.price_ppm, PPM) * scale + Fraction(scenario.basis_ppm * self.basis[instrument], PPM)
-        return max(-int(FALL_MAX * PPM), trunc(moved))
+        return _moved_ppm(scenario, scale, self.basis[instrument])
+
+
+@cache
+def _moved_ppm(scenario: StressScenario, scale_ppm: Fraction, basis_ppm: int) -> int:
+    moved = Fraction(scenario.price_ppm, PPM) * scale_ppm + Fraction(scenario.basis_ppm * basis_ppm, PPM)
+    return max(-int(FALL_MAX * PPM), trunc(moved))
+
+
+@cache
+def _gain_ppb(moved_ppm: int, cover_ppm: int, linear: bool) -> int:
+    """What a long contract gains of its worth when its price moves so far."""
+    return trunc(Fraction(moved_ppm, PPM if linear else PPM + moved_ppm) * Fraction(cover_ppm, PPM) * PPB)
 
 
 def entry(world: "World", instrument: int, scenario: StressScenario, way: int) -> int:
@@ -53,15 +65,14 @@ def entry(world: "World", instrument: int, scenario: StressScenario, way: int) -
         return 0
     if contract.option is not None:
         return world.grid.option_gains.get((instrument, world.grid.scenarios.index(scenario), way), 0)
-    moved_ppm = world.grid.moved_ppm(instrument, scenario, way)
-    rate = Fraction(moved_ppm, PPM if contract.kind == codes.LINEAR else PPM + moved_ppm)
-    ppb = trunc(rate * Fraction(scenario.cover_ppm, PPM) * 10**9)
+    linear = contract.kind == codes.LINEAR
+    ppb = _gain_ppb(world.grid.moved_ppm(instrument, scenario, way), scenario.cover_ppm, linear)
     parts = 2**world.grid.terms.scale_bits
-    if contract.kind == codes.LINEAR:
+    if linear:
         worth = contract.value(mark_sub, 1) * parts
     else:
         worth = contract.unit_value * contract.mark_per_tick * parts // mark_sub
-    return worth * ppb // 10**9
+    return worth * ppb // PPB
 
 
 def ways(world: "World") -> list[int]:

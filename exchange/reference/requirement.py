@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from exchange import codes
-from exchange.reference.arithmetic import PPM, initial_margin
+from exchange.reference.arithmetic import PPB, PPM, ceil_div, initial_margin, ppm_up
 
 if TYPE_CHECKING:
     from exchange.reference.records import Contract, Position
 
-PPB = 10**9
 PPT = 10**12
 
 
@@ -57,47 +55,47 @@ class Model:
         return next(tier for tier in reversed(self.tiers) if tier.floor <= notional)
 
 
-def closing_rate(contract: "Contract") -> Fraction:
+def closing_ppm(contract: "Contract") -> int:
     """Rate of the fee that maintenance holds for closing the position; a rebate counts as none."""
     if contract.model.closing_fee == codes.CLOSING_NONE:
-        return Fraction(0)
+        return 0
     taken = contract.model.closing_fee == codes.CLOSING_TAKER
-    return Fraction(max(0, contract.taker_ppm) if taken else contract.liquidation_ppm, PPM)
+    return max(0, contract.taker_ppm) if taken else contract.liquidation_ppm
 
 
-def risk_rate(contract: "Contract", lots: int) -> Fraction:
-    """Risk factor of the side plus slippage; the quadratic part, in ppb, is rounded up."""
+def risk_ppb(contract: "Contract", lots: int) -> int:
+    """Risk factor of the side plus slippage; the quadratic part is rounded up."""
     model = contract.model
     factor = model.risk_long_ppb if lots > 0 else model.risk_short_ppb
-    quadratic = ceil(Fraction(model.quadratic_ppt * abs(lots), PPT // PPB))
-    reserve = Fraction(0) if model.at_bankruptcy else closing_rate(contract)
-    return Fraction(factor + model.slippage_ppb + quadratic, PPB) + reserve
+    quadratic = ceil_div(model.quadratic_ppt * abs(lots), PPT // PPB)
+    reserve = 0 if model.at_bankruptcy else closing_ppm(contract) * (PPB // PPM)
+    return factor + model.slippage_ppb + quadratic + reserve
 
 
 def bankruptcy_fee(contract: "Contract", position: "Position") -> int:
     """Fee of closing at the notional b, rounded up, at which pocket + profit = fee, the position alone in its unit."""
-    rate = closing_rate(contract)
-    if not rate:
+    ppm = closing_ppm(contract)
+    if not ppm:
         return 0
     sign = 1 if (contract.kind == codes.LINEAR) == (position.lots > 0) else -1  # value = sign * notional
-    bankrupt = sign * (position.entry_value - position.unit.pocket) * Fraction(PPM, PPM - sign * int(rate * PPM))
-    return ceil(max(0, ceil(bankrupt)) * rate)
+    bankrupt = ceil_div(sign * (position.entry_value - position.unit.pocket) * PPM, PPM - sign * ppm)
+    return ppm_up(max(0, bankrupt), ppm)
 
 
 def maintenance(contract: "Contract", position: "Position", at_mark: int) -> int:
     """Maintenance margin of a position whose notional at the mark is `at_mark`."""
     model = contract.model
     notional = abs(position.entry_value) if model.at_entry else at_mark
-    rate, fee = closing_rate(contract), 0
+    reserve_ppm, fee = closing_ppm(contract), 0
     if model.at_bankruptcy:
-        rate, fee = Fraction(0), bankruptcy_fee(contract, position)
+        reserve_ppm, fee = 0, bankruptcy_fee(contract, position)
     if model.kind == codes.MARGIN_RISK:
-        return fee + ceil(notional * risk_rate(contract, position.lots))
+        return fee + ceil_div(notional * risk_ppb(contract, position.lots), PPB)
     tier = model.tier_at(notional)
     if model.kind == codes.MARGIN_OF_INITIAL:
-        base = ceil(Fraction(notional * tier.initial_ppm, PPM))
-        return fee + ceil(Fraction(base * model.fraction_ppm, PPM)) + ceil(notional * rate)
-    return fee + ceil(notional * (Fraction(tier.maintenance_ppm, PPM) + rate)) - tier.cum
+        base = ppm_up(notional, tier.initial_ppm)
+        return fee + ppm_up(base, model.fraction_ppm) + ppm_up(notional, reserve_ppm)
+    return fee + ppm_up(notional, tier.maintenance_ppm + reserve_ppm) - tier.cum
 
 
 def initial(contract: "Contract", interest: int, exposure: int, whole: int, lots: int, leverage_e2: int) -> int:
@@ -110,9 +108,9 @@ def initial(contract: "Contract", interest: int, exposure: int, whole: int, lots
     if model.kind == codes.MARGIN_PLAIN:
         return chosen
     if model.kind == codes.MARGIN_RISK:
-        return max(chosen, ceil(exposure * risk_rate(contract, lots)) * model.initial_ppm // PPM)
+        return max(chosen, ceil_div(exposure * risk_ppb(contract, lots), PPB) * model.initial_ppm // PPM)
     ppm = model.tier_at(whole).initial_ppm
     if model.interest_upper:
         share = Fraction(interest - model.interest_lower, model.interest_upper - model.interest_lower)
         ppm += int((PPM - ppm) * min(Fraction(1), max(Fraction(0), share)))
-    return max(chosen, ceil(Fraction(exposure * ppm, PPM)))
+    return max(chosen, ppm_up(exposure, ppm))

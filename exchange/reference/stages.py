@@ -36,15 +36,16 @@ def _is_below(world: World, unit: Unit, ppm: int) -> bool:
 def review(world: World, unit: Unit) -> None:
     """A user's unit, not in liquidation: which stages it comes into or leaves."""
     stages, can_act = world.stages[unit.wallet.asset], margin.can_act(world, unit)
+    equity, required = margin.equity(world, unit), margin.unit_maintenance(world, unit)
     if not unit.standings:
         unit.standings = [Standing() for _ in stages]
     for k, (stage, standing) in enumerate(zip(stages, unit.standings, strict=True)):
         if not standing.inside:
-            if can_act and _is_below(world, unit, stage.below_ppm):
+            if can_act and equity * PPM < required * stage.below_ppm:
                 standing.inside = True
                 standing.due_ns = max(world.clock_ns + stage.dwell_ns, standing.ready_ns)
                 _set_timer(world, unit, k, standing.due_ns)
-        elif not can_act or not _is_below(world, unit, stage.exit_ppm):
+        elif not can_act or equity * PPM >= required * stage.exit_ppm:
             standing.inside = False
         elif stage.action in (codes.STAGE_PART, codes.STAGE_CLOSE, codes.STAGE_FUND):
             _set_timer(world, unit, k, max(world.clock_ns, standing.ready_ns))
