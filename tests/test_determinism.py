@@ -130,6 +130,23 @@ def test_a_warm_cache_is_loaded_and_nothing_is_compiled():
     assert cold(COUNT)["written_when_warm"] == []
 
 
+def test_the_cache_is_private():
+    assert cold(COUNT)["rights"] == ["0o700"]
+
+
+def test_run_and_every_kernel_are_compiled_without_reference_counting():
+    report = cold(COUNT)
+    assert report["run_versions"] == 1, "run is compiled for one signature"
+    assert report["run_length"] > 100_000, "the text of run was not there to be read"
+    assert report["counting"] == []
+
+
+def test_no_kernel_types_anything_as_a_float_but_black_76():
+    report = cold(COUNT)
+    assert report["typed"] > 100, "the compiled functions were not there to be read"
+    assert {place.split(":")[0].rpartition(".")[0] for place in report["floats"]} == {"exchange.core.black76"}
+
+
 # --- golden digests ---------------------------------------------------------------------------------------------
 
 

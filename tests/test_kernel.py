@@ -16,9 +16,8 @@ from exchange import codes, config, schema
 from exchange.core import kernel
 from exchange.core.views import unit_equity
 from exchange.venue import Exchange
-from tests.cold_compile import ROOT, cold, dispatchers, written
+from tests.cold_compile import ROOT, dispatchers, written
 from tests.desk import venue_table
-from tests.determinism.scenarios import COUNT
 from tests.differential import compare
 
 compiled_only = pytest.mark.skipif(bool(numba_config.DISABLE_JIT), reason="nothing is compiled with NUMBA_DISABLE_JIT=1")
@@ -32,13 +31,6 @@ def drop_all(records, lots):
         record = records[k:]
         taken += min(lots, record[0])
     return taken
-
-
-def test_run_and_every_kernel_are_compiled_without_reference_counting():
-    report = cold(COUNT)
-    assert report["run_versions"] == 1, "run is compiled for one signature"
-    assert report["run_length"] > 100_000, "the text of run was not there to be read"
-    assert report["counting"] == []
 
 
 @compiled_only
@@ -63,22 +55,12 @@ def test_where_numba_refuses_the_option_kernels_compile_with_counting_and_a_warn
     assert compiled(np.arange(5), 2) == 7
 
 
-def test_no_kernel_types_anything_as_a_float_but_black_76():
-    report = cold(COUNT)
-    assert report["typed"] > 100, "the compiled functions were not there to be read"
-    assert {place.split(":")[0].rpartition(".")[0] for place in report["floats"]} == {"exchange.core.black76"}
-
-
 @compiled_only
 def test_every_function_of_the_core_was_compiled_and_inspected():
     compare(1, 10)
     names = set(dispatchers())
     assert {"exchange.core.loop.run", "exchange.core.ledger.apply_trade", "exchange.core.requirement.maintenance",
             "exchange.core.arith.mul_div_floor", "exchange.core.adl.close_by_ranking"} <= names
-
-
-def test_the_cache_is_private():
-    assert cold(COUNT)["rights"] == ["0o700"]
 
 
 @compiled_only

@@ -9,12 +9,9 @@ from campaign_events import SECOND, make_events, make_venue
 from exchange import codes, config, schema
 from exchange.reference import arithmetic, requirement
 from exchange.reference.venue import ReferenceVenue
-from tests.determinism import is_repeated
 
 A, B, C = 8, 9, 10  # users; one lot moving one tick is 100 quanta, and a sub-tick is a tick
 FIELDS = schema.EVENT.names
-RARE = {codes.NO_TRIGGER_PRICE}  # in streams; tests of their rules have them
-FULL_POOLS = {codes.ORDERS_FULL, codes.POSITIONS_FULL, codes.EXTERNALS_FULL}
 
 
 class Desk:
@@ -551,7 +548,7 @@ def test_an_event_before_the_clock_is_refused():
 def check_laws(state: dict[str, Any], asset_of: list[int]) -> None:
     """Money of each asset is conserved, positions of an instrument sum to zero, open interest is what is held long."""
     money = collections.Counter({asset: 0 for asset in state["totals"]})
-    for (_, asset), (cash, _) in state["wallets"].items():
+    for (_, asset), (cash, *_) in state["wallets"].items():
         money[asset] += cash
     for (_, instrument), row in state["positions"].items():
         money[asset_of[instrument]] += row[2] - row[1]
@@ -583,45 +580,5 @@ def test_same_seed_same_stream():
     events = make_events(venue, 103, 300)
     assert make_venue(103) == venue
     assert events.tobytes() == make_events(make_venue(103), 103, 300).tobytes()
-    # the rows of a stream without terms, whose rows have no seq, are numbered
-    assert events["seq"].tolist() == list(range(1, 301))
-
-
-def tiers_of(reference: ReferenceVenue) -> dict[tuple[int, int], int]:
-    """Maintenance tier of every user's position."""
-    world, tiers = reference.world, {}
-    for wallet in world.wallets.values():
-        for k, position in wallet.positions.items():
-            notional = abs(world.contracts[k].value(world.markets[k].mark_sub, position.lots))
-            tiers[wallet.account, k] = sum(tier.floor <= notional for tier in world.contracts[k].model.tiers)
-    return tiers
-
-
-def test_campaigns_reach_every_rule():
-    """45 seeds of 2,000 events; the printed counts show with `pytest -s`."""
-    outcomes, results, crossings = collections.Counter(), collections.Counter(), 0
-    for seed in range(45):
-        venue = make_venue(seed)
-        reference = ReferenceVenue(venue)
-        events = make_events(venue, seed, 2_000)
-        tiers: dict[tuple[int, int], int] = {}
-        for start in range(0, len(events), 20):
-            reference.process(events[start:start + 20])
-            before, tiers = tiers, tiers_of(reference)
-            crossings += sum(tier != tiers[key] for key, tier in before.items())
-        found = reference.outcomes()
-        if is_repeated(seed):
-            again = ReferenceVenue(venue)
-            again.process(make_events(venue, seed, 2_000))
-            assert (again.outcomes(), again.state()) == (found, reference.state())
-        for row in found:
-            outcomes[row[10]] += 1
-            results[row[11]] += row[10] in (codes.RESULT, codes.CANCELLED, codes.LIQUIDATION_END)
-    print("tier crossings", crossings)
-    print({codes.OUTCOME_NAME[kind]: count for kind, count in sorted(outcomes.items())})
-    print({codes.RESULT_NAME[kind]: count for kind, count in sorted(results.items())})
-    assert outcomes[codes.LIQUIDATION_START] >= 100
-    assert outcomes[codes.ADL] >= 2 * 20
-    assert outcomes[codes.TAKEOVER] >= 20 and outcomes[codes.DEFICIT] >= 20 and crossings >= 100
-    assert set(codes.OUTCOME_NAME) == set(outcomes)
-    assert {kind for kind in codes.RESULT_NAME if not results[kind]} - RARE == FULL_POOLS
+    numbers = range(1, 301)  # rows of terms have none
+    assert all(seq in (0, number) for seq, number in zip(events["seq"].tolist(), numbers, strict=True))
