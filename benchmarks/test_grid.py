@@ -9,7 +9,7 @@ from benchmarks.measure import Row, measure, report, spread, timed
 from exchange import codes, config, state
 from exchange.core.views import fresh_risks, wallet_losses
 
-ACCOUNTS, LEGS, INSTRUMENTS, SCENARIOS, ROUNDS = 1_000_000, 5, 20, 32, 5
+ACCOUNTS, LEGS, INSTRUMENTS, SCENARIOS, ROUNDS = 1_000_000, 5, 20, 32, 15
 MARK_TICKS = 50_000
 
 

@@ -55,17 +55,14 @@ def refresh_risks(prices, instrument):
 
 
 @leaf
-def clear(losses, at, count):
+def add_lots(losses, to, risks, first, count, lots, fresh):
     """Loops over scenarios index without a sign: numba then need not ask whether an index counts from the end, and
     they become vector instructions."""
-    at, count = np.uint64(at), np.uint64(count)
-    for s in range(count):
-        losses[at + s] = 0
-
-
-@leaf
-def add_lots(losses, to, risks, first, count, lots):
     to, first, count = np.uint64(to), np.uint64(first), np.uint64(count)
+    if fresh:
+        for s in range(count):
+            losses[to + s] = lots * risks[first + s]
+        return
     for s in range(count):
         losses[to + s] += lots * risks[first + s]
 
@@ -88,32 +85,31 @@ def least_of(losses, at, count):
 
 @leaf
 def row_of(prices, group, grouped):
-    """Row of a group in the work space, a fresh one of zeros where it has none. Without groups all share one."""
+    """(row of a group in the work space, whether it is fresh: nothing added yet). Without groups all share one."""
     losses, grid = prices.losses, prices.grids[0]
     groups, count = np.int64(grid["groups"]), np.int64(grid["scenarios"])
     places = SHOCKS * groups * count
     group = group if grouped else 1
     row = losses[places + group]
-    if row == 0:
+    fresh = row == 0
+    if fresh:
         row = losses[places] + 1
         losses[places] = row
         losses[places + group] = row
         losses[places + groups + row] = group
-        for variant in range(SHOCKS):
-            if grid["variants"] >> variant & 1:
-                clear(losses, (variant * groups + row - 1) * count, count)
-    return row - 1
+    return row - 1, fresh
 
 
 @leaf
-def add_leg(prices, instrument, row, lots, bids, asks):
+def add_leg(prices, instrument, group, grouped, lots, bids, asks):
     """Add what a position gains in each scenario, at worst with its open bids or its open asks. Mutates losses."""
+    row, fresh = row_of(prices, group, grouped)
     grid, risks, losses = prices.grids[0], prices.risks, prices.losses
     count, variants, groups = np.int64(grid["scenarios"]), np.int64(grid["variants"]), np.int64(grid["groups"])
     for variant in range(SHOCKS):
         if variants >> variant & 1:
             first, to = (instrument * SHOCKS + variant) * count, (variant * groups + row) * count
-            add_lots(losses, to, risks, first, count, lots)
+            add_lots(losses, to, risks, first, count, lots, fresh)
             if bids != 0 or asks != 0:
                 add_worst(losses, to, risks, first, count, bids, asks)
 
@@ -126,9 +122,9 @@ def worst_together(prices, variant, rows, turned):
     if rows == 1:
         return -least_of(losses, (SHOCK_CONTRA if turned == 0 else variant) * groups * count, count)
     total = SHOCKS * groups * count + 2 * groups + 2
-    clear(losses, total, count)
     for row in range(rows):
-        add_lots(losses, total, losses, ((SHOCK_CONTRA if row == turned else variant) * groups + row) * count, count, 1)
+        place = ((SHOCK_CONTRA if row == turned else variant) * groups + row) * count
+        add_lots(losses, total, losses, place, count, 1, row == 0)
     return -least_of(losses, total, count)
 
 
@@ -148,6 +144,8 @@ def worst_of_modes(prices):
     groups, modes = np.int64(grid["groups"]), np.int64(grid["modes"])
     places = SHOCKS * groups * np.int64(grid["scenarios"])
     rows, worst = np.int64(losses[places]), np.int64(0)
+    if rows == 0:
+        return worst
     if modes & STRESS_SUM:
         worst = worst_apart(prices, rows)
     if modes & STRESS_RHO_ONE:
@@ -176,7 +174,7 @@ def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
         if group != 0 and position["mode"] == CROSS:
             lots, bids, asks = leg_lots(ledger, p, orders, p_new, side, order_lots)
             if lots != 0 or bids != 0 or asks != 0:
-                add_leg(prices, instrument, row_of(prices, group, grouped), lots, bids, asks)
+                add_leg(prices, instrument, group, grouped, lots, bids, asks)
         p = np.int64(position["next"])
     return worst_of_modes(prices)
 
@@ -233,7 +231,7 @@ def grid_numbers(ledger, prices, wallet):
 @kernel
 def grid_leg(prices, instrument, lots):
     """What a leg alone would have to hold, at least a quantum: its share of the plan of a liquidation."""
-    add_leg(prices, instrument, row_of(prices, np.int64(1), False), lots, np.int64(0), np.int64(0))
+    add_leg(prices, instrument, np.int64(1), False, lots, np.int64(0), np.int64(0))
     loss, charges, least = worst_of_modes(prices), np.int64(0), np.int64(0)
     if prices.grids[0]["charged"] != 0:
         charges, least = charges_alone(prices, instrument, lots)
