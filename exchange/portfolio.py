@@ -103,10 +103,7 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
     terms = venue.portfolio_margin
     if not terms.groups:
         raise ValueError("the venue has no portfolio margin: portfolio_margin.groups is empty")
-    own = {name: aligned_copy(getattr(state.prices, name)) for name in ("risks", "losses")}
-    state = state._replace(prices=state.prices._replace(**own))
-    if not state.prices.grids[0]["holders"]:
-        fresh_risks(state)
+    state = with_risks(state)
     gains, bits = _gains(state, wallet), terms.scale_bits
     rows, worst = list[tuple[str | int, ...]](), dict[str, int]()
     for mode in (name for name in MODES if name in terms.modes):
@@ -121,3 +118,12 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
     maintenance, initial, equity = (int(number) for number in grid_needs(state, wallet))
     add_ons = _add_ons(state, wallet, [group.name for group in terms.groups])
     return StressGrid(np.array(rows, GRID_ROW), worst, max(worst.values()), add_ons, maintenance, initial, equity)
+
+
+def with_risks(state: State) -> State:
+    """The same venue with risk arrays of its own, also where no wallet needs them."""
+    own = {name: aligned_copy(getattr(state.prices, name)) for name in ("risks", "losses")}
+    state = state._replace(prices=state.prices._replace(**own))
+    if not state.prices.grids[0]["holders"]:
+        fresh_risks(state)
+    return state

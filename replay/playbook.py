@@ -12,6 +12,7 @@ import numpy as np
 
 from exchange import codes, maps, stress
 from exchange.venue import Exchange
+from replay.grid_playbook import Bound, GridAtOne, grid_sections
 from replay.stress import Group, Shock
 
 PPM = 1_000_000
@@ -116,6 +117,8 @@ class Playbook(msgspec.Struct, frozen=True):
     at_one: list[AtOne]
     worst: list[Worst]
     funds: list[Fund]
+    grid: list[Bound]  # of the venue's own stress grid, for the wallets that it margins
+    grid_at_one: list[GridAtOne]
 
 
 class _Result(NamedTuple):
@@ -226,6 +229,7 @@ def playbook(
         [_at_one(weighing, asset, assets, count) for asset in shown],
         [one for asset in shown for one in _worst_of(weighing, asset, assets, count)],
         [_fund(exchange, [row for row in scenarios if row.asset == assets[asset]], asset) for asset in shown],
+        *grid_sections(exchange, weighing.units, count),
     )
 
 

@@ -23,6 +23,8 @@ def playbook_tables(document: Playbook, venue: Venue) -> list[Any]:
         tables.append(_at_one(document, formats))
     if document.worst:
         tables += [_worst(document, venue, formats), _actions(document, venue, formats)]
+    if document.grid_at_one:
+        tables += [_grid(document, formats), _grid_at_one(document, formats)]
     if document.funds:
         tables.append(_funds(document, formats))
     return tables
@@ -115,6 +117,35 @@ def _actions(document: Playbook, venue: Venue, formats: dict[str, Formats]) -> A
         ("account", "deposit", "or close at today's mark", "free in its other wallets"),
         rows,
     )
+
+
+def _grid(document: Playbook, formats: dict[str, Formats]) -> Any:
+    rows = []
+    for one in document.grid:
+        shares = "each group's own"
+        if one.scenario >= 0:
+            shares = f"price {one.price_ppm / PPM:+.0%}"
+            shares += f", volatility {one.volatility_ppm / PPM:+.0%}" if one.volatility_ppm else ""
+            shares += f", basis {one.basis_ppm / PPM:+.0%}" if one.basis_ppm else ""
+            shares += f", {one.cover_ppm / PPM:.0%} of the loss" if one.cover_ppm != PPM else ""
+        turned = f" {one.group}" if one.group else ""
+        rows.append((one.asset, one.mode + turned, shares, f"{one.wallets:,}", formats[one.asset].money(one.loss)))
+    header = ("asset", "mode", "scenario, share of a group's range", "binds", "their loss")
+    return table("portfolio margin: which scenario of the venue's grid binds", header, rows)
+
+
+def _grid_at_one(document: Playbook, formats: dict[str, Formats]) -> Any:
+    rows = []
+    for one in document.grid_at_one:
+        money = formats[one.asset].money
+        cells = ["–" if held is None else money(held.maintenance) for held in (one.diversified, one.at_one)]
+        before = "–" if one.diversified is None else f"{one.diversified.breached:,}"
+        who = ", ".join(map(str, one.who[:5])) + (" …" if len(one.who) > 5 else "")
+        counts = (f"{one.wallets:,}", *cells, f"{one.raised:,}", before, f"{one.at_one.breached:,}")
+        rows.append((one.asset, *counts, who))
+    header = ("asset", "wallets", "must hold", "with rho 1 too", "must hold more", "breached", "with rho 1 too",
+              "only then")
+    return table("portfolio margin: what the grid asks for without and with correlation going to one", header, rows)
 
 
 def _funds(document: Playbook, formats: dict[str, Formats]) -> Any:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from exchange import codes, config
+from exchange.bindings import bindings
 from exchange.core.views import wallet_losses
 from exchange.errors import ConfigError
 from exchange.venue import Exchange
@@ -237,3 +238,42 @@ def test_losses_that_could_pass_the_integers_are_refused_with_a_scale_that_would
         config.build_venue(venue_table(1, large, portfolio_margin=grid(group("A", "P0"), scale_bits=12)))
     bits = int(str(caught.value).split("scale_bits = ")[1].split()[0])
     config.build_venue(venue_table(1, large, portfolio_margin=grid(group("A", "P0"), scale_bits=bits)))
+
+
+# --- what binds a crowd --------------------------------------------------------------------------------------------
+
+
+SEVERAL = ["sum", "one_factor", "rho_one", "flipped"]
+
+
+def crowd_of(generator, modes):
+    """Sixty wallets in portfolio mode on four instruments of three groups, one of which is inverse."""
+    terms = grid(group("A", "P0", "P3"), group("B", "P1", range_ppm=200_000, beta_ppm=-500_000),
+                 group("C", "P2", range_ppm=50_000), modes=modes, factor_range_ppm=120_000,
+                 scenarios=[{"price_ppm": share} for share in (-1_000_000, -400_000, 300_000, 1_000_000)])
+    desk = Desk(4, None, Exchange, portfolio_margin=terms, capacity={"accounts": 80})
+    accounts = [FIRST + k for k in range(60)]
+    desk.fund(*accounts, money=10**10)
+    for k in range(4):
+        desk.mark(1_000, k)
+    for account in accounts:
+        assert portfolio(desk, account=account) == codes.OK
+    for k in range(4):
+        for first, second in generator.permutation(accounts).reshape(-1, 2)[:20]:
+            desk.seed(int(first), int(second), 1_000, int(generator.integers(1, 40)), k)
+    return desk, accounts
+
+
+@pytest.mark.parametrize("modes", [["rho_one"], ["flipped"], SEVERAL])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_binds_a_wallet_is_the_scenario_of_its_printed_grid_with_the_largest_loss(seed, modes):
+    desk, accounts = crowd_of(np.random.default_rng(seed), modes)
+    found, bits = bindings(desk.state, desk.exchange.venue, np.array(accounts)), 10
+    for k, account in enumerate(accounts):
+        shown = desk.exchange.portfolio_margin(account)
+        assert {mode: -(-int(losses[k]) >> bits) for mode, losses in found.losses.items()} == shown.worst
+        assert shown.worst[str(found.mode[k])] == shown.loss
+        if found.mode[k] != "sum" and shown.loss:
+            rows = shown.rows[(shown.rows["mode"] == found.mode[k]) & (shown.rows["group"] == found.group[k])]
+            assert int(rows["loss"][rows["scenario"] == found.scenario[k]][0]) == shown.loss
+    assert set(found.mode.tolist()) <= set(modes) and (len(modes) == 1 or len(set(found.mode.tolist())) > 1)
