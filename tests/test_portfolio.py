@@ -217,6 +217,15 @@ def test_the_printed_grid_shows_each_scenario_and_the_worst():
         Desk(1).exchange.portfolio_margin(A)
 
 
+def test_a_grid_is_printed_before_anybody_is_in_the_mode():
+    desk = Desk(1, None, Exchange, portfolio_margin=grid(group("A", "P0")))
+    desk.fund(A, B, money=10**9)
+    desk.mark(1_000)
+    desk.seed(A, B, 1_000, 10)
+    assert desk.exchange.portfolio_margin(A).maintenance == 100_000
+    assert not desk.state.prices.risks.any(), "the venue itself keeps no risk arrays yet"
+
+
 @pytest.mark.parametrize(("terms", "where"), [
     (grid(group("A", "P7")), "groups[0].members"),
     (grid(group("A", "P0"), group("B", "P0")), "groups[1].members"),
