@@ -111,8 +111,8 @@ def main(arguments: list[str]) -> int:
     started, load = time.perf_counter(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         document = Path(folder) / "benchmarks.json"
-        code = pytest.main([str(FOLDER), f"--rootdir={FOLDER.parent}", "-p", "no:cacheprovider", "--benchmark-only",
-                            "--benchmark-quiet", f"--benchmark-json={document}", *arguments])
+        code = pytest.main([str(FOLDER), f"--rootdir={FOLDER.parent}", "-p", "no:cacheprovider", "--dist", "no",
+                            "--benchmark-only", "--benchmark-quiet", f"--benchmark-json={document}", *arguments])
         written = document.is_file() and document.stat().st_size
         found = json.loads(document.read_bytes()) if written else {"benchmarks": []}
     rows = [msgspec.convert(row, Row) for entry in found["benchmarks"] for row in entry["extra_info"].get("rows", ())]
