@@ -13,9 +13,9 @@ from tests.campaign_events import make_events, make_venue
 from tests.differential import compare
 
 SEED = int(os.environ.get("DELEVERAGE_SEED", "20230412"))
-SEEDS = int(os.environ.get("DELEVERAGE_SEEDS", "60"))
+SEEDS = int(os.environ.get("DELEVERAGE_SEEDS", "40"))
 EVENTS = int(os.environ.get("DELEVERAGE_EVENTS", "5000"))
-REACH_FLOOR_EVENTS = 300_000  # a campaign below this size is a smoke run: its reach is printed, not asserted
+REACH_FLOOR_EVENTS = 200_000  # a campaign below this size is a smoke run: its reach is printed, not asserted
 BATCH = 64
 AUDITED = 4  # one seed in so many is audited in full after every batch
 POOLS_TOO_LARGE_TO_FILL = {"ORDERS_FULL", "POSITIONS_FULL", "EXTERNALS_FULL"}  # tests/test_capacity.py fills them
