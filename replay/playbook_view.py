@@ -53,6 +53,11 @@ def _scenarios(document: Playbook, asset: str, formats: Formats) -> Any:
     return table(title, header, rows)
 
 
+def _named(accounts: list[int]) -> str:
+    """The first few."""
+    return ", ".join(map(str, accounts[:5])) + (" …" if len(accounts) > 5 else "")
+
+
 def _at_one(document: Playbook, formats: dict[str, Formats]) -> Any:
     rows = []
     for one in document.at_one:
@@ -61,7 +66,7 @@ def _at_one(document: Playbook, formats: dict[str, Formats]) -> Any:
         def cell(part: Breached, money: Any = money) -> str:
             return f"{part.accounts:,} with {money(part.notional)}"
 
-        who = ", ".join(map(str, one.who[:5])) + (" …" if len(one.who) > 5 else "")
+        who = _named(one.who)
         rows.append((one.asset, cell(one.diversified), cell(one.at_one), cell(one.added), cell(one.spared), who))
     header = ("asset", "by loadings", "at one", "only at one", "only by loadings", "added accounts")
     return table("accounts breached, and their notional: what correlation going to one changes", header, rows)
@@ -140,7 +145,7 @@ def _grid_at_one(document: Playbook, formats: dict[str, Formats]) -> Any:
         money = formats[one.asset].money
         cells = ["–" if held is None else money(held.maintenance) for held in (one.diversified, one.at_one)]
         before = "–" if one.diversified is None else f"{one.diversified.breached:,}"
-        who = ", ".join(map(str, one.who[:5])) + (" …" if len(one.who) > 5 else "")
+        who = _named(one.who)
         counts = (f"{one.wallets:,}", *cells, f"{one.raised:,}", before, f"{one.at_one.breached:,}")
         rows.append((one.asset, *counts, who))
     header = ("asset", "wallets", "must hold", "with rho 1 too", "must hold more", "breached", "with rho 1 too",

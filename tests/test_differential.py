@@ -94,6 +94,6 @@ def test_the_kernels_equal_the_reference_on_every_seed_and_the_campaign_reaches_
         return
     assert kinds["LIQUIDATION_START"] >= 100
     assert kinds["ADL"] >= 2 * 20  # two outcomes a close
-    assert crossings >= 20
+    assert kinds["TAKEOVER"] >= 20 and kinds["DEFICIT"] >= 20 and crossings >= 100
     assert not {name for name, times in reach.items() if times == 0} - POOLS_TOO_LARGE_TO_FILL
     assert not {name for name in codes.OUTCOME_NAME.values() if kinds[name] == 0}
