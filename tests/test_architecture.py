@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 MONEY_FIELDS = {"cash", "isolated_margin", "entry_value"}
 CORE_IMPORTS = {"numpy", "exchange.codes", "exchange.schema"}
 COMPILER = ("kernel.py", "passing.py")  # how kernels are compiled, and get the state
-COMPILER_IMPORTS = {"ast", "hashlib", "importlib", "os", "re", "sys", "typing", "warnings", "pathlib", "numpy",
-                    "llvmlite", "numba"}
+COMPILER_IMPORTS = {"ast", "hashlib", "importlib", "operator", "os", "re", "sys", "typing", "warnings", "pathlib",
+                    "numpy", "llvmlite", "numba"}
 CLOCKS_AND_CHANCE = {"time", "datetime", "random", "secrets", "uuid"}
 UNSAFE = {"pickle", "marshal", "shelve", "yaml", "dill", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "load", "loads", "fromfile", "memmap"}

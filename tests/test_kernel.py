@@ -202,6 +202,37 @@ def test_a_kernel_that_was_compiled_anew_has_its_callers_compiled_anew(callers):
     assert written(cache) == files
 
 
+@compiled_only
+def test_the_optimiser_is_told_that_kernels_are_called_seldom(callers):
+    run, _ = callers
+    text = run("callers.eightfold(3); print(''.join(callers.eightfold.inspect_llvm().values()))")
+    assert re.search(r"Function Attrs: [^\n]*cold[^\n]*\ndeclare [^\n]*fourfold", text)
+    assert not re.search(r"Function Attrs: [^\n]*cold[^\n]*\ndefine [^\n]*eightfold", text)
+
+
+READING = """
+from exchange.core.kernel import entry
+
+
+@entry
+def cash(state, wallet):
+    return state.ledger.wallets[wallet]["cash"]
+"""
+
+
+@pytest.mark.parametrize("wallet", [-1, 1 << 40])
+def test_a_place_outside_a_pool_is_an_error_where_bounds_are_checked(tmp_path, wallet):
+    """Places count from the start only: below zero there is no entry, compiled as little as interpreted."""
+    (tmp_path / "reading.py").write_text(READING, encoding="utf-8")
+    code = ("import reading; from exchange import config, state; from tests.desk import venue_table; "
+            f"reading.cash(state.allocate(config.build_venue(venue_table())), {wallet})")
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_DISABLE_JIT": "0",
+                   "DELEVERAGE_CACHE_DIR": str(tmp_path / "kernels"), "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "IndexError" in done.stderr
+
+
 def test_a_state_with_some_arrays_replaced_is_passed_by_a_table_of_its_own():
     exchange = Exchange(config.build_venue(venue_table()))
     exchange.submit(schema.events({"kind": codes.DEPOSIT, "account": codes.FIRST_USER, "qty": 500}))

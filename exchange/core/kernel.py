@@ -27,12 +27,14 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.core import config as numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.cpu import CPUContext
 from numba.extending import intrinsic, overload
 
 from exchange.core import passing
 
 PROJECT_PACKAGES = ("exchange", "replay", "benchmarks", "tests")
 _imported: dict[str, tuple[str, ...]] = {}
+_kernels: set[str] = set()  # symbols
 
 
 def cache_folder() -> Path:
@@ -172,10 +174,27 @@ class _KernelCache(_Cache):
         return data
 
     def _stand_apart(self, sig, data):
+        _kernels.add(data.fndesc.mangled_name)
         data.library._shared_module = llvm.parse_assembly("")
         data.library._reload_init.add(
             _Kernel(self._py_func.__module__, self._py_func.__qualname__, tuple(sig), data.fndesc.mangled_name)
         )
+
+
+_declare_function = CPUContext.declare_function
+
+
+def _declare(self, module, fndesc):
+    """Tell the optimiser that a kernel is called seldom, as it is from where speed matters: leaves are what is written
+    out there. It then keeps the calls, and what they need, out of the way of the straight path, which must fit the
+    processor's cache of instructions."""
+    function = _declare_function(self, module, fndesc)
+    if fndesc.mangled_name in _kernels:
+        function.attributes.add("cold")
+    return function
+
+
+CPUContext.declare_function = _declare
 
 
 def _compile(function, **options):
