@@ -80,4 +80,5 @@ def test_grid(benchmark, place, modes):
         ratio=ratio,
         measured=spread(timing.own, "s"),
         conditions=f"{ACCOUNTS:,} wallets of {LEGS} positions in {INSTRUMENTS} instruments x {SCENARIOS} scenarios, "
-                   f"int64; numpy {ACCOUNTS:,} x {LEGS} by {LEGS} x {SCENARIOS}, float64: {spread(timing.base, 's')}"))
+                   f"int64; numpy {ACCOUNTS:,} x {LEGS} by {LEGS} x {SCENARIOS}, float64, one thread: "
+                   f"{spread(timing.base, 's')}"))

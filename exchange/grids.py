@@ -46,6 +46,7 @@ GRID = np.dtype(  # one record
 MEMBER = np.dtype(  # one an instrument
     [
         ("group", "i8"),  # 0 = of none: it keeps the margin model of its instrument
+        ("narrow", "i8"),  # every entry of its risk array has 32 bits
         ("fall_ppb", "i8"),  # the worst loss of a long in a notional of 10**9, with the maintenance factor; rounded up
         ("rise_ppb", "i8"),  # that of a short
         ("charge_ppb", "i8"),  # the most that charges grow by with a notional of 10**9, likewise

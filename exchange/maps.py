@@ -73,7 +73,7 @@ def account_of(state: State, slots: np.ndarray) -> np.ndarray:
 
 def _movable(state: State) -> State:
     """The same venue with marks of its own, which may be moved, and risk arrays that follow them."""
-    own = {name: aligned_copy(getattr(state.prices, name)) for name in ("markets", "risks", "losses")}
+    own = {name: aligned_copy(getattr(state.prices, name)) for name in ("markets", "members", "risks", "losses")}
     return state._replace(prices=state.prices._replace(**own))
 
 

@@ -122,7 +122,7 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
 
 def with_risks(state: State) -> State:
     """The same venue with risk arrays of its own, also where no wallet needs them."""
-    own = {name: aligned_copy(getattr(state.prices, name)) for name in ("risks", "losses")}
+    own = {name: aligned_copy(getattr(state.prices, name)) for name in ("members", "risks", "losses")}
     state = state._replace(prices=state.prices._replace(**own))
     if not state.prices.grids[0]["holders"]:
         fresh_risks(state)

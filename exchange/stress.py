@@ -66,7 +66,7 @@ def live_units(state: State) -> Units:
 def movable(state: State) -> State:
     """The same venue with marks, options and risk arrays of its own, which may be moved."""
     prices = state.prices
-    own = {name: aligned_copy(getattr(prices, name)) for name in ("markets", "options", "risks", "losses")}
+    own = {name: aligned_copy(getattr(prices, name)) for name in ("markets", "members", "options", "risks", "losses")}
     return state._replace(prices=prices._replace(**own))
 
 

@@ -75,6 +75,19 @@ def test_a_wallet_holds_its_worst_loss_over_scenarios_and_modes(made, terms, nee
     assert most(desk) == 10**9 - need
 
 
+@pytest.mark.parametrize("ticks", [20_000, 50_000, 100_000])
+def test_entries_of_more_than_32_bits_are_added_whole(made, ticks):
+    """A tenth and a fifth of a lot's value in 4,096 parts of a quantum: neither has more, or one of them, or both."""
+    desk = desk_of(made, grid(*TWO, scale_bits=12), instrument={"price_max": "200000"}, money=10**12)
+    for k in range(2):
+        desk.mark(ticks, k)
+    assert desk.seed(A, B, ticks, 10, 0) == desk.seed(B, A, ticks, 10, 1) == codes.OK
+    assert most(desk) == 10**12 - 100 * ticks
+    if made is Exchange:
+        losses = [tenths * 10 * ticks << 12 for tenths in (1, 2)]
+        assert [loss < 2**31 for loss in losses] == desk.state.prices.members["narrow"].tolist()
+
+
 def test_an_inverse_contract_loses_more_as_the_price_falls(made):
     desk = desk_of(made, grid(group("A", "P0")), 1, INVERSE)
     desk.seed(A, B, 1_000, 10)

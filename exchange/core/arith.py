@@ -5,6 +5,7 @@ import numpy as np
 from exchange.core.kernel import high_bit, leaf
 
 MILLION = 1_000_000
+INT32_MAX = (1 << 31) - 1
 SAFE_EXPOSURE = 2**62 // 100  # below it one division does
 
 

@@ -20,7 +20,7 @@ from exchange.codes import (
     STRESS_SUM,
 )
 from exchange.core.add_ons import charges_alone, leg_lots, wallet_charges
-from exchange.core.arith import mul_div_floor, ppm_up
+from exchange.core.arith import INT32_MAX, mul_div_floor, ppm_up
 from exchange.core.contract import mark_value
 from exchange.core.kernel import kernel, leaf
 from exchange.core.requirement import BILLION, leg_maintenance, ppb_up
@@ -49,35 +49,41 @@ def refresh_risks(prices, instrument):
         value *= mark_sub
     else:
         value = value // mark_sub if mark_sub != 0 else np.int64(0)
-    rows = SHOCKS * np.int64(grid["scenarios"])
+    rows, widest = SHOCKS * np.int64(grid["scenarios"]), np.int64(0)
     for at in range(instrument * rows, (instrument + 1) * rows):
         prices.risks[at] = mul_div_floor(value, np.int64(prices.shocks[at]["rate_ppb"]), BILLION)
+        widest = max(widest, abs(np.int64(prices.risks[at])))
+    prices.members[instrument]["narrow"] = widest <= INT32_MAX
 
 
 @leaf
-def add_lots(losses, to, risks, first, count, lots, fresh):
-    """Loops over scenarios index without a sign: numba then need not ask whether an index counts from the end, and
-    they become vector instructions."""
-    to, first, count = np.uint64(to), np.uint64(first), np.uint64(count)
-    if fresh:
+def add_lots(losses, to, risks, first, count, lots, narrow, fresh):
+    """Lots times entries into a row, which may be fresh. Lots have 32 bits: where the entries have no more either, a
+    product is one vector instruction instead of eight."""
+    if narrow and fresh:
+        for s in range(count):
+            losses[to + s] = np.int64(np.int32(lots)) * np.int64(np.int32(risks[first + s]))
+    elif narrow:
+        for s in range(count):
+            losses[to + s] += np.int64(np.int32(lots)) * np.int64(np.int32(risks[first + s]))
+    elif fresh:
         for s in range(count):
             losses[to + s] = lots * risks[first + s]
-        return
-    for s in range(count):
-        losses[to + s] += lots * risks[first + s]
+    else:
+        for s in range(count):
+            losses[to + s] += lots * risks[first + s]
 
 
 @leaf
 def add_worst(losses, to, risks, first, count, bids, asks):
     """The worse of what bids and what asks gain, at most 0."""
-    to, first, count = np.uint64(to), np.uint64(first), np.uint64(count)
     for s in range(count):
         losses[to + s] += min(np.int64(0), min(bids * risks[first + s], -asks * risks[first + s]))
 
 
 @leaf
 def least_of(losses, at, count):
-    at, count, least = np.uint64(at), np.uint64(count), np.int64(0)
+    least = np.int64(0)
     for s in range(count):
         least = min(least, losses[at + s])
     return least
@@ -106,10 +112,11 @@ def add_leg(prices, instrument, group, grouped, lots, bids, asks):
     row, fresh = row_of(prices, group, grouped)
     grid, risks, losses = prices.grids[0], prices.risks, prices.losses
     count, variants, groups = np.int64(grid["scenarios"]), np.int64(grid["variants"]), np.int64(grid["groups"])
+    narrow = prices.members[instrument]["narrow"] != 0
     for variant in range(SHOCKS):
         if variants >> variant & 1:
             first, to = (instrument * SHOCKS + variant) * count, (variant * groups + row) * count
-            add_lots(losses, to, risks, first, count, lots, fresh)
+            add_lots(losses, to, risks, first, count, lots, narrow, fresh)
             if bids != 0 or asks != 0:
                 add_worst(losses, to, risks, first, count, bids, asks)
 
@@ -124,7 +131,7 @@ def worst_together(prices, variant, rows, turned):
     total = SHOCKS * groups * count + 2 * groups + 2
     for row in range(rows):
         place = ((SHOCK_CONTRA if row == turned else variant) * groups + row) * count
-        add_lots(losses, total, losses, place, count, 1, row == 0)
+        add_lots(losses, total, losses, place, count, 1, False, row == 0)
     return -least_of(losses, total, count)
 
 

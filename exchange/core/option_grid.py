@@ -3,7 +3,7 @@
 import numpy as np
 
 from exchange.codes import SHOCKS, STATE_SETTLED
-from exchange.core.arith import MILLION, mul_div_floor
+from exchange.core.arith import INT32_MAX, MILLION, mul_div_floor
 from exchange.core.black76 import black_sub, power_of_times_ppm
 from exchange.core.kernel import kernel, leaf
 
@@ -48,7 +48,7 @@ def model_value(prices, instrument, forward, left_ns, volatility_ppm):
 def refresh_option_risks(prices, io, instrument, forward):
     """Make an option's risk array anew; without a forward or a mark it stands. Returns whether any entry changed."""
     grid, option, market = prices.grids[0], prices.options[instrument], prices.markets[instrument]
-    changed = False
+    changed, widest = False, np.int64(0)
     if prices.members[instrument]["group"] == 0 or forward == 0 or market["mark_sub"] == 0:
         return changed
     if market["state"] == STATE_SETTLED:
@@ -67,7 +67,9 @@ def refresh_option_risks(prices, io, instrument, forward):
                 then_ppm = shocked_ppm(grid, now_ppm, np.int64(prices.scenarios[2 * s]), factor_ppm)
                 gain = model_value(prices, instrument, there, left_ns, then_ppm) - value
                 entry = mul_div_floor(gain, np.int64(prices.scenarios[2 * s + 1]), MILLION) * unit
+                widest = max(widest, abs(entry))
                 if prices.risks[at] != entry:
                     prices.risks[at] = entry
                     changed = True
+    prices.members[instrument]["narrow"] = widest <= INT32_MAX
     return changed
