@@ -38,6 +38,12 @@ class Units(NamedTuple):
         found: np.ndarray = self.wallet % int(state.prices.policy[0]["assets"])
         return found
 
+    def mode(self, state: State, unit: int) -> str:
+        """How one unit is margined: isolated, cross or portfolio."""
+        if self.number[unit] < 0:
+            return "isolated"
+        return "portfolio" if state.ledger.wallets[self.wallet[unit]]["portfolio"] else "cross"
+
     def legs(self, unit: int) -> np.ndarray:
         """Position slots of one unit, in order of instrument."""
         return self.slots[self.of == unit]

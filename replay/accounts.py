@@ -9,9 +9,9 @@ quantity     in units of the contract, a multiple of its lot
 entry_price  a multiple of its tick
 leverage     from 1 to what the tier of the position allows, two decimals at most
 margin       money set apart for the position; gives the leverage where that is empty; one of the two is needed
-mode         optional: cross (default) or isolated
+mode         optional: cross (default), isolated, or portfolio, which is the wallet's: none of its rows is cross then
 cash         optional: money in the wallet beside isolated margin, on one row of the account or the same on all;
-             where it is empty everywhere, the margin of the account's cross positions
+             where it is empty everywhere, the margin of the account's positions that are not isolated
 
 Money is in units of the instrument's settlement asset. CSV goes through the `csv` module, which knows the line of every
 row, also after a quoted line break; Parquet through polars, whose rows are counted from 1.
@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 import msgspec
 import numpy as np
 
-from exchange import units
+from exchange import codes, units
 from exchange.config import Venue, compile_venue
 from exchange.errors import FeedError
 from exchange.margins import held_tiers
@@ -36,7 +36,7 @@ from exchange.margins import held_tiers
 NEEDED = ("account", "symbol", "quantity", "entry_price")
 OPTIONAL = ("side", "leverage", "margin", "mode", "cash")
 SIDES = {"long": 1, "buy": 1, "short": -1, "sell": -1}
-MODES = {"": False, "cross": False, "isolated": True}
+MODES = {"": codes.CROSS, "cross": codes.CROSS, "isolated": codes.ISOLATED}
 SHOWN = 20  # bad rows that are listed; the rest are counted
 MONEY_MAX, TOTAL_MAX = 2**52, 2**60
 
@@ -52,13 +52,13 @@ class Accounts(msgspec.Struct, frozen=True):
     lots: np.ndarray  # signed
     ticks: np.ndarray
     leverage_e2: np.ndarray
-    isolated: np.ndarray
+    mode: np.ndarray
     margin: np.ndarray
     cash: np.ndarray
 
     def digest(self) -> str:
         """Hash of the content: equal accounts give equal digests, whatever file they come from."""
-        rows = [self.account, self.instrument, self.lots, self.ticks, self.leverage_e2, self.isolated]
+        rows = [self.account, self.instrument, self.lots, self.ticks, self.leverage_e2, self.mode]
         rows += [self.margin, self.cash]
         table = np.stack([column.astype(np.int64) for column in rows])
         return hashlib.sha256(msgspec.json.encode(self.names) + table.tobytes()).hexdigest()
@@ -87,14 +87,17 @@ def read_accounts(path: Path, venue: Venue) -> Accounts:
     FeedError
         Listing each bad row with line, column and what was expected. Nothing is used then.
     """
-    contracts, rows = _contracts(venue), list(_rows(path))
+    contracts, rows, modes = _contracts(venue), list(_rows(path)), dict(MODES)
+    if venue.portfolio_margin.groups:
+        modes["portfolio"] = codes.PORTFOLIO
     places: dict[str, int] = {}
     wallets: dict[tuple[int, int], int] = {}
+    shared: dict[tuple[int, int], tuple[int, int]] = {}
     seen: dict[tuple[int, int], int] = {}
     good, bad = [], []
     for line, row in rows:
         try:
-            name, instrument, *numbers, cash = _position(row, contracts)
+            name, instrument, *numbers, cash = _position(row, contracts, modes)
             account = places.setdefault(name, len(places))
             first = seen.setdefault((account, instrument), line)
             if first != line:
@@ -102,6 +105,12 @@ def read_accounts(path: Path, venue: Venue) -> Accounts:
             wallet = (account, int(contracts[row["symbol"]].record["asset"]))
             if cash >= 0 and wallets.setdefault(wallet, cash) != cash:
                 raise _Bad(f"cash: {row['cash']!r}; an earlier row of {name!r} has another amount, expected one")
+            mode = numbers[3]
+            if mode != codes.ISOLATED and shared.setdefault(wallet, (mode, line))[0] != mode:
+                raise _Bad(
+                    f"mode: {row['mode']!r}; line {shared[wallet][1]} says otherwise of the same wallet, expected all "
+                    "of its positions that are not isolated to be cross, or all portfolio"
+                )
             good.append((line, account, instrument, *numbers))
         except _Bad as error:
             bad.append(f"{path}:{line}: {error}")
@@ -195,8 +204,8 @@ def _number(row: dict[str, str], column: str, step: Decimal, what: str, most: in
     return count
 
 
-def _position(row: dict[str, str], contracts: dict[str, _Contract]) -> tuple[Any, ...]:
-    """Name, instrument, lots, ticks, leverage, isolated, margin and cash of one row."""
+def _position(row: dict[str, str], contracts: dict[str, _Contract], modes: dict[str, int]) -> tuple[Any, ...]:
+    """Name, instrument, lots, ticks, leverage, mode, margin and cash of one row."""
     if "" in row:
         raise _Bad(f"row: {row['']}; expected one for each column of the header")
     if not row["account"]:
@@ -205,8 +214,9 @@ def _position(row: dict[str, str], contracts: dict[str, _Contract]) -> tuple[Any
     if contract is None:
         raise _Bad(f"symbol: {row['symbol']!r}; expected one of {', '.join(contracts)}")
     mode = row.get("mode", "").lower()
-    if mode not in MODES:
-        raise _Bad(f"mode: {row['mode']!r}; expected cross or isolated")
+    if mode not in modes:
+        more = "" if "portfolio" in modes else "; portfolio needs groups in $.venue.portfolio_margin"
+        raise _Bad(f"mode: {row['mode']!r}; expected {' or '.join(filter(None, modes))}{more}")
     side, record = row.get("side", "").lower(), contract.record
     if side not in {"", *SIDES}:
         raise _Bad(f"side: {row['side']!r}; expected long or short")
@@ -226,7 +236,7 @@ def _position(row: dict[str, str], contracts: dict[str, _Contract]) -> tuple[Any
     elif row.get("cash"):
         cash = 0
     signed = lots * SIDES.get(side, -1 if negative else 1)
-    return row["account"], contract.place, signed, ticks, leverage_e2, int(MODES[mode]), margin, cash
+    return row["account"], contract.place, signed, ticks, leverage_e2, modes[mode], margin, cash
 
 
 def _is_zero(text: str) -> bool:

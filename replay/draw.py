@@ -44,6 +44,7 @@ class Traders(msgspec.Struct, frozen=True):
     weights: np.ndarray  # size of each of its positions, relative to other accounts
     wished: np.ndarray  # leverage, before the tiers cap it
     isolated: np.ndarray
+    portfolio: np.ndarray
 
 
 class Drawn(msgspec.Struct):
@@ -91,11 +92,14 @@ def draw_traders(population: Population, seed: int, instruments: int) -> Traders
     sizes = quantiles.lognormal_pareto(population.size_sigma, population.size_alpha, population.size_truncation)
     uniforms = streams.uniforms(streams.stream(seed, streams.SIZE), count)
     sides = _draw_legs(population, seed, side, instruments)
+    mode = streams.stream(seed, streams.MARGIN_MODE).random(count)
+    isolated = mode < population.isolated_share
     return Traders(
         sides,
         sizes(uniforms) // np.count_nonzero(sides, axis=1),
         _draw_leverage(population, seed, side, uniforms),
-        streams.stream(seed, streams.MARGIN_MODE).random(count) < population.isolated_share,
+        isolated,
+        ~isolated & (mode >= 1 - population.portfolio_share),
     )
 
 

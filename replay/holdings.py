@@ -1,6 +1,7 @@
 """Puts accounts that were read from a file on the venue: each with its lots at its entry price and its money."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,16 +24,22 @@ from replay.placing import (
     unrealised,
 )
 from replay.population import PREDECESSORS_MAX, Population, Site
+from replay.portfolios import Portfolios, portfolios
 from replay.seeding import Seeded, summarise
 from replay.summary import Entries
 
 
 class _Funded(msgspec.Struct, frozen=True):
-    """Money of the rows of a file: isolated margin and what of it is transferred, deposits by account, health."""
+    """Money of the rows of a file: isolated margin and what of it is transferred, deposits by account, health.
+
+    A hedge may hold less under the grid than leg by leg: what its wallet lacks until it is in portfolio mode is lent.
+    """
 
     extra: np.ndarray  # by row
-    deposit: np.ndarray  # by account
+    deposit: np.ndarray  # by asset and account
+    lent: np.ndarray  # likewise; beside the deposit
     health: np.ndarray  # by row, of the position or, in cross margin, of its wallet
+    grid: Portfolios
 
 
 def accounts_needed(accounts: Accounts, population: Population) -> int:
@@ -41,14 +48,22 @@ def accounts_needed(accounts: Accounts, population: Population) -> int:
 
 
 def seed_accounts(
-    accounts: Accounts, population: Population, venue: Venue, compiled: Compiled, sites: Sequence[Site]
+    accounts: Accounts,
+    population: Population,
+    venue: Venue,
+    compiled: Compiled,
+    sites: Sequence[Site],
+    exchange: Any = None,
 ) -> Seeded:
     """Return the events that put the accounts on the venue; hedgers hold what longs and shorts differ by.
+
+    `exchange` is the venue as it stands then: it says what its grid asks of accounts in portfolio mode.
 
     Raises
     ------
     FeedError
-        By line: accounts that would start at or below maintenance at the marks of the moment.
+        By line: accounts that would start at or below maintenance at the marks of the moment, or in portfolio mode
+        below initial margin.
     ConfigError
         When the feed has no book of an instrument, or the positions pass its limits.
     """
@@ -67,20 +82,24 @@ def seed_accounts(
             _place(accounts, population, here[instrument], Contract.of(compiled, instrument), hedgers, next_account)
         )
         next_account += len(placed[-1].predecessors)
-    funded = _fund(accounts, placed, compiled)
+    chosen = [np.pad(accounts.mode[_rows_of(accounts, one)] == codes.PORTFOLIO, (0, len(hedgers))) for one in placed]
+    funded = _fund(accounts, placed, compiled, portfolios(placed, chosen, exchange))
     assets = list(dict.fromkeys(one.asset for one in placed))
     owners = np.array(traders)
     events = [fund_rows(population, venue, placed)]
-    events += [money_rows(codes.DEPOSIT, owners, funded.deposit[asset], asset, ts_ns) for asset in assets]
+    paid = funded.deposit + funded.lent
+    events += [money_rows(codes.DEPOSIT, owners, paid[asset], asset, ts_ns) for asset in assets]
     for one in placed:
         margin = one.margin[-population.hedgers :]
         events.append(money_rows(codes.DEPOSIT, np.array(hedgers), margin, one.asset, ts_ns))
     events += [placed_events(one) for one in placed]
     events += [_transfers(accounts, funded, one) for one in placed]
+    events.append(funded.grid.mode_events(ts_ns))
+    events += [money_rows(codes.WITHDRAW, owners, funded.lent[asset], asset, ts_ns) for asset in assets]
     made = np.concatenate(events)
     health = [funded.health[_rows_of(accounts, one)] for one in placed]
     entered = [Entries(f"read from {accounts.file}")] * len(placed)
-    summary = summarise(venue, placed, health, entered, [1.0] * len(placed), made, hedgers)
+    summary = summarise(venue, placed, health, entered, [1.0] * len(placed), made, hedgers, funded.grid)
     return Seeded(made, summary, traders, hedgers, next_account)
 
 
@@ -102,7 +121,7 @@ def _place(
             f"$.venue.instruments[{site.instrument}].open_interest_max",
             f"the accounts hold {open_interest} lots; seeding needs room for twice that",
         )
-    drawn = Drawn(lots, leverage_e2, accounts.isolated[mine] > 0, bucket + 1, leverage_e2)
+    drawn = Drawn(lots, leverage_e2, accounts.mode[mine] == codes.ISOLATED, bucket + 1, leverage_e2)
     owners = np.concatenate((site.first_account + accounts.account[mine], np.array(hedgers)))
     ticks = np.concatenate(([now], prices))
     hedged = add_hedgers(population, drawn, contract.record, contract.tiers, site.mark_sub)
@@ -124,44 +143,59 @@ def _check_hedgers(placed: Placed, hedgers: int) -> None:
         )
 
 
-def _fund(accounts: Accounts, placed: list[Placed], compiled: Compiled) -> _Funded:
+def _fund(accounts: Accounts, placed: list[Placed], compiled: Compiled, grid: Portfolios) -> _Funded:
     """Deposits, and the health that they leave; accounts that would be liquidated at once are refused by line."""
     count, assets = len(accounts.names), compiled.instruments["asset"].astype(np.int64)
     asset = assets[accounts.instrument]
-    isolated = accounts.isolated > 0
-    opening, profit, need, locked = (np.zeros(len(accounts.lots), np.int64) for _ in range(4))
+    isolated = accounts.mode == codes.ISOLATED
+    opening, profit, need, locked, alone = (np.zeros(len(accounts.lots), np.int64) for _ in range(5))
     for one in placed:
         mine = _rows_of(accounts, one)
         gained, kept = unrealised(one)
         value = np.abs(signed_notional(one.contract.record, one.site.mark_sub, one.drawn.lots))
         opening[mine], profit[mine], need[mine] = (column[: len(mine)] for column in (one.margin, gained, kept))
         locked[mine] = initial_margin(value, one.drawn.leverage_e2)[: len(mine)]
+        rounded = 1 + len(one.trades.lots) * int(one.contract.record["kind"] == codes.INVERSE)
+        alone[mine] = rounded + np.maximum(locked, need)[mine] - np.minimum(0, profit[mine])
     margin = np.maximum(opening, accounts.margin)
-    cash, crossed, reserved, set_apart = (np.zeros((assets.max() + 1, count), np.int64) for _ in range(4))
+    cash, crossed, reserved, first, set_apart = (np.zeros((assets.max() + 1, count), np.int64) for _ in range(5))
     given = accounts.cash >= 0
     np.add.at(cash, (asset[~isolated], accounts.account[~isolated]), margin[~isolated])
     cash[asset[given], accounts.account[given]] = accounts.cash[given]
     np.add.at(crossed, (asset[~isolated], accounts.account[~isolated]), (profit - need)[~isolated])
     np.add.at(reserved, (asset[~isolated], accounts.account[~isolated]), (profit - locked)[~isolated])
+    np.add.at(first, (asset[~isolated], accounts.account[~isolated]), alone[~isolated])
     np.add.at(set_apart, (asset[isolated], accounts.account[isolated]), margin[isolated])
+    at = grid.asset, grid.account - placed[0].site.first_account
+    crossed[at], reserved[at] = grid.profit - grid.maintenance, grid.profit - grid.initial
+    grid, lent = msgspec.structs.replace(grid, cash=cash[at]), np.zeros_like(cash)
+    lent[at] = np.maximum(0, first[at] - cash[at])
     extra = np.where(isolated, margin - opening, 0)
     wallet = asset, accounts.account
     health = np.where(isolated, margin + profit - need, (cash + crossed)[wallet])
-    blocked = (extra > 0) & ((cash + reserved)[wallet] < 0)
+    spare = (cash + reserved)[wallet]
+    _check_funded(accounts, health, spare, (extra > 0) | (accounts.mode == codes.PORTFOLIO))
+    deposit = cash + set_apart
+    deposit[wallet] = np.maximum(1, deposit[wallet])  # a wallet is opened by money
+    return _Funded(extra, deposit, lent, health, grid)
+
+
+def _check_funded(accounts: Accounts, health: np.ndarray, spare: np.ndarray, covered: np.ndarray) -> None:
+    """Refuse rows of no health, and of wallets with less than initial margin where that must be covered."""
+
+    def wrong(k: int) -> str:
+        if health[k] <= 0:
+            return f"has {health[k]} quanta of equity less maintenance at the mark; expected more than 0, so more money"
+        if accounts.mode[k] == codes.PORTFOLIO:
+            return f"lacks {-spare[k]} quanta of its initial margin in portfolio mode; expected more cash"
+        return "has cross positions with less than their initial margin; expected more cash, or no margin apart"
+
     bad = [
-        f"{accounts.file}:{accounts.line[k]}: margin: {accounts.names[accounts.account[k]]!r} "
-        + (
-            f"has {health[k]} quanta of equity less maintenance at the mark; expected more than 0, so more money"
-            if health[k] <= 0
-            else "has cross positions with less than their initial margin; expected more cash, or no margin apart"
-        )
-        for k in np.flatnonzero((health <= 0) | blocked).tolist()
+        f"{accounts.file}:{accounts.line[k]}: margin: {accounts.names[accounts.account[k]]!r} {wrong(k)}"
+        for k in np.flatnonzero((health <= 0) | covered & (spare < 0)).tolist()
     ]
     if bad:
         refuse(accounts.file, bad, len(accounts.lots))
-    deposit = cash + set_apart
-    deposit[wallet] = np.maximum(1, deposit[wallet])  # a wallet is opened by money
-    return _Funded(extra, deposit, health)
 
 
 def _transfers(accounts: Accounts, funded: _Funded, placed: Placed) -> np.ndarray:

@@ -276,7 +276,7 @@ def _worst(weighing: Weighing, copy: stress.State, unit: int, assets: list[str])
     closed = [leg for leg in legs if leg.close_lots]
     return Worst(
         account,
-        f"isolated {legs[0].symbol}" if number < 0 else f"cross {assets[asset]}",
+        f"{weighing.units.mode(weighing.state, unit)} {legs[0].symbol if number < 0 else assets[asset]}",
         assets[asset],
         int(weighing.equity[unit]),
         int(weighing.equity[unit] - weighing.health[unit]),

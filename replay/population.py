@@ -12,11 +12,13 @@ Published statistics behind the defaults:
 `replay/draw.py` draws it, `replay/seeding.py` turns it into events.
 """
 
+from collections.abc import Collection
 from typing import Annotated
 
 import msgspec
 
 from exchange import codes, units
+from exchange.config import Venue
 from exchange.errors import ConfigError
 from replay.synthetic import quantiles
 
@@ -57,7 +59,7 @@ class Population(_Struct):
     `instruments` are the symbols that accounts trade, the feed's first unless said, each to `open_interest_depth`.
     `legs` weighs how many of them an account holds: one, two and so on. Its positions have one side, but for the share
     `opposite_share` of those after the first, and one size and leverage before limits. An isolated account isolates
-    all of them. Without `fund` each asset's is worth a million in the quote currency of its first instrument.
+    all of them, one of the `portfolio_share` has its wallets in portfolio mode, all others are cross. Without `fund` each asset's is worth a million in the quote currency of its first instrument.
     """
 
     accounts: Annotated[int, msgspec.Meta(ge=2, le=2_000_000)] = 10_000
@@ -70,6 +72,7 @@ class Population(_Struct):
     open_interest: str = ""
     long_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.55
     isolated_share: Share = 0.3
+    portfolio_share: Share = 0.0
     size_sigma: Annotated[float, msgspec.Meta(ge=0.1, le=5)] = 2.8
     size_alpha: Annotated[float, msgspec.Meta(ge=0.1, le=5)] = 0.8
     size_truncation: Annotated[int, msgspec.Meta(ge=2, le=2_000_000)] = 630_000  # largest size, in medians
@@ -126,6 +129,12 @@ def check_population(population: Population) -> None:
         raise ConfigError("$.population.history", "accounts_from has entry prices of its own; expected one of the two")
     if population.history_rebase and not population.history:
         raise ConfigError("$.population.history_rebase", "there is no history; name kline files in population.history")
+    if population.isolated_share + population.portfolio_share > 1:
+        raise ConfigError(
+            "$.population.portfolio_share",
+            f"{population.portfolio_share:g} beside an isolated_share of {population.isolated_share:g}; expected at "
+            "most 1 together, the rest is cross",
+        )
     _check_instruments(population)
     funds = population.fund if isinstance(population.fund, dict) else {"": population.fund or ""}
     amounts = {"open_interest": population.open_interest} | {f"fund.{name}".rstrip("."): funds[name] for name in funds}
@@ -135,6 +144,23 @@ def check_population(population: Population) -> None:
                 raise ValueError(f"{text} is negative")
         except ValueError as error:
             raise ConfigError(f"$.population.{field}", f'{error}; expected decimal text such as "1000000"') from None
+
+
+def check_portfolio(population: Population, venue: Venue, traded: Collection[str] = ()) -> None:
+    """Refuse a drawn share in portfolio mode where the grid would hold nothing of what accounts trade, if known."""
+    if not population.portfolio_share or population.accounts_from:
+        return
+    groups = venue.portfolio_margin.groups
+    wrong = "the venue has no portfolio margin"
+    if groups and traded and not any(symbol in group.members for group in groups for symbol in traded):
+        wrong = f"no group of the venue's portfolio margin has {' or '.join(traded)} among its members"
+    elif groups:
+        return
+    raise ConfigError(
+        "$.population.portfolio_share",
+        f"is {population.portfolio_share:g}, but {wrong}; expected one in $.venue.portfolio_margin.groups, "
+        "or a share of 0",
+    )
 
 
 def _check_instruments(population: Population) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from exchange import config
 from exchange.errors import ConfigError
 from exchange.fields import explained, takes_text
-from replay.population import Population, check_population
+from replay.population import Population, check_population, check_portfolio
 from replay.shock import Shock, check_shocks
 from replay.synthetic.market import Synthetic
 from replay.synthetic.quantiles import splice
@@ -157,6 +157,7 @@ def _check(scenario: Scenario) -> None:
     check_shocks(scenario.shocks)
     if scenario.population is not None:
         check_population(scenario.population)
+        check_portfolio(scenario.population, scenario.venue, scenario.population.instruments)
         start = splice(scenario.population.size_sigma, scenario.population.size_alpha)
         if run.sensitivity and scenario.population.size_truncation // 2 <= start:
             raise ConfigError(

@@ -1,6 +1,7 @@
 """Turns a population into the events that put it on the venue, and says what it is."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +23,8 @@ from replay.placing import (
     signed_notional,
     unrealised,
 )
-from replay.population import Population, Site, check_population
+from replay.population import Population, Site, check_population, check_portfolio
+from replay.portfolios import Portfolios, portfolios
 from replay.summary import Entries, Positions, Summary, distance_ppm, summarise_asset, summarise_instrument
 from replay.synthetic import streams
 
@@ -38,9 +40,16 @@ class Seeded(msgspec.Struct, frozen=True):
 
 
 def seed_population(
-    population: Population, venue: Venue, compiled: Compiled, sites: Sequence[Site], klines: Klines | None = None
+    population: Population,
+    venue: Venue,
+    compiled: Compiled,
+    sites: Sequence[Site],
+    klines: Klines | None = None,
+    exchange: Any = None,
 ) -> Seeded:
     """Draw the accounts and return the events that put them on the venue at the sites' moment, a site an instrument.
+
+    `exchange` is the venue as it stands then: it says what its grid asks of accounts in portfolio mode.
 
     Raises
     ------
@@ -48,6 +57,7 @@ def seed_population(
         When the open interest, a position or a leverage does not fit the instrument's limits, or a history the moment.
     """
     check_population(population)
+    check_portfolio(population, venue, [venue.instruments[site.instrument].symbol for site in sites])
     seed = population.seed or 0
     traders = draw.draw_traders(population, seed, len(sites))
     first = sites[0].first_account
@@ -59,9 +69,14 @@ def seed_population(
         entered.append(entry)
         factors.append(factor)
         next_account += len(one.predecessors)
+    everyone = np.append(traders.portfolio, np.zeros(population.hedgers, bool))
+    grid = portfolios(placed, [everyone[one.accounts[: len(one.drawn.lots)] - first] for one in placed], exchange)
+    margins = _margins(placed, hedgers)
+    grid = _fund_portfolios(grid, margins, first)
     health = _wallet_health(placed, hedgers, len(venue.assets))
-    events = np.concatenate((_funding(population, venue, placed, hedgers), *(placed_events(one) for one in placed)))
-    summary = summarise(venue, placed, health, entered, factors, events, hedgers)
+    funding = _funding(population, venue, placed, margins)
+    events = np.concatenate((funding, *(placed_events(one) for one in placed), grid.mode_events(sites[0].ts_ns)))
+    summary = summarise(venue, placed, health, entered, factors, events, hedgers, grid)
     return Seeded(events, summary, range(first, hedgers.start), hedgers, next_account)
 
 
@@ -98,15 +113,34 @@ def _draw_instrument(
     return placed, entry, round(scaled_up, 6)
 
 
-def _funding(population: Population, venue: Venue, placed: list[Placed], hedgers: range) -> np.ndarray:
-    """Deposits of the fund, then of traders and hedgers: the initial margins of their positions, asset by asset."""
-    first, ts_ns = placed[0].site.first_account, placed[0].site.ts_ns
-    margins: dict[int, np.ndarray] = {}
+def _margins(placed: list[Placed], hedgers: range) -> dict[int, np.ndarray]:
+    """Initial margins of the positions of traders and hedgers, in order of account, asset by asset."""
+    first, margins = placed[0].site.first_account, dict[int, np.ndarray]()
     for one in placed:
         margin = margins.setdefault(one.asset, np.zeros(hedgers.stop - first, np.int64))
         np.add.at(margin, one.accounts[: len(one.margin)] - first, one.margin)
-    accounts = np.arange(first, hedgers.stop)
-    blocks = [money_rows(codes.DEPOSIT, accounts, margins[asset], asset, ts_ns) for asset in margins]
+    return margins
+
+
+def _fund_portfolios(grid: Portfolios, margins: dict[int, np.ndarray], first: int) -> Portfolios:
+    """Raise the margins of wallets in portfolio mode to what makes their equity the grid's initial margin."""
+    cash = np.zeros(len(grid.account), np.int64)
+    raised = np.zeros(len(cash), bool)
+    for asset, margin in margins.items():
+        mine = grid.asset == asset
+        place, least = grid.account[mine] - first, (grid.initial - grid.profit)[mine]
+        raised[mine] = margin[place] < least
+        margin[place] = cash[mine] = np.maximum(margin[place], least)
+    return msgspec.structs.replace(grid, cash=cash, raised=raised)
+
+
+def _funding(population: Population, venue: Venue, placed: list[Placed], margins: dict[int, np.ndarray]) -> np.ndarray:
+    """Deposits of the fund, then of traders and hedgers, asset by asset."""
+    first, ts_ns = placed[0].site.first_account, placed[0].site.ts_ns
+    blocks = [
+        money_rows(codes.DEPOSIT, np.arange(first, first + len(margin)), margin, asset, ts_ns)
+        for asset, margin in margins.items()
+    ]
     return np.concatenate((fund_rows(population, venue, placed), *blocks))
 
 
@@ -151,15 +185,20 @@ def summarise(
     factors: list[float],
     events: np.ndarray,
     hedgers: range,
+    grid: Portfolios,
 ) -> Summary:
-    """What was seeded, by instrument and by settlement asset; `health` by row, for traders at least."""
-    instruments, parts = [], dict[int, list[Positions]]()
-    for one, spare, entry, factor in zip(placed, health, entered, factors, strict=True):
+    """What was seeded, by instrument and by settlement asset; `health` by row, for traders outside of the grid."""
+    instruments, parts, far, capped = [], dict[int, list[Positions]](), grid.distance_ppm(), grid.leverage_e2()
+    for k, (one, spare, entry, factor) in enumerate(zip(placed, health, entered, factors, strict=True)):
         drawn, record, count = one.drawn, one.contract.record, len(one.drawn.lots) - len(hedgers)
         notional = signed_notional(record, one.site.mark_sub, drawn.lots)
         inverse = bool(record["kind"] == codes.INVERSE)
         distance = distance_ppm(spare[:count], notional[:count], one.contract.tiers, inverse)
-        columns = (one.accounts, notional, drawn.leverage_e2, drawn.wished_e2, drawn.isolated, distance)
+        here, leverage_e2, in_mode = grid.part == k, drawn.leverage_e2.copy(), np.zeros(count, bool)
+        mine = grid.row[here]
+        leverage_e2[mine] = np.minimum(leverage_e2[mine], capped[here])
+        distance[mine], in_mode[mine] = far[here], True
+        columns = (one.accounts, notional, leverage_e2, drawn.wished_e2, drawn.isolated, in_mode, distance)
         positions = Positions(*(column[:count] for column in columns), int(np.abs(notional[count:]).sum()))
         parts.setdefault(one.asset, []).append(positions)
         lots = int(drawn.lots[drawn.lots > 0].sum())
@@ -175,19 +214,20 @@ def summarise(
                 entries=entry,
             )
         )
-    paid_in = events[(events["kind"] == codes.DEPOSIT) & (events["account"] < hedgers.stop)]
+    moved = events[np.isin(events["kind"], (codes.DEPOSIT, codes.WITHDRAW)) & (events["account"] < hedgers.stop)]
     assets = []
     for asset, positions_of in parts.items():
-        here = paid_in[paid_in["instrument"] == asset]
+        here = moved[moved["instrument"] == asset]
         fund = here["account"] == codes.INSURANCE
+        money = np.where(here["kind"] == codes.DEPOSIT, here["qty"], -here["qty"])
         name = venue.assets[asset].name
         assets.append(
             summarise_asset(
                 positions_of,
                 asset=name,
                 open_interest_money=sum(one.open_interest_money for one in instruments if one.asset == name),
-                deposits_money=int(here["qty"][~fund].sum()),
-                fund_money=int(here["qty"][fund].sum()),
+                deposits_money=int(money[~fund].sum()),
+                fund_money=int(money[fund].sum()),
             )
         )
     predecessors = sum(len(one.predecessors) for one in placed)

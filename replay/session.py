@@ -53,6 +53,8 @@ def run_id(scenario: Scenario, tape_digest: str, inputs_digest: str = "") -> str
     del table["feed"]["files"], table["feed"]["index"]  # the digests stand for them
     if scenario.population is not None:
         del table["population"]["history"], table["population"]["accounts_from"]
+        if not scenario.population.portfolio_share:  # ids from before there was one stay
+            del table["population"]["portfolio_share"]
     text = msgspec.json.encode([table, tape_digest, inputs_digest, __version__])
     return hashlib.sha256(text).hexdigest()[:16]
 
@@ -253,7 +255,7 @@ class Session:
         """The population, read where the scenario names a file of accounts, else drawn."""
         compiled, inputs = self.exchange.compiled, self.inputs
         if inputs.accounts is not None:
-            return holdings.seed_accounts(inputs.accounts, people, self.venue, compiled, sites)
+            return holdings.seed_accounts(inputs.accounts, people, self.venue, compiled, sites, self.exchange)
         by_symbol = {self.venue.instruments[site.instrument].symbol: site for site in sites}
         missing = [symbol for symbol in people.instruments if symbol not in by_symbol]
         if missing:
@@ -261,7 +263,7 @@ class Session:
                 "$.population.instruments", f"the feed has {', '.join(by_symbol)}, and no book of {', '.join(missing)}"
             )
         chosen = [by_symbol[symbol] for symbol in people.instruments] or sites[:1]
-        return seeding.seed_population(people, self.venue, compiled, chosen, inputs.klines)
+        return seeding.seed_population(people, self.venue, compiled, chosen, inputs.klines, self.exchange)
 
     def _check_seeding(self, outcomes: np.ndarray) -> None:
         results = figures.of_kind(outcomes, codes.RESULT)

@@ -38,6 +38,7 @@ class InstrumentSummary(msgspec.Struct, frozen=True):
     scaled_up: float  # factor on the smaller side's sizes
     entries: Entries
     distance_ppm: dict[str, int]  # from the mark to the liquidation price, the other marks standing still
+    portfolio: int = 0  # positions of wallets in portfolio mode, whose leverage the grid caps too
 
 
 class AssetSummary(msgspec.Struct, frozen=True):
@@ -50,6 +51,7 @@ class AssetSummary(msgspec.Struct, frozen=True):
     top_ten_share: float
     deposits_money: int
     fund_money: int
+    portfolio: int = 0  # of the accounts: in portfolio mode
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -69,6 +71,7 @@ class Positions(msgspec.Struct, frozen=True):
     leverage_e2: np.ndarray
     wished_e2: np.ndarray
     isolated: np.ndarray
+    portfolio: np.ndarray
     distance_ppm: np.ndarray
     hedged_notional: int
 
@@ -96,6 +99,7 @@ def summarise_instrument(positions: Positions, **rest: Any) -> InstrumentSummary
         accounts=len(positions.account),
         longs=int(long.sum()),
         isolated=int(positions.isolated.sum()),
+        portfolio=int(positions.portfolio.sum()),
         leverage_long=_leverage(positions, long),
         leverage_short=_leverage(positions, ~long),
         top_ten_share=_top_ten_share([positions]),
@@ -109,8 +113,10 @@ def summarise_asset(parts: list[Positions], **rest: Any) -> AssetSummary:
     """Figures of all positions settled in one asset, by instrument."""
     _, held = np.unique(np.concatenate([part.account for part in parts]), return_counts=True)
     counts, accounts = np.unique(held, return_counts=True)
+    in_mode = np.unique(np.concatenate([part.account[part.portfolio] for part in parts]))
     return AssetSummary(
         accounts=len(held),
+        portfolio=len(in_mode),
         by_positions={str(count): int(n) for count, n in zip(counts, accounts, strict=True)},
         top_ten_share=_top_ten_share(parts),
         **rest,

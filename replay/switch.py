@@ -158,7 +158,7 @@ def _breach(exchange: Exchange, made: Switched, unit: int, notional: int) -> Bre
     floors = state.prices.tiers["floor"][record["tier_base"] : record["tier_base"] + record["tier_count"]]
     return Breach(
         int(made.units.account(state)[unit]),
-        f"isolated {symbol}" if number < 0 else f"cross {asset}",
+        f"{made.units.mode(state, unit)} {symbol if number < 0 else asset}",
         asset,
         notional,
         notional * 100 // max(1, equity),

@@ -136,7 +136,7 @@ def _population_tables(summary: Summary, formats: dict[str, Formats]) -> list[An
     wallets = [
         (
             one.asset,
-            f"{one.accounts:,}",
+            f"{one.accounts:,}{_in_mode(one.portfolio)}",
             ", ".join(f"{count}: {accounts:,}" for count, accounts in one.by_positions.items()),
             by_asset[one.asset].money(one.open_interest_money),
             f"{one.top_ten_share:.2%}",
@@ -154,6 +154,10 @@ def _population_tables(summary: Summary, formats: dict[str, Formats]) -> list[An
     ]
 
 
+def _in_mode(count: int) -> str:
+    return f", {count:,} in portfolio mode" if count else ""
+
+
 def _population_table(summary: Summary, formats: Formats) -> Any:
     one, wallets = summary.instruments[0], summary.assets[0]
 
@@ -162,14 +166,14 @@ def _population_table(summary: Summary, formats: Formats) -> Any:
             return "none"
         return (
             f"p50 {p['p50']:g}x, p80 {p['p80']:g}x, p99 {p['p99']:g}x, by notional {p['weighted']:.1f}x "
-            f"({p['wished_weighted']:.1f}x before the tiers capped it)"
+            f"({p['wished_weighted']:.1f}x before {'tiers or grid' if one.portfolio else 'the tiers'} capped it)"
         )
 
     return table(
         "population",
         ("figure", "value"),
         [
-            ("accounts", f"{one.accounts:,} ({one.longs:,} long, {one.isolated:,} isolated)"),
+            ("accounts", f"{one.accounts:,} ({one.longs:,} long, {one.isolated:,} isolated{_in_mode(one.portfolio)})"),
             (
                 "open interest",
                 (
