@@ -38,7 +38,7 @@ class Reach(msgspec.Struct, frozen=True):
 
 
 class PositionBands(msgspec.Struct, frozen=True):
-    """One position of an account; `several` legs in its unit: solved with the others held."""
+    """One position of an account; `several` legs in its unit, or portfolio mode: solved with the others held."""
 
     account: int
     symbol: str
@@ -249,10 +249,11 @@ def bands_tables(document: BandsDocument, venue: Venue) -> list[Any]:
     """One table a side of an instrument, or one of an account."""
     if document.positions:
         return [_account_table(document.positions, venue)]
-    return [_side_table(side, Formats.of(venue, side.symbol)) for side in document.sides]
+    solved = "with several legs or in portfolio mode" if venue.portfolio_margin.groups else "with several legs"
+    return [_side_table(side, Formats.of(venue, side.symbol), solved) for side in document.sides]
 
 
-def _side_table(side: SideBands, formats: Formats) -> Any:
+def _side_table(side: SideBands, formats: Formats, solved: str) -> Any:
     toward = -1 if side.side == "long" else 1
     shown = ("p1", "p10", "p25", "p50", "p75", "p90")
 
@@ -263,7 +264,7 @@ def _side_table(side: SideBands, formats: Formats) -> Any:
 
     title = (
         f"{side.positions:,} {side.side}s of {side.symbol}, {formats.money(side.notional)} {side.asset}, "
-        f"{side.of_several:,} of them with several legs\nmark {formats.mark(side.mark_sub)}, then "
+        f"{side.of_several:,} of them {solved}\nmark {formats.mark(side.mark_sub)}, then "
         f"{formats.mark(side.lowest_sub)} to {formats.mark(side.highest_sub)}; accounts liquidated: {side.liquidated:,}"
     )
     header = ("begins", "positions", *(f"{p} %" for p in shown), "reached", "p1 after", "p50 after")

@@ -22,7 +22,8 @@ TABLE_ROWS = 15  # a side; the rest is one line
 class MapRow(msgspec.Struct, frozen=True):
     """What is liquidated between two marks, both inclusive; `reached_notional` is all from today's mark to here.
 
-    `one` are units of one leg, read off the venue's guards; `several` are solved along this mark, the others held.
+    `one` are units of one leg, read off the venue's guards; `several`, of several legs or in portfolio mode, are solved
+    along this mark, the others held.
     """
 
     low_sub: int
@@ -126,18 +127,19 @@ def _outward(made: LiquidationMap, step_sub: int, down: bool) -> list[MapRow]:
 
 def map_tables(document: MapDocument, venue: Venue) -> list[Any]:
     """A table an instrument, from the highest price to the lowest, with the mark between its sides."""
-    return [_table(one, Formats.of(venue, one.symbol)) for one in document.instruments]
+    solved = "of several legs or by grid" if venue.portfolio_margin.groups else "of several legs"
+    return [_table(one, Formats.of(venue, one.symbol), solved) for one in document.instruments]
 
 
-def _table(one: InstrumentMap, formats: Formats) -> Any:
+def _table(one: InstrumentMap, formats: Formats, solved: str) -> Any:
     header = (
         f"mark of {one.symbol}",
         "from the mark",
         "accounts",
-        "of several legs",
+        solved,
         formats.unit,
         f"{one.asset} to liquidate",
-        "of several legs",
+        solved,
         "since the mark",
     )
     title = (

@@ -59,7 +59,9 @@ class Population(_Struct):
     `instruments` are the symbols that accounts trade, the feed's first unless said, each to `open_interest_depth`.
     `legs` weighs how many of them an account holds: one, two and so on. Its positions have one side, but for the share
     `opposite_share` of those after the first, and one size and leverage before limits. An isolated account isolates
-    all of them, one of the `portfolio_share` has its wallets in portfolio mode, all others are cross. Without `fund` each asset's is worth a million in the quote currency of its first instrument.
+    all of them, one of the `portfolio_share` has its wallets in portfolio mode, all others are cross.
+
+    Without `fund` each asset's is worth a million in the quote currency of its first instrument.
     """
 
     accounts: Annotated[int, msgspec.Meta(ge=2, le=2_000_000)] = 10_000

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from exchange import codes, config, schema
 from exchange.errors import ConfigError, FeedError
+from exchange.stress import live_units
 from exchange.venue import Exchange
 from replay import figures, session
 from replay.accounts import read_accounts
@@ -166,6 +167,14 @@ def test_leverage_is_capped_by_the_grid_where_that_asks_for_more_than_the_tiers(
             assert side["p50"] == pytest.approx(1 / (1.25 * worst[one.symbol]), abs=0.01)
 
 
+def test_a_unit_is_called_by_how_it_is_margined(venue):
+    exchange, *_ = opened(venue, isolated_share=0.3)
+    units = live_units(exchange.state)
+    for k, number in enumerate(units.number.tolist()):
+        grid = exchange.state.ledger.wallets[units.wallet[k]]["portfolio"]
+        assert units.mode(exchange.state, k) == ("isolated" if number < 0 else "portfolio" if grid else "cross")
+
+
 @pytest.mark.parametrize(
     ("grid", "fields", "said"),
     [
@@ -187,7 +196,11 @@ def test_a_scenario_is_refused_before_its_feed_is_opened():
 
 
 def test_a_share_is_part_of_the_run_id_and_none_is_as_if_it_could_not_be_said():
-    grid = {"scale_bits": 2, "scenarios": GRID["scenarios"], "groups": [{"name": "B", "members": ["BTCUSDT"], "range_ppm": 90_000}]}
+    grid = {
+        "scale_bits": 2,
+        "scenarios": GRID["scenarios"],
+        "groups": [{"name": "B", "members": ["BTCUSDT"], "range_ppm": 90_000}],
+    }
     table = {"profile": "binance_um", "feed": {"synthetic": {}}, "venue": {"portfolio_margin": grid}}
     ids = [
         session.run_id(build_scenario(table | {"population": people}), "tape")
