@@ -31,7 +31,7 @@ class Portfolios(msgspec.Struct, frozen=True):
 
     def leverage_e2(self) -> np.ndarray:
         """By leg the leverage that its wallet's equity makes, where the grid asked for more than the leverage did."""
-        allowed = self.notional * 100 // np.maximum(1, self.cash + self.profit)
+        allowed = (self.notional / np.maximum(1, self.cash + self.profit) * 100).astype(np.int64)
         return np.where(self.raised, allowed, np.iinfo(np.int64).max)[self.wallet]
 
     def distance_ppm(self) -> np.ndarray:

@@ -83,13 +83,17 @@ def refusals(outcomes):
 
 @settings(max_examples=8)
 @given(
-    st.integers(0, 2**32), st.sampled_from([0.1, 0.5, 0.9]), st.sampled_from([0.0, 0.1]), st.sampled_from([0.0, 0.5]),
-    st.sampled_from([3.0, 20.0]),
+    seed=st.integers(0, 2**32), share=st.sampled_from([0.1, 0.5, 0.9]), alone=st.sampled_from([0.0, 0.1]),
+    opposite=st.sampled_from([0.0, 0.5]), leverage=st.sampled_from([3.0, 20.0]),
+    factor_ppm=st.sampled_from([1_000_000, 1_250_000]),
 )  # fmt: skip
-def test_all_portfolio_wallets_open_with_initial_margin_and_money_is_conserved(seed, share, alone, opposite, leverage):
+def test_all_portfolio_wallets_open_with_initial_margin_and_money_is_conserved(
+    seed, share, alone, opposite, leverage, factor_ppm
+):
     exchange, made, outcomes = opened(
-        listed(**GRID), accounts=120, seed=seed, portfolio_share=share, isolated_share=alone, opposite_share=opposite,
-        leverage_long=Leverage(median=leverage), leverage_short=Leverage(median=leverage),
+        listed(**GRID | {"initial_factor_ppm": factor_ppm}), accounts=120, seed=seed, portfolio_share=share,
+        isolated_share=alone, opposite_share=opposite, leverage_long=Leverage(median=leverage),
+        leverage_short=Leverage(median=leverage),
     )  # fmt: skip
     assert not refusals(outcomes).any() and figures.liquidations(outcomes) == 0
     exchange.audit(full=True)
