@@ -9,7 +9,7 @@ from exchange import audit_add_ons, codes
 from exchange.audit_margin import maintenance
 from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import InvariantError
-from exchange.grids import MODES, counts_of, work_size
+from exchange.grids import MODES, counts_of, sums_of, work_size
 from exchange.state import State
 from exchange.units import contract_value
 
@@ -42,7 +42,7 @@ def wallet_loss(state: State, legs: list[tuple[int, int]], marks: dict[int, int]
         gains[group] = gains.get(group, 0) + lots * _entries(state, instrument, marks[instrument])
     if not gains:
         return 0
-    found = [0]
+    found = [basis_loss(state, legs)]
     if modes & MODES["sum"]:
         found.append(sum(max(0, *(-rows[SHOCK_OWN])) for rows in gains.values()))
     if modes & MODES["rho_one"]:
@@ -53,6 +53,17 @@ def wallet_loss(state: State, legs: list[tuple[int, int]], marks: dict[int, int]
         for turned in gains:
             found += list(-sum(rows[SHOCK_CONTRA if group == turned else SHOCK_BETA] for group, rows in gains.items()))
     return int(max(found))
+
+
+def basis_loss(state: State, legs: list[tuple[int, int]]) -> int:
+    """Basis contingency of (instrument, lots), in parts of a quantum: what stands since options were refreshed."""
+    sums = dict[int, Any]()
+    for instrument, lots in legs:
+        member = state.prices.members[instrument]
+        if member["expiry"]:
+            gains = lots * np.array([int(member["up_gain"]), int(member["down_gain"])], object)
+            sums[int(member["expiry"])] = sums.get(int(member["expiry"]), 0) + gains
+    return int(sum(max(0, *(-rows)) for rows in sums.values()))
 
 
 def portfolio_numbers(
@@ -123,6 +134,7 @@ def check_risks(state: State) -> None:
     size = SHOCKS * int(grid["groups"]) * int(grid["scenarios"])
     rows = prices.losses[size : size + int(grid["groups"]) + 1]
     counts = prices.losses[work_size(grid) - counts_of(grid) :]
+    _require(len(prices.losses) == work_size(grid) + sums_of(prices.members), "PM-1", "the work space has another size")
     _require(not np.any(rows) and not np.any(counts), "PM-1", "the work space of a wallet was not cleared")
     for side in ("bids_money", "asks_money"):
         for group in range(1, int(grid["groups"]) + 1):

@@ -11,6 +11,7 @@ import numpy as np
 
 from exchange import codes
 from exchange.add_ons import RATES, AddOns, bound_short, compile_add_ons
+from exchange.basis import Basis, check_basis
 from exchange.codes import COUNTS, SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import ConfigError
 from exchange.stages import multiple as stages_multiple
@@ -39,6 +40,8 @@ GRID = np.dtype(  # one record
         ("charged", "i8"),  # a group has add-ons
         ("strikes", "i8"),  # of options in groups that have
         ("depth_period_ns", "i8"),
+        *((f"basis_{name}", "i8") for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm")),
+        ("sums_base", "i8"),  # place in the work space of two sums for each expiry of options; 0 = no contingency
     ],
     align=True,
 )
@@ -58,6 +61,8 @@ MEMBER = np.dtype(  # one an instrument
         ("depth_number", "i8"),  # of the period in which depth was last measured, from 1; 0 = never
         *((name, "i8") for name in ("bids_money", "asks_money")),  # what may be held without a charge
         *((name, "i8") for name in ("group_bids_money", "group_asks_money")),
+        ("expiry", "i8"),  # number, from 1, of an option's underlying and expiry; 0 = no basis contingency
+        *((name, "i8") for name in ("up_gain", "down_gain")),  # of a long lot as the basis moves, parts of a quantum
     ],
     align=True,
 )
@@ -131,6 +136,7 @@ class PortfolioMargin(_Struct):
     modes: Annotated[tuple[Mode, ...], msgspec.Meta(min_length=1)] = ("sum",)
     factor_range_ppm: Range = 150_000
     volatility: VolatilityRange = VolatilityRange()
+    basis: Basis = Basis()
     initial_factor_ppm: Factor = MILLION
     maintenance_factor_ppm: Factor = MILLION
     depth_period_ns: Annotated[int, msgspec.Meta(ge=1, le=10**15)] = 1_000_000_000
@@ -215,6 +221,7 @@ def _check(venue: "Venue", scenarios: tuple[StressScenario, ...]) -> dict[str, t
         raise ConfigError(
             f"{where}.initial_factor_ppm", f"expected at least maintenance_factor_ppm = {terms.maintenance_factor_ppm}"
         )
+    check_basis(terms.basis)
     for instrument in venue.instruments:
         if instrument.option is not None and instrument.symbol in found:
             number, group = found[instrument.symbol]
@@ -250,6 +257,11 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
     for name in ("up_ppm", "down_ppm", "least_ppm"):
         row[f"volatility_{name}"] = getattr(terms.volatility, name)
     row["initial_ppm"], row["maintenance_ppm"] = terms.initial_factor_ppm, terms.maintenance_factor_ppm
+    for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm"):
+        row[f"basis_{name}"] = getattr(terms.basis, name)
+    if terms.basis.any():
+        row["sums_base"] = work_size(row)
+        _number_expiries(venue, found, members)
     shocks = np.zeros(max(1, len(records) * SHOCKS * count), SHOCK)
     for k, instrument in enumerate(venue.instruments):
         if instrument.symbol in found:
@@ -267,9 +279,18 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
             _bound(venue, records, members[k], mine["rate_ppb"], k, group.add_ons.steepest_ppm())
             if records[k]["option"]:
                 bound_short(venue, group.add_ons, records, options[k], k)
-                _bound_option(venue, records, options[k], int(mine["price_ppm"].max()), k)
+                _bound_option(venue, records, options[k], max(int(mine["price_ppm"].max()), terms.basis.up_ppm), k)
     kept = [(s.volatility_ppm, s.cover_ppm) for s in scenarios] or [(0, 0)]
     return Grid(grids, np.array(kept, np.int64).ravel(), members, shocks)
+
+
+def _number_expiries(venue: "Venue", found: dict[str, tuple[int, StressGroup]], members: np.ndarray) -> None:
+    """Number the underlyings and expiries of the options in groups, from 1. Mutates the members."""
+    expiries = dict[tuple[str, int], int]()
+    for k, instrument in enumerate(venue.instruments):
+        if instrument.option is not None and instrument.symbol in found:
+            place = instrument.option.underlying, instrument.life.expiry_ns
+            members[k]["expiry"] = expiries.setdefault(place, len(expiries) + 1)
 
 
 def _bound(
@@ -289,7 +310,8 @@ def _bound(
     member["fall_ppb"] = -(-low * terms.maintenance_factor_ppm // MILLION)
     member["rise_ppb"] = -(-high * terms.maintenance_factor_ppm // MILLION)
     lots = max(int(records[k]["position_max_lots"]), int(records[k]["order_max_lots"]))
-    most = BILLION if records[k]["option"] else most  # an option gains or loses at most the highest price
+    if records[k]["option"]:  # which gains or loses at most the highest price
+        most = BILLION * terms.basis.times()
     compared = max(factor, terms.maintenance_factor_ppm * stages_multiple(venue))
     multiple = max(1, -(-compared * most // (MILLION * BILLION)))
     bound = most_value(records[k], lots) * 4 * len(records) * multiple
@@ -317,6 +339,11 @@ def _bound_option(venue: "Venue", records: np.ndarray, option: np.void, price_pp
 def counts_of(row: np.void) -> int:
     """How much of the work space holds what is counted for add-ons: its end."""
     return COUNTS * int(row["groups"]) + int(row["strikes"]) if row["charged"] else 0
+
+
+def sums_of(members: np.ndarray) -> int:
+    """How many numbers the work space holds behind `work_size`: two for each expiry of a basis contingency."""
+    return 2 * int(members["expiry"].max(initial=0))
 
 
 def work_size(row: np.void) -> int:

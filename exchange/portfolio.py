@@ -6,6 +6,7 @@ import numpy as np
 
 from exchange import codes, config
 from exchange.audit_add_ons import wallet_add_ons
+from exchange.audit_grid import basis_loss
 from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.core.views import fresh_risks, grid_needs
 from exchange.grids import MODES, scenarios_of
@@ -24,7 +25,7 @@ class StressGrid(NamedTuple):
     """
 
     rows: np.ndarray  # GRID_ROW
-    worst: dict[str, int]  # by mode; of `sum` the groups' worst losses added
+    worst: dict[str, int]  # by mode; of `sum` the groups' worst losses added; `basis`: the contingency, where it is one
     loss: int  # the worst of all, at least 0
     add_ons: dict[tuple[str, str], int]  # by group and name: charges that come on top of it; minima, held at least
     maintenance: int  # of what the grid holds, add-ons included
@@ -115,6 +116,8 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
             ]
         most = [max(0, int(losses.max())) for losses in by_name.values()] or [0]
         worst[mode] = -(-(sum(most) if mode == "sum" else max(most)) >> bits)
+    if terms.basis.any():
+        worst["basis"] = -(-basis_loss(state, _held(state, wallet)) >> bits)
     maintenance, initial, equity = (int(number) for number in grid_needs(state, wallet))
     add_ons = _add_ons(state, wallet, [group.name for group in terms.groups])
     return StressGrid(np.array(rows, GRID_ROW), worst, max(worst.values()), add_ons, maintenance, initial, equity)

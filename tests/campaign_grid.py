@@ -50,6 +50,16 @@ def draw_grid(rng: np.random.Generator, table: dict[str, Any]) -> dict[str, Any]
             "maintenance_factor_ppm": maintained, "initial_factor_ppm": maintained + pick(0, 200_000)}
 
 
+def draw_basis(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with a basis contingency, in half of the cases."""
+    if rng.random() < 0.5:
+        grid["basis"] = {"up_ppm": int(rng.choice([1, 45_000, 1_500_000])),
+                         "down_ppm": int(rng.choice([0, 45_000, 900_000])),
+                         "flat_ppm": int(rng.choice([1, 500_000, 7_000_000])),
+                         "yearly_ppm": int(rng.choice([0, 2_000_000, 8_000_000]))}
+    return grid
+
+
 def draw_add_ons(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
     """The grid with charges of its groups, in half of the cases; each rate is 0 for some groups."""
     if rng.random() < 0.5:
@@ -63,7 +73,8 @@ def add_grid(table: dict[str, Any], seed: int) -> dict[str, Any]:
     """The venue's table with the stress grid of this seed."""
     rng = generator(seed, 0)
     if rng.random() < 0.5:
-        table["portfolio_margin"] = draw_add_ons(generator(seed, 2), draw_grid(rng, table))
+        grid = draw_add_ons(generator(seed, 2), draw_grid(rng, table))
+        table["portfolio_margin"] = draw_basis(generator(seed, 3), grid)
     return table
 
 

@@ -21,6 +21,7 @@ from exchange.codes import (
 )
 from exchange.core.add_ons import charges_alone, leg_lots, wallet_charges
 from exchange.core.arith import INT32_MAX, mul_div_floor, ppm_up
+from exchange.core.basis import basis_alone, basis_loss
 from exchange.core.contract import mark_value
 from exchange.core.kernel import kernel, leaf
 from exchange.core.requirement import BILLION, leg_maintenance, ppb_up
@@ -170,8 +171,8 @@ def worst_of_modes(prices):
 
 @kernel
 def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
-    """Worst loss of a wallet's cross positions in groups, in parts of a quantum; with their open orders, if asked, and
-    one more of `order_lots` of `p_new`."""
+    """Worst loss of a wallet's cross positions in groups, the basis contingency at least, in parts of a quantum; with
+    their open orders, if asked, and one more of `order_lots` of `p_new`."""
     grouped = prices.grids[0]["grouped"] != 0
     p = np.int64(ledger.wallets[wallet]["first_position"])
     while p != 0:
@@ -183,7 +184,10 @@ def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
             if lots != 0 or bids != 0 or asks != 0:
                 add_leg(prices, instrument, group, grouped, lots, bids, asks)
         p = np.int64(position["next"])
-    return worst_of_modes(prices)
+    worst = worst_of_modes(prices)
+    if prices.grids[0]["sums_base"] != 0:
+        worst = max(worst, basis_loss(ledger, prices, wallet, orders, p_new, side, order_lots))
+    return worst
 
 
 @leaf
@@ -240,6 +244,7 @@ def grid_leg(prices, instrument, lots):
     """What a leg alone would have to hold, at least a quantum: its share of the plan of a liquidation."""
     add_leg(prices, instrument, np.int64(1), False, lots, np.int64(0), np.int64(0))
     loss, charges, least = worst_of_modes(prices), np.int64(0), np.int64(0)
+    loss = max(loss, basis_alone(prices, instrument, lots))
     if prices.grids[0]["charged"] != 0:
         charges, least = charges_alone(prices, instrument, lots)
     factor_ppm = np.int64(prices.grids[0]["maintenance_ppm"])

@@ -8,6 +8,7 @@ from math import trunc
 from typing import TYPE_CHECKING
 
 from exchange import codes, config
+from exchange.basis import Basis
 from exchange.grids import StressGroup, StressScenario, scenarios_of
 from exchange.reference import add_ons, black76
 from exchange.reference.arithmetic import PPB, PPM, ceil_div, ppm_up
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 FALL_MAX = Fraction(99, 100)
 OWN, BETA, CONTRA = range(3)
-DAY_NS = 86_400 * 10**9
+DAY_NS, YEAR_S = 86_400 * 10**9, 365 * 86_400
 
 
 class Grid:
@@ -32,6 +33,7 @@ class Grid:
             symbols.index(symbol): group for group in self.terms.groups for symbol in group.members
         }
         self.option_gains: dict[tuple[int, int, int], int] = {}  # by option, number of the scenario, way
+        self.basis_gains: dict[int, list[int]] = {}  # by option, as its forward moves up and down
         self.basis = {k: group.basis_ppm.get(symbols[k], 0) for k, group in self.groups.items()}
         self.depths: dict[int, tuple[int, int, int]] = {}  # by contract: number of the period, bids and asks in money
         self.strikes = {k: (i.option.underlying, i.life.expiry_ns, Decimal(i.option.strike))
@@ -111,14 +113,37 @@ def refresh_option(world: "World", instrument: int) -> bool:
         terms = (option.strike * parts, left_ns, volatility, option.is_call, option.coin_sub * parts)
         return min(black76.rounded(price, *terms), contract.ticks_max * contract.mark_per_tick * parts)
 
-    now, before = value(forward * parts, option.volatility_ppm), dict(world.grid.option_gains)
+    now = value(forward * parts, option.volatility_ppm)
+    before = dict(world.grid.option_gains), dict(world.grid.basis_gains)
+    if world.grid.terms.basis.any():
+        basis, gains = world.grid.terms.basis, []
+        for moved_ppm in (PPM + basis.up_ppm, PPM - basis.down_ppm):
+            gained = value(max(1, forward * parts * moved_ppm // PPM), option.volatility_ppm) - now
+            gains.append(gained * basis_ppb(basis, left_ns) // PPB * contract.value(1, 1))
+        world.grid.basis_gains[instrument] = gains
     for s, scenario in enumerate(world.grid.scenarios):
         moved = volatility_ppm(world, option.volatility_ppm, scenario.volatility_ppm, left_ns)
         for way in ways(world):
             price = max(1, forward * parts * (PPM + world.grid.moved_ppm(instrument, scenario, way)) // PPM)
             gained = (value(price, moved) - now) * scenario.cover_ppm // PPM
             world.grid.option_gains[instrument, s, way] = gained * contract.value(1, 1)
-    return before != world.grid.option_gains
+    return before != (world.grid.option_gains, world.grid.basis_gains)
+
+
+def basis_ppb(terms: Basis, left_ns: int) -> int:
+    """What counts of a loss by the basis."""
+    yearly_ppb = terms.yearly_ppm * 1000 * (left_ns // 10**9) // YEAR_S
+    return min(terms.flat_ppm * 1000 + yearly_ppb, 8 * PPB)
+
+
+def basis_loss(world: "World", legs: list[tuple[int, list[int]]]) -> int:
+    """What options lose as the forward of each expiry moves for the worse, nothing offset from expiry to expiry."""
+    moved: dict[tuple[str, int], list[list[int]]] = {}
+    for instrument, lots in legs:
+        if instrument in world.grid.basis_gains:
+            rows = [min(count * gained for count in lots) for gained in world.grid.basis_gains[instrument]]
+            moved.setdefault(world.grid.strikes[instrument][:2], []).append(rows)
+    return sum(max(0, *(-sum(row[k] for row in rows) for k in range(2))) for rows in moved.values())
 
 
 def is_held(world: "World", position: Position) -> bool:
@@ -133,8 +158,10 @@ def gain(world: "World", leg: tuple[int, list[int]], scenario: StressScenario, w
 
 
 def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
-    """The loss of every scenario of every mode; of the mode `sum`, where groups do not meet in one, the sum."""
+    """The basis contingency; the loss of every scenario of every mode, of the mode `sum`, where groups do not meet in
+    one, the sum."""
     grid, modes = world.grid, world.grid.terms.modes
+    yield basis_loss(world, legs)
     by_group: dict[str, list[tuple[int, list[int]]]] = {}
     for leg in legs:
         by_group.setdefault(grid.groups[leg[0]].name, []).append(leg)
