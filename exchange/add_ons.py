@@ -24,7 +24,7 @@ Ppm = Annotated[int, msgspec.Meta(ge=0, le=MILLION)]
 
 
 class AddOns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Charges of a group, as shares of values; all 0 unless stated.
+    """Charges of a group, as shares of values; all 0 unless stated. Holdings pay none.
 
     `short_option_ppm` of the underlying of the options that are short, net, at each strike and expiry; `offset_ppm` of
     the smaller of what its futures and perpetuals are long and short; `gross_ppm` of both together; `depth_ppm` of
@@ -53,12 +53,14 @@ def compile_add_ons(venue: "Venue", add_ons: dict[int, AddOns], members: np.ndar
     """Write the rates, and the strikes of options, into the members' records; returns how many strikes there are."""
     strikes, factor_ppm = dict[tuple[str, int, Decimal], int](), venue.portfolio_margin.maintenance_factor_ppm
     for k, terms in add_ons.items():
+        members[k]["lead"] = np.flatnonzero(members["group"] == members[k]["group"])[0]
+        if venue.instruments[k].kind == "spot":
+            continue
         for name in RATES:
             members[k][name] = getattr(terms, name)
         members[k]["charge_ppb"] = -(-(terms.offset_ppm + terms.gross_ppm + terms.depth_ppm) * factor_ppm // 1000)
         members[k]["depth_ppb"] = -(-terms.depth_ppm * factor_ppm // 1000)
         members[k]["minimum_ppb"] = -(-terms.least_ppm * factor_ppm // 1000)
-        members[k]["lead"] = np.flatnonzero(members["group"] == members[k]["group"])[0]
         option = venue.instruments[k].option
         if option is not None:
             place = option.underlying, venue.instruments[k].life.expiry_ns, Decimal(option.strike)

@@ -41,6 +41,8 @@ def wallet_add_ons(state: State, legs: list[tuple[int, int]], marks: dict[int, i
     found, by_group = dict[tuple[int, str], int](), dict[int, tuple[list[Any], list[Any]]]()
     for instrument, lots in legs if state.prices.grids[0]["charged"] else ():
         record, is_option = state.prices.instruments[instrument], bool(state.prices.instruments[instrument]["option"])
+        if record["spot"]:
+            continue
         price = int(state.prices.options[instrument]["whole_sub"]) if is_option else marks[instrument]
         value = abs(contract_value(record, price, lots)) if price else 0
         groups = by_group.setdefault(int(state.prices.members[instrument]["group"]), ([], []))

@@ -78,9 +78,10 @@ def portfolio_numbers(
         if marks[instrument]:
             value = contract_value(state.prices.instruments[instrument], marks[instrument], lots)
             equity += value - int(leg["entry_value"])
-            if state.prices.members[instrument]["group"]:
+            in_grid = bool(state.prices.members[instrument]["group"])
+            if in_grid:
                 held.append((instrument, lots))
-            else:
+            if not in_grid or state.prices.instruments[instrument]["spot"]:
                 required += maintenance(state, leg, abs(value), pocket)
     grid = state.prices.grids[0]
     loss = -(-wallet_loss(state, held, marks) >> int(grid["scale_bits"])) if held else 0

@@ -52,7 +52,7 @@ MEMBER = np.dtype(  # one an instrument
         ("narrow", "i8"),  # every entry of its risk array has 32 bits
         ("fall_ppb", "i8"),  # the worst loss of a long in a notional of 10**9, with the maintenance factor; rounded up
         ("rise_ppb", "i8"),  # that of a short
-        ("charge_ppb", "i8"),  # the most that charges grow by with a notional of 10**9, likewise
+        ("charge_ppb", "i8"),  # the most that charges, or a haircut, grow by with a notional of 10**9, likewise
         ("minimum_ppb", "i8"),  # the most that the minimum does
         ("depth_ppb", "i8"),  # the most that charges grow by as a notional of 10**9 falls, likewise
         *((name, "i8") for name in RATES),
@@ -84,16 +84,25 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class StressScenario(_Struct):
-    """Shares (ppm) of a group's price range, of the volatility range and of the basis; what of the loss counts."""
+    """Shares (ppm) of a group's price range, of the volatility range and of the basis; what of the loss counts.
+
+    `cover_beyond_ppb` are billionths beyond the cover, where millionths are too coarse.
+    """
 
     price_ppm: Share = 0
     volatility_ppm: Signed = 0
     basis_ppm: Signed = 0
     cover_ppm: Ppm = MILLION
+    cover_beyond_ppb: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+
+    def cover_ppb(self) -> int:
+        """What of the loss counts."""
+        return 1000 * self.cover_ppm + self.cover_beyond_ppb
 
 
 class StressGroup(_Struct):
-    """What moves together: the contracts of one underlying. `beta_ppm` is its stress beta to the one factor.
+    """What moves together: the contracts of one underlying, and spot instruments whose holdings take part in the
+    scenarios beside their haircuts. `beta_ppm` is its stress beta to the one factor.
 
     `basis_ppm` says for instruments of the group how far they move against the others, e.g. perpetuals against futures.
     """
@@ -147,7 +156,7 @@ class Grid(NamedTuple):
     """What kernels read."""
 
     grids: np.ndarray  # GRID[1]
-    scenarios: np.ndarray  # int64[2 * scenario]: volatility, cover (ppm), which options read; all else is in the shocks
+    scenarios: np.ndarray  # int64[2 * scenario]: volatility (ppm), cover (ppb), for options; the rest is in the shocks
     members: np.ndarray  # MEMBER[instrument]
     shocks: np.ndarray  # SHOCK[...]
 
@@ -192,24 +201,22 @@ def price_shock_ppm(terms: PortfolioMargin, group: StressGroup, basis: int, scen
     return max(-FALL_MAX_PPM, toward_zero(moved + scenario.basis_ppm * basis * MILLION, MILLION * MILLION))
 
 
-def rate_ppb(kind: int, price_ppm: int, cover_ppm: int) -> int:
+def rate_ppb(kind: int, price_ppm: int, cover_ppb: int) -> int:
     """What a long lot gains in a scenario, as a share of its notional now; an inverse one in coin."""
     if kind == codes.LINEAR:
-        return toward_zero(price_ppm * cover_ppm, 1000)
-    return toward_zero(1000 * price_ppm * cover_ppm, MILLION + price_ppm)
+        return toward_zero(price_ppm * cover_ppb, MILLION)
+    return toward_zero(price_ppm * cover_ppb, MILLION + price_ppm)
 
 
 def _check(venue: "Venue", scenarios: tuple[StressScenario, ...]) -> dict[str, tuple[int, StressGroup]]:
     """(number from 1, group) by symbol of every member."""
     terms, where = venue.portfolio_margin, "$.venue.portfolio_margin"
     found: dict[str, tuple[int, StressGroup]] = {}
-    kinds = {instrument.symbol: instrument.kind for instrument in venue.instruments}
+    kinds = {instrument.symbol for instrument in venue.instruments}
     for k, group in enumerate(terms.groups):
         for symbol in group.members:
-            if symbol not in kinds or kinds[symbol] == "spot":
-                raise ConfigError(
-                    f"{where}.groups[{k}].members", f"{symbol!r} is not among the contracts of venue.instruments"
-                )
+            if symbol not in kinds:
+                raise ConfigError(f"{where}.groups[{k}].members", f"{symbol!r} is not among venue.instruments")
             if symbol in found:
                 raise ConfigError(f"{where}.groups[{k}].members", f"{symbol!r} is in two groups, or twice in one")
             found[symbol] = k + 1, group
@@ -222,6 +229,9 @@ def _check(venue: "Venue", scenarios: tuple[StressScenario, ...]) -> dict[str, t
             f"{where}.initial_factor_ppm", f"expected at least maintenance_factor_ppm = {terms.maintenance_factor_ppm}"
         )
     check_basis(terms.basis)
+    for k, scenario in enumerate(terms.scenarios):
+        if scenario.cover_ppb() > BILLION:
+            raise ConfigError(f"{where}.scenarios[{k}].cover_beyond_ppb", "expected 0 where cover_ppm is 1000000")
     for instrument in venue.instruments:
         if instrument.option is not None and instrument.symbol in found:
             number, group = found[instrument.symbol]
@@ -272,15 +282,18 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
                     basis = group.basis_ppm.get(instrument.symbol, 0)
                     for s, scenario in enumerate(scenarios):
                         price = price_shock_ppm(terms, group, basis, scenario, variant)
-                        rate = rate_ppb(int(records[k]["kind"]), price, scenario.cover_ppm)
+                        rate = rate_ppb(int(records[k]["kind"]), price, scenario.cover_ppb())
                         shocks[first + s] = price, 0 if records[k]["option"] else rate
             first = k * SHOCKS * count
             mine = shocks[first : first + SHOCKS * count]
-            _bound(venue, records, members[k], mine["rate_ppb"], k, group.add_ons.steepest_ppm())
+            charged_ppm = 0 if records[k]["spot"] else group.add_ons.steepest_ppm()
+            _bound(venue, records, members[k], mine["rate_ppb"], k, charged_ppm)
+            if records[k]["spot"]:
+                members[k]["charge_ppb"] = 1000 * instrument.haircuts[-1].haircut_ppm  # the steepest, and unscaled
             if records[k]["option"]:
                 bound_short(venue, group.add_ons, records, options[k], k)
                 _bound_option(venue, records, options[k], max(int(mine["price_ppm"].max()), terms.basis.up_ppm), k)
-    kept = [(s.volatility_ppm, s.cover_ppm) for s in scenarios] or [(0, 0)]
+    kept = [(s.volatility_ppm, s.cover_ppb()) for s in scenarios] or [(0, 0)]
     return Grid(grids, np.array(kept, np.int64).ravel(), members, shocks)
 
 
@@ -293,9 +306,7 @@ def _number_expiries(venue: "Venue", found: dict[str, tuple[int, StressGroup]], 
             members[k]["expiry"] = expiries.setdefault(place, len(expiries) + 1)
 
 
-def _bound(
-    venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int, charged_ppm: int
-) -> None:
+def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int, charged_ppm: int) -> None:
     """Write the worst slopes of a member; prove that its losses and charges, of all its lots and orders, stay below
     2**62."""
     terms, where = venue.portfolio_margin, f"$.venue.instruments[{k}].position_max"

@@ -80,7 +80,7 @@ def _add_ons(state: State, wallet: int, names: list[str]) -> dict[tuple[str, str
     return {(names[group - 1], name): money for (group, name), money in found.items()}
 
 
-def _losses(mode: str, gains: dict[int, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+def _losses(mode: str, gains: dict[int, np.ndarray], names: list[str], count: int) -> dict[str, np.ndarray]:
     """Loss by scenario of a mode, by the group that is alone or turned round; of the others under one empty name."""
     if mode == "sum":
         return {names[group - 1]: -rows[SHOCK_OWN] for group, rows in gains.items()}
@@ -90,7 +90,8 @@ def _losses(mode: str, gains: dict[int, np.ndarray], names: list[str]) -> dict[s
             names[turned - 1]: -sum(rows[contra if group == turned else beta] for group, rows in gains.items())
             for turned in gains
         }
-    return {"": -sum(rows[SHOCK_OWN if mode == "rho_one" else SHOCK_BETA] for rows in gains.values())} if gains else {}
+    variant = SHOCK_OWN if mode == "rho_one" else SHOCK_BETA
+    return {"": -sum((rows[variant] for rows in gains.values()), np.zeros(count, np.int64))}
 
 
 def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
@@ -108,7 +109,7 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
     gains, bits = _gains(state, wallet), terms.scale_bits
     rows, worst = list[tuple[str | int, ...]](), dict[str, int]()
     for mode in (name for name in MODES if name in terms.modes):
-        by_name = _losses(mode, gains, [group.name for group in terms.groups])
+        by_name = _losses(mode, gains, [group.name for group in terms.groups], len(scenarios_of(terms)))
         for name, losses in by_name.items():
             rows += [
                 (mode, name, s, *(getattr(scenario, share) for share in SHARES), -(-int(losses[s]) >> bits))

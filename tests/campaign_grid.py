@@ -50,9 +50,19 @@ def draw_grid(rng: np.random.Generator, table: dict[str, Any]) -> dict[str, Any]
             "maintenance_factor_ppm": maintained, "initial_factor_ppm": maintained + pick(0, 200_000)}
 
 
+def draw_holdings(rng: np.random.Generator, table: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with spot instruments of the table in its groups, each in half of the cases."""
+    for instrument in table["instruments"]:
+        if instrument.get("kind") == "spot" and grid["groups"] and rng.random() < 0.5:
+            grid["groups"][int(rng.integers(len(grid["groups"])))]["members"].append(instrument["symbol"])
+    return grid
+
+
 def draw_basis(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
-    """The grid with a basis contingency, in half of the cases."""
+    """The grid with a basis contingency and with finer covers, in half of the cases."""
     if rng.random() < 0.5:
+        for scenario in grid["scenarios"]:
+            scenario["cover_beyond_ppb"] = 0 if scenario["cover_ppm"] == 1_000_000 else int(rng.integers(1_000))
         grid["basis"] = {"up_ppm": int(rng.choice([1, 45_000, 1_500_000])),
                          "down_ppm": int(rng.choice([0, 45_000, 900_000])),
                          "flat_ppm": int(rng.choice([1, 500_000, 7_000_000])),
@@ -74,7 +84,7 @@ def add_grid(table: dict[str, Any], seed: int) -> dict[str, Any]:
     rng = generator(seed, 0)
     if rng.random() < 0.5:
         grid = draw_add_ons(generator(seed, 2), draw_grid(rng, table))
-        table["portfolio_margin"] = draw_basis(generator(seed, 3), grid)
+        table["portfolio_margin"] = draw_holdings(generator(seed, 4), table, draw_basis(generator(seed, 3), grid))
     return table
 
 

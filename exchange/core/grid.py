@@ -24,7 +24,7 @@ from exchange.core.arith import INT32_MAX, mul_div_floor, ppm_up
 from exchange.core.basis import basis_alone, basis_loss
 from exchange.core.contract import mark_value
 from exchange.core.kernel import kernel, leaf
-from exchange.core.requirement import BILLION, leg_maintenance, ppb_up
+from exchange.core.requirement import BILLION, leg_maintenance, maintenance, ppb_up
 
 NEVER = 1 << 61  # a notional that no position reaches
 
@@ -36,6 +36,13 @@ def in_grid(ledger, prices, p):
     if ledger.wallets[np.int64(position["wallet"])]["portfolio"] == 0 or position["mode"] != CROSS:
         return False
     return prices.members[np.int64(position["instrument"])]["group"] != 0
+
+
+@leaf
+def is_alone(ledger, prices, p):
+    """Does position `p` hold what its own model says? All but those of the grid do, and holdings do beside it."""
+    spot = prices.instruments[np.int64(ledger.positions[p]["instrument"])]["spot"] != 0
+    return spot or not in_grid(ledger, prices, p)
 
 
 @kernel
@@ -232,7 +239,7 @@ def grid_numbers(ledger, prices, wallet):
             if prices.markets[instrument]["mark_sub"] != 0:
                 value = mark_value(prices, instrument, lots)
                 equity += value - np.int64(position["entry_value"])
-                if prices.members[instrument]["group"] == 0:
+                if prices.members[instrument]["group"] == 0 or prices.instruments[instrument]["spot"] != 0:
                     required += leg_maintenance(ledger, prices, p, instrument, abs(value))
             legs += 1
         p = np.int64(position["next"])
@@ -247,8 +254,10 @@ def grid_leg(prices, instrument, lots):
     loss = max(loss, basis_alone(prices, instrument, lots))
     if prices.grids[0]["charged"] != 0:
         charges, least = charges_alone(prices, instrument, lots)
-    factor_ppm = np.int64(prices.grids[0]["maintenance_ppm"])
-    return max(np.int64(1), required_for(prices, loss, charges, least, factor_ppm))
+    required = required_for(prices, loss, charges, least, np.int64(prices.grids[0]["maintenance_ppm"]))
+    if prices.instruments[instrument]["spot"] != 0:
+        required += maintenance(prices, instrument, abs(mark_value(prices, instrument, lots)))
+    return max(np.int64(1), required)
 
 
 @leaf
@@ -266,9 +275,11 @@ def slopes(prices, instrument, lots):
 
 
 @leaf
-def grid_rounding(prices, lots):
+def grid_rounding(prices, instrument, lots):
     """Quanta that rounding may cost in what a leg adds to its wallet's requirement."""
     charged = 48 if prices.grids[0]["charged"] != 0 else 0
+    if prices.instruments[instrument]["spot"] != 0:
+        charged += 2  # of its haircut
     return (abs(lots) * 9 >> np.int64(prices.grids[0]["scale_bits"])) + 24 + charged
 
 
@@ -276,7 +287,7 @@ def grid_rounding(prices, lots):
 def grid_weight(prices, instrument, lots, notional):
     """(the most that health falls when a leg's notional moves by its own size, quanta that rounding may cost)."""
     up, down = slopes(prices, instrument, lots)
-    return ppb_up(notional, max(up, down)), grid_rounding(prices, lots)
+    return ppb_up(notional, max(up, down)), grid_rounding(prices, instrument, lots)
 
 
 @kernel
@@ -285,7 +296,7 @@ def grid_change(prices, instrument, lots, notional):
     member = prices.members[instrument]
     steeper = max(np.int64(member["fall_ppb"]), np.int64(member["rise_ppb"])) + np.int64(member["charge_ppb"])
     steeper = max(steeper, np.int64(member["minimum_ppb"]))
-    return ppb_up(notional, steeper), grid_rounding(prices, lots)
+    return ppb_up(notional, steeper), grid_rounding(prices, instrument, lots)
 
 
 @leaf

@@ -91,7 +91,7 @@ def refresh_option_risks(prices, io, instrument, forward):
                 there = max(np.int64(1), mul_div_floor(forward << bits, moved_ppm, MILLION))
                 then_ppm = shocked_ppm(grid, now_ppm, np.int64(prices.scenarios[2 * s]), factor_ppm)
                 gain = model_value(prices, instrument, there, left_ns, then_ppm) - value
-                entry = mul_div_floor(gain, np.int64(prices.scenarios[2 * s + 1]), MILLION) * unit
+                entry = mul_div_floor(gain, np.int64(prices.scenarios[2 * s + 1]), BILLION) * unit
                 widest = max(widest, abs(entry))
                 if prices.risks[at] != entry:
                     prices.risks[at] = entry

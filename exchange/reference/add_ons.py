@@ -91,6 +91,8 @@ def required(world: "World", legs: list[Leg], loss: int) -> int:
     """A worst loss (money) with the charges of all groups, at least their minimum."""
     by_group = dict[str, list[Leg]]()
     for leg in legs:
+        if world.contracts[leg[0]].spot:
+            continue
         by_group.setdefault(world.grid.groups[leg[0]].name, []).append(leg)
     found = [of_group(world, mine) for mine in by_group.values()]
     return max(loss + sum(charges for charges, _ in found), sum(least for _, least in found))

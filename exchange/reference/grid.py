@@ -55,9 +55,9 @@ def _moved_ppm(scenario: StressScenario, scale_ppm: Fraction, basis_ppm: int) ->
 
 
 @cache
-def _gain_ppb(moved_ppm: int, cover_ppm: int, linear: bool) -> int:
+def _gain_ppb(moved_ppm: int, cover_ppb: int, linear: bool) -> int:
     """What a long contract gains of its worth when its price moves so far."""
-    return trunc(Fraction(moved_ppm, PPM if linear else PPM + moved_ppm) * Fraction(cover_ppm, PPM) * PPB)
+    return trunc(Fraction(moved_ppm, PPM if linear else PPM + moved_ppm) * cover_ppb)
 
 
 def entry(world: "World", instrument: int, scenario: StressScenario, way: int) -> int:
@@ -68,7 +68,7 @@ def entry(world: "World", instrument: int, scenario: StressScenario, way: int) -
     if contract.option is not None:
         return world.grid.option_gains.get((instrument, world.grid.scenarios.index(scenario), way), 0)
     linear = contract.kind == codes.LINEAR
-    ppb = _gain_ppb(world.grid.moved_ppm(instrument, scenario, way), scenario.cover_ppm, linear)
+    ppb = _gain_ppb(world.grid.moved_ppm(instrument, scenario, way), scenario.cover_ppb(), linear)
     parts = 2**world.grid.terms.scale_bits
     if linear:
         worth = contract.value(mark_sub, 1) * parts
@@ -125,7 +125,7 @@ def refresh_option(world: "World", instrument: int) -> bool:
         moved = volatility_ppm(world, option.volatility_ppm, scenario.volatility_ppm, left_ns)
         for way in ways(world):
             price = max(1, forward * parts * (PPM + world.grid.moved_ppm(instrument, scenario, way)) // PPM)
-            gained = (value(price, moved) - now) * scenario.cover_ppm // PPM
+            gained = (value(price, moved) - now) * scenario.cover_ppb() // PPB
             world.grid.option_gains[instrument, s, way] = gained * contract.value(1, 1)
     return before != (world.grid.option_gains, world.grid.basis_gains)
 
@@ -149,6 +149,11 @@ def basis_loss(world: "World", legs: list[tuple[int, list[int]]]) -> int:
 def is_held(world: "World", position: Position) -> bool:
     """Whether the grid margins the position."""
     return position.wallet.portfolio and position.mode == codes.CROSS and position.instrument in world.grid.groups
+
+
+def is_alone(world: "World", position: Position) -> bool:
+    """Whether the position holds what its own model says: in the grid only a holding does."""
+    return bool(world.contracts[position.instrument].spot) or not is_held(world, position)
 
 
 def gain(world: "World", leg: tuple[int, list[int]], scenario: StressScenario, way: int) -> int:
