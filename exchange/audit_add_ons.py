@@ -57,7 +57,10 @@ def wallet_add_ons(state: State, legs: list[tuple[int, int]], marks: dict[int, i
     return found
 
 
-def held(loss: int, add_ons: dict[tuple[int, str], int]) -> int:
-    """A worst loss (money) with its charges, at least the minimum."""
+def held(grid: Any, loss: int, add_ons: dict[tuple[int, str], int]) -> int:
+    """Maintenance of a worst loss (money) with its charges, at least the minimum; the factor on all, or on the loss."""
     charges = sum(money for (_, name), money in add_ons.items() if name != MINIMUM)
-    return max(loss + charges, sum(money for (_, name), money in add_ons.items() if name == MINIMUM))
+    least = sum(money for (_, name), money in add_ons.items() if name == MINIMUM)
+    if grid["loss_alone"]:
+        return max(_up(loss, grid["maintenance_ppm"]) + charges, least)
+    return _up(max(loss + charges, least), grid["maintenance_ppm"])

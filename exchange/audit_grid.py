@@ -85,8 +85,7 @@ def portfolio_numbers(
                 required += maintenance(state, leg, abs(value), pocket)
     grid = state.prices.grids[0]
     loss = -(-wallet_loss(state, held, marks) >> int(grid["scale_bits"])) if held else 0
-    whole = audit_add_ons.held(loss, audit_add_ons.wallet_add_ons(state, held, marks))
-    return equity, required - (-whole * int(grid["maintenance_ppm"]) // 10**6)
+    return equity, required + audit_add_ons.held(grid, loss, audit_add_ons.wallet_add_ons(state, held, marks))
 
 
 def portfolio_health(state: State, pocket: int, legs: list[Any], moved: dict[int, int] | None = None) -> int:

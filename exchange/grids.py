@@ -34,6 +34,7 @@ GRID = np.dtype(  # one record
     [
         *((name, "i8") for name in ("scenarios", "groups", "modes", "variants", "grouped", "scale_bits")),
         *((name, "i8") for name in ("initial_ppm", "maintenance_ppm")),
+        ("loss_alone", "i8"),  # the factors multiply the worst loss, and no charges
         *((name, "i8") for name in ("volatility_up_ppm", "volatility_down_ppm", "volatility_least_ppm")),
         *((name, "i8") for name in ("base_days", "floor_days", "short_power_ppm", "long_power_ppm")),
         ("holders", "i8"),  # wallets in portfolio mode; while there are none, risk arrays are not kept
@@ -137,6 +138,7 @@ class PortfolioMargin(_Struct):
     `modes`: `sum` adds each group's worst loss, `rho_one` moves all groups by their ranges with one sign, `one_factor`
     by `factor_range_ppm` times their betas, `flipped` the same with one group's sign turned round, each in turn. Losses
     are reckoned in 2**`scale_bits` parts of a quantum. Depth is measured at the first mark of a `depth_period_ns`.
+    `factors` multiply losses and add-ons, `all`, or the `loss` alone.
     """
 
     preset: Literal["", "span16", "deribit", "okx"] = ""
@@ -148,8 +150,13 @@ class PortfolioMargin(_Struct):
     basis: Basis = Basis()
     initial_factor_ppm: Factor = MILLION
     maintenance_factor_ppm: Factor = MILLION
+    factors: Literal["all", "loss"] = "all"
     depth_period_ns: Annotated[int, msgspec.Meta(ge=1, le=10**15)] = 1_000_000_000
     scale_bits: Annotated[int, msgspec.Meta(ge=0, le=12)] = 10
+
+    def charge_factors_ppm(self) -> tuple[int, int]:
+        """What add-ons are multiplied by for maintenance and for initial margin."""
+        return (self.maintenance_factor_ppm, self.initial_factor_ppm) if self.factors == "all" else (MILLION, MILLION)
 
 
 class Grid(NamedTuple):
@@ -266,6 +273,7 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
         row[name] = getattr(terms.volatility, name)
     for name in ("up_ppm", "down_ppm", "least_ppm"):
         row[f"volatility_{name}"] = getattr(terms.volatility, name)
+    row["loss_alone"] = terms.factors == "loss"
     row["initial_ppm"], row["maintenance_ppm"] = terms.initial_factor_ppm, terms.maintenance_factor_ppm
     for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm"):
         row[f"basis_{name}"] = getattr(terms.basis, name)
@@ -312,7 +320,8 @@ def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarr
     terms, where = venue.portfolio_margin, f"$.venue.instruments[{k}].position_max"
     low, high = -min(0, *rates.tolist()), max(0, *rates.tolist())
     factor, most = terms.initial_factor_ppm, max(low, high) + 1000 * charged_ppm
-    if factor * most > SLOPE_MAX_PPB * MILLION:
+    maintained_ppm, charges_ppm = terms.charge_factors_ppm()
+    if factor * max(low, high) + charges_ppm * 1000 * charged_ppm > SLOPE_MAX_PPB * MILLION:
         raise ConfigError(
             "$.venue.portfolio_margin.groups",
             f"{venue.instruments[k].symbol!r} loses {most} ppb of its notional in a scenario, add-ons included; with "
@@ -323,7 +332,8 @@ def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarr
     lots = max(int(records[k]["position_max_lots"]), int(records[k]["order_max_lots"]))
     if records[k]["option"]:  # which gains or loses at most the highest price
         most = BILLION * terms.basis.times()
-    compared = max(factor, terms.maintenance_factor_ppm * stages_multiple(venue))
+    maintained_ppm = max(maintained_ppm, terms.maintenance_factor_ppm)
+    compared = max(factor, charges_ppm, maintained_ppm * stages_multiple(venue))
     multiple = max(1, -(-compared * most // (MILLION * BILLION)))
     bound = most_value(records[k], lots) * 4 * len(records) * multiple
     if records[k]["kind"] == codes.INVERSE:

@@ -9,6 +9,7 @@ from exchange import codes, config, schema
 PURPOSE = 54
 ADD_ONS = {"short_option_ppm": (0, 10_000, 70_000), "offset_ppm": (0, 20_000, 150_000), "gross_ppm": (0, 6_000, 33_333),
            "least_ppm": (0, 5_000, 300_000), "depth_ppm": (0, 50_000, 300_000),
+           "short_option_initial_ppm": (0, 2_000, 50_000), "gross_initial_ppm": (0, 5_000, 40_000),
            "depth_share_ppm": (1_000, 250_000, 1_000_000), "depth_band_ppm": (1_000, 10_000, 200_000)}
 
 
@@ -73,6 +74,7 @@ def draw_basis(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]
 def draw_add_ons(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
     """The grid with charges of its groups, in half of the cases; each rate is 0 for some groups."""
     if rng.random() < 0.5:
+        grid["factors"] = str(rng.choice(["all", "loss"]))
         grid["depth_period_ns"] = int(rng.choice([1, 1_000_000, 10**9]))
         for group in grid["groups"]:
             group["add_ons"] = {name: int(rng.choice(rates)) for name, rates in ADD_ONS.items()}

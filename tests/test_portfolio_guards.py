@@ -65,8 +65,11 @@ class Rule:
                 found += [-self.sum(own, marks, s, 2)] if mode == "one_factor" else []
                 found += [-self.sum(own, marks, s, 2, turned=name) for name in names if mode == "flipped"]
         loss = ceil(Fraction(max(found), 2**self.terms.scale_bits))
-        loss = max(loss + self.charges(own, marks, names), self.rounded(own, marks, "least_ppm"))
-        held = ceil(Fraction(loss * self.terms.maintenance_factor_ppm, PPM))
+        charges, least = self.charges(own, marks, names), self.rounded(own, marks, "least_ppm")
+        factor = Fraction(self.terms.maintenance_factor_ppm, PPM)
+        held = ceil(max(loss + charges, least) * factor)
+        if self.terms.factors == "loss":
+            held = max(ceil(loss * factor) + charges, least)
         return held + sum(ceil(Fraction(abs(self.value(k, marks[k], lots)) * self.rate, PPM))
                           for k, lots in legs.items() if k not in self.groups)
 

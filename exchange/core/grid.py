@@ -201,7 +201,10 @@ def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
 def required_for(prices, loss, charges, least, factor_ppm):
     """Money that a worst loss and the add-ons ask for."""
     bits = np.int64(prices.grids[0]["scale_bits"])
-    return ppm_up(max(((loss + (np.int64(1) << bits) - 1) >> bits) + charges, least), factor_ppm)
+    whole = (loss + (np.int64(1) << bits) - 1) >> bits
+    if prices.grids[0]["loss_alone"] != 0:
+        return max(ppm_up(whole, factor_ppm) + charges, least)
+    return ppm_up(max(whole + charges, least), factor_ppm)
 
 
 @kernel

@@ -11,7 +11,7 @@ from exchange import codes, config
 from exchange.basis import Basis
 from exchange.grids import StressGroup, StressScenario, scenarios_of
 from exchange.reference import add_ons, black76
-from exchange.reference.arithmetic import PPB, PPM, ceil_div, ppm_up
+from exchange.reference.arithmetic import PPB, PPM, ceil_div
 from exchange.reference.records import Position, Wallet
 
 if TYPE_CHECKING:
@@ -186,16 +186,17 @@ def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
                 yield -sum(gain(world, leg, scenario, way) for leg, way in zip(legs, ways, strict=True))
 
 
-def required(world: "World", legs: list[tuple[int, list[int]]], factor_ppm: int) -> int:
-    """Money that the worst loss and the add-ons ask for."""
-    worst = max(0, *losses(world, legs)) if legs else 0
-    return ppm_up(add_ons.required(world, legs, ceil_div(worst, 2**world.grid.terms.scale_bits)), factor_ppm)
+def required(world: "World", legs: list[tuple[int, list[int]]], is_initial: bool = False) -> int:
+    """Money that the worst loss and the add-ons ask for, as maintenance or as initial margin."""
+    terms, worst = world.grid.terms, max(0, *losses(world, legs)) if legs else 0
+    factor_ppm = terms.initial_factor_ppm if is_initial else terms.maintenance_factor_ppm
+    return add_ons.required(world, legs, ceil_div(worst, 2**terms.scale_bits), factor_ppm, is_initial)
 
 
 def maintenance(world: "World", wallet: Wallet) -> int:
     """Maintenance margin of all that the grid holds of a wallet."""
     held = [p for p in wallet.positions.values() if p.lots and is_held(world, p)]
-    return required(world, [(p.instrument, [p.lots]) for p in held], world.grid.terms.maintenance_factor_ppm)
+    return required(world, [(p.instrument, [p.lots]) for p in held])
 
 
 def initial(world: "World", wallet: Wallet, more: tuple[Position, int, int] | None = None) -> int:
@@ -209,10 +210,10 @@ def initial(world: "World", wallet: Wallet, more: tuple[Position, int, int] | No
             if more is not None and more[0] is position:
                 bids, asks = (bids + more[2], asks) if more[1] == codes.BID else (bids, asks + more[2])
             legs.append((position.instrument, [position.lots, position.lots + bids, position.lots - asks]))
-    return required(world, legs, world.grid.terms.initial_factor_ppm)
+    return required(world, legs, is_initial=True)
 
 
 def alone(world: "World", position: Position) -> int:
     """What a leg alone would hold, at least a quantum: its weight in the plan of a liquidation."""
     legs = [(position.instrument, [position.lots])]
-    return max(1, required(world, legs, world.grid.terms.maintenance_factor_ppm))
+    return max(1, required(world, legs))
