@@ -41,6 +41,8 @@ def wallet_add_ons(state: State, legs: list[tuple[int, int]], marks: dict[int, i
     found, by_group = dict[tuple[int, str], int](), dict[int, tuple[list[Any], list[Any]]]()
     for instrument, lots in legs if state.prices.grids[0]["charged"] else ():
         record, is_option = state.prices.instruments[instrument], bool(state.prices.instruments[instrument]["option"])
+        if record["spot"]:
+            continue
         price = int(state.prices.options[instrument]["whole_sub"]) if is_option else marks[instrument]
         value = abs(contract_value(record, price, lots)) if price else 0
         groups = by_group.setdefault(int(state.prices.members[instrument]["group"]), ([], []))
@@ -55,7 +57,10 @@ def wallet_add_ons(state: State, legs: list[tuple[int, int]], marks: dict[int, i
     return found
 
 
-def held(loss: int, add_ons: dict[tuple[int, str], int]) -> int:
-    """A worst loss (money) with its charges, at least the minimum."""
+def held(grid: Any, loss: int, add_ons: dict[tuple[int, str], int]) -> int:
+    """Maintenance of a worst loss (money) with its charges, at least the minimum; the factor on all, or on the loss."""
     charges = sum(money for (_, name), money in add_ons.items() if name != MINIMUM)
-    return max(loss + charges, sum(money for (_, name), money in add_ons.items() if name == MINIMUM))
+    least = sum(money for (_, name), money in add_ons.items() if name == MINIMUM)
+    if grid["loss_alone"]:
+        return max(_up(loss, grid["maintenance_ppm"]) + charges, least)
+    return _up(max(loss + charges, least), grid["maintenance_ppm"])

@@ -9,7 +9,7 @@ from exchange import audit_add_ons, codes
 from exchange.audit_margin import maintenance
 from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import InvariantError
-from exchange.grids import MODES, counts_of, work_size
+from exchange.grids import MODES, counts_of, sums_of, work_size
 from exchange.state import State
 from exchange.units import contract_value
 
@@ -42,7 +42,7 @@ def wallet_loss(state: State, legs: list[tuple[int, int]], marks: dict[int, int]
         gains[group] = gains.get(group, 0) + lots * _entries(state, instrument, marks[instrument])
     if not gains:
         return 0
-    found = [0]
+    found = [basis_loss(state, legs)]
     if modes & MODES["sum"]:
         found.append(sum(max(0, *(-rows[SHOCK_OWN])) for rows in gains.values()))
     if modes & MODES["rho_one"]:
@@ -53,6 +53,17 @@ def wallet_loss(state: State, legs: list[tuple[int, int]], marks: dict[int, int]
         for turned in gains:
             found += list(-sum(rows[SHOCK_CONTRA if group == turned else SHOCK_BETA] for group, rows in gains.items()))
     return int(max(found))
+
+
+def basis_loss(state: State, legs: list[tuple[int, int]]) -> int:
+    """Basis contingency of (instrument, lots), in parts of a quantum: what stands since options were refreshed."""
+    sums = dict[int, Any]()
+    for instrument, lots in legs:
+        member = state.prices.members[instrument]
+        if member["expiry"]:
+            gains = lots * np.array([int(member["up_gain"]), int(member["down_gain"])], object)
+            sums[int(member["expiry"])] = sums.get(int(member["expiry"]), 0) + gains
+    return int(sum(max(0, *(-rows)) for rows in sums.values()))
 
 
 def portfolio_numbers(
@@ -67,14 +78,14 @@ def portfolio_numbers(
         if marks[instrument]:
             value = contract_value(state.prices.instruments[instrument], marks[instrument], lots)
             equity += value - int(leg["entry_value"])
-            if state.prices.members[instrument]["group"]:
+            in_grid = bool(state.prices.members[instrument]["group"])
+            if in_grid:
                 held.append((instrument, lots))
-            else:
+            if not in_grid or state.prices.instruments[instrument]["spot"]:
                 required += maintenance(state, leg, abs(value), pocket)
     grid = state.prices.grids[0]
     loss = -(-wallet_loss(state, held, marks) >> int(grid["scale_bits"])) if held else 0
-    whole = audit_add_ons.held(loss, audit_add_ons.wallet_add_ons(state, held, marks))
-    return equity, required - (-whole * int(grid["maintenance_ppm"]) // 10**6)
+    return equity, required + audit_add_ons.held(grid, loss, audit_add_ons.wallet_add_ons(state, held, marks))
 
 
 def portfolio_health(state: State, pocket: int, legs: list[Any], moved: dict[int, int] | None = None) -> int:
@@ -123,6 +134,7 @@ def check_risks(state: State) -> None:
     size = SHOCKS * int(grid["groups"]) * int(grid["scenarios"])
     rows = prices.losses[size : size + int(grid["groups"]) + 1]
     counts = prices.losses[work_size(grid) - counts_of(grid) :]
+    _require(len(prices.losses) == work_size(grid) + sums_of(prices.members), "PM-1", "the work space has another size")
     _require(not np.any(rows) and not np.any(counts), "PM-1", "the work space of a wallet was not cleared")
     for side in ("bids_money", "asks_money"):
         for group in range(1, int(grid["groups"]) + 1):

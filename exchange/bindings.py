@@ -14,10 +14,10 @@ from exchange.state import State
 class Binding(NamedTuple):
     """What binds many wallets of a grid: arrays by wallet. Losses in parts of a quantum, at least 0."""
 
-    losses: dict[str, np.ndarray]  # by mode
+    losses: dict[str, np.ndarray]  # by mode; `basis`: the contingency, where the venue has one
     mode: np.ndarray  # the mode that is worst, the first of equals in the order of `losses`
     group: np.ndarray  # the one whose sign that mode turns round; empty elsewhere
-    scenario: np.ndarray  # its number; -1 in the mode `sum`, where each group has its own
+    scenario: np.ndarray  # its number; -1 in `sum` and `basis`, where each group or expiry has its own
 
 
 class _Crowd:
@@ -35,6 +35,7 @@ class _Crowd:
         held &= place[positions["wallet"]] >= 0
         self.of, self.group = place[positions["wallet"][held]], group[held]
         self.instrument, self.lots = positions["instrument"][held], positions["lots"][held].astype(np.int64)
+        self.members = state.prices.members
         self.groups = [int(number) for number in np.unique(self.group)]
 
     def gains(self, group: int, variant: int) -> np.ndarray:
@@ -50,9 +51,23 @@ class _Crowd:
             made += self.gains(group, variant)
         return made
 
+    def basis(self) -> np.ndarray:
+        """Basis contingency by wallet."""
+        total = np.zeros(self.wallets, np.int64)
+        numbers = self.members["expiry"][self.instrument]
+        for number in np.unique(numbers[numbers != 0]):
+            own, moves = numbers == number, list[np.ndarray]()
+            for name in ("up_gain", "down_gain"):
+                moves.append(np.zeros(self.wallets, np.int64))
+                np.add.at(moves[-1], self.of[own], self.lots[own] * self.members[name][self.instrument[own]])
+            total -= np.minimum(0, np.minimum(*moves))
+        return total
+
     def worst(self, mode: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(worst loss, number of the group turned round or 0, scenario or -1) by wallet."""
         none = np.zeros(self.wallets, np.int64)
+        if mode == "basis":
+            return self.basis(), none, none - 1
         if mode == "sum":
             apart = [np.maximum(0, -self.gains(group, SHOCK_OWN).min(axis=1)) for group in self.groups]
             return sum(apart, none), none, none - 1
@@ -72,7 +87,7 @@ def bindings(state: State, venue: config.Venue, wallets: np.ndarray) -> Binding:
     """Which scenario of the venue's grid is the worst for each of some wallets. Nothing of the venue changes."""
     terms = venue.portfolio_margin
     crowd, names = _Crowd(with_risks(state), wallets), np.array(["", *(group.name for group in terms.groups)])
-    modes = [name for name in MODES if name in terms.modes]
+    modes = [name for name in MODES if name in terms.modes] + ["basis"] * terms.basis.any()
     found = [crowd.worst(mode) for mode in modes]
     most = np.argmax([losses for losses, _, _ in found], axis=0)
     every = np.arange(len(wallets))

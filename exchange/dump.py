@@ -59,6 +59,7 @@ def dump(state: State) -> dict[str, Any]:
         "lives": {k: _values(life, LIFE_FIELDS) for k, life in enumerate(state.prices.lives)},
         "options": {k: _values(option, OPTION_FIELDS) for k, option in enumerate(state.prices.options)},
         "option_risks": _option_risks(state),
+        "basis_gains": _basis_gains(state),
         "depths": {k: _values(member, DEPTH_FIELDS) for k, member in enumerate(state.prices.members)},
         "auctions": {k: _auction(state, k) for k in range(len(state.prices.markets))},
         "totals": {k: (int(t["deposits"]), int(t["withdrawals"])) for k, t in enumerate(state.ledger.totals)},
@@ -102,6 +103,13 @@ def _option_risks(state: State) -> dict[int, list[list[int]]]:
     kept = np.flatnonzero(prices.instruments["option"] * (prices.members["group"] != 0)) if grid["holders"] else ()
     rows = prices.risks.reshape(-1, codes.SHOCKS, max(1, int(grid["scenarios"]))) if len(kept) else ()
     return {int(k): [rows[k][v].tolist() for v in range(codes.SHOCKS) if grid["variants"] >> v & 1] for k in kept}
+
+
+def _basis_gains(state: State) -> dict[int, tuple[int, ...]]:
+    """What options gain as their basis moves, likewise."""
+    members, holders = state.prices.members, state.prices.grids[0]["holders"]
+    kept = np.flatnonzero(members["expiry"]) if holders else ()
+    return {int(k): _values(members[k], ("up_gain", "down_gain")) for k in kept}
 
 
 def _positions(state: State) -> dict[tuple[int, int], tuple[int, ...]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from exchange import codes
 from exchange.add_ons import RATES, AddOns, bound_short, compile_add_ons
+from exchange.basis import Basis, check_basis
 from exchange.codes import COUNTS, SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import ConfigError
 from exchange.stages import multiple as stages_multiple
@@ -33,12 +34,15 @@ GRID = np.dtype(  # one record
     [
         *((name, "i8") for name in ("scenarios", "groups", "modes", "variants", "grouped", "scale_bits")),
         *((name, "i8") for name in ("initial_ppm", "maintenance_ppm")),
+        ("loss_alone", "i8"),  # the factors multiply the worst loss, and no charges
         *((name, "i8") for name in ("volatility_up_ppm", "volatility_down_ppm", "volatility_least_ppm")),
         *((name, "i8") for name in ("base_days", "floor_days", "short_power_ppm", "long_power_ppm")),
         ("holders", "i8"),  # wallets in portfolio mode; while there are none, risk arrays are not kept
         ("charged", "i8"),  # a group has add-ons
         ("strikes", "i8"),  # of options in groups that have
         ("depth_period_ns", "i8"),
+        *((f"basis_{name}", "i8") for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm")),
+        ("sums_base", "i8"),  # place in the work space of two sums for each expiry of options; 0 = no contingency
     ],
     align=True,
 )
@@ -49,7 +53,7 @@ MEMBER = np.dtype(  # one an instrument
         ("narrow", "i8"),  # every entry of its risk array has 32 bits
         ("fall_ppb", "i8"),  # the worst loss of a long in a notional of 10**9, with the maintenance factor; rounded up
         ("rise_ppb", "i8"),  # that of a short
-        ("charge_ppb", "i8"),  # the most that charges grow by with a notional of 10**9, likewise
+        ("charge_ppb", "i8"),  # the most that charges, or a haircut, grow by with a notional of 10**9, likewise
         ("minimum_ppb", "i8"),  # the most that the minimum does
         ("depth_ppb", "i8"),  # the most that charges grow by as a notional of 10**9 falls, likewise
         *((name, "i8") for name in RATES),
@@ -58,6 +62,8 @@ MEMBER = np.dtype(  # one an instrument
         ("depth_number", "i8"),  # of the period in which depth was last measured, from 1; 0 = never
         *((name, "i8") for name in ("bids_money", "asks_money")),  # what may be held without a charge
         *((name, "i8") for name in ("group_bids_money", "group_asks_money")),
+        ("expiry", "i8"),  # number, from 1, of an option's underlying and expiry; 0 = no basis contingency
+        *((name, "i8") for name in ("up_gain", "down_gain")),  # of a long lot as the basis moves, parts of a quantum
     ],
     align=True,
 )
@@ -79,16 +85,25 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class StressScenario(_Struct):
-    """Shares (ppm) of a group's price range, of the volatility range and of the basis; what of the loss counts."""
+    """Shares (ppm) of a group's price range, of the volatility range and of the basis; what of the loss counts.
+
+    `cover_beyond_ppb` are billionths beyond the cover, where millionths are too coarse.
+    """
 
     price_ppm: Share = 0
     volatility_ppm: Signed = 0
     basis_ppm: Signed = 0
     cover_ppm: Ppm = MILLION
+    cover_beyond_ppb: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+
+    def cover_ppb(self) -> int:
+        """What of the loss counts."""
+        return 1000 * self.cover_ppm + self.cover_beyond_ppb
 
 
 class StressGroup(_Struct):
-    """What moves together: the contracts of one underlying. `beta_ppm` is its stress beta to the one factor.
+    """What moves together: the contracts of one underlying, and spot instruments whose holdings take part in the
+    scenarios beside their haircuts. `beta_ppm` is its stress beta to the one factor.
 
     `basis_ppm` says for instruments of the group how far they move against the others, e.g. perpetuals against futures.
     """
@@ -123,6 +138,7 @@ class PortfolioMargin(_Struct):
     `modes`: `sum` adds each group's worst loss, `rho_one` moves all groups by their ranges with one sign, `one_factor`
     by `factor_range_ppm` times their betas, `flipped` the same with one group's sign turned round, each in turn. Losses
     are reckoned in 2**`scale_bits` parts of a quantum. Depth is measured at the first mark of a `depth_period_ns`.
+    `factors` multiply losses and add-ons, `all`, or the `loss` alone.
     """
 
     preset: Literal["", "span16", "deribit", "okx"] = ""
@@ -131,17 +147,23 @@ class PortfolioMargin(_Struct):
     modes: Annotated[tuple[Mode, ...], msgspec.Meta(min_length=1)] = ("sum",)
     factor_range_ppm: Range = 150_000
     volatility: VolatilityRange = VolatilityRange()
+    basis: Basis = Basis()
     initial_factor_ppm: Factor = MILLION
     maintenance_factor_ppm: Factor = MILLION
+    factors: Literal["all", "loss"] = "all"
     depth_period_ns: Annotated[int, msgspec.Meta(ge=1, le=10**15)] = 1_000_000_000
     scale_bits: Annotated[int, msgspec.Meta(ge=0, le=12)] = 10
+
+    def charge_factors_ppm(self) -> tuple[int, int]:
+        """What add-ons are multiplied by for maintenance and for initial margin."""
+        return (self.maintenance_factor_ppm, self.initial_factor_ppm) if self.factors == "all" else (MILLION, MILLION)
 
 
 class Grid(NamedTuple):
     """What kernels read."""
 
     grids: np.ndarray  # GRID[1]
-    scenarios: np.ndarray  # int64[2 * scenario]: volatility, cover (ppm), which options read; all else is in the shocks
+    scenarios: np.ndarray  # int64[2 * scenario]: volatility (ppm), cover (ppb), for options; the rest is in the shocks
     members: np.ndarray  # MEMBER[instrument]
     shocks: np.ndarray  # SHOCK[...]
 
@@ -186,24 +208,22 @@ def price_shock_ppm(terms: PortfolioMargin, group: StressGroup, basis: int, scen
     return max(-FALL_MAX_PPM, toward_zero(moved + scenario.basis_ppm * basis * MILLION, MILLION * MILLION))
 
 
-def rate_ppb(kind: int, price_ppm: int, cover_ppm: int) -> int:
+def rate_ppb(kind: int, price_ppm: int, cover_ppb: int) -> int:
     """What a long lot gains in a scenario, as a share of its notional now; an inverse one in coin."""
     if kind == codes.LINEAR:
-        return toward_zero(price_ppm * cover_ppm, 1000)
-    return toward_zero(1000 * price_ppm * cover_ppm, MILLION + price_ppm)
+        return toward_zero(price_ppm * cover_ppb, MILLION)
+    return toward_zero(price_ppm * cover_ppb, MILLION + price_ppm)
 
 
 def _check(venue: "Venue", scenarios: tuple[StressScenario, ...]) -> dict[str, tuple[int, StressGroup]]:
     """(number from 1, group) by symbol of every member."""
     terms, where = venue.portfolio_margin, "$.venue.portfolio_margin"
     found: dict[str, tuple[int, StressGroup]] = {}
-    kinds = {instrument.symbol: instrument.kind for instrument in venue.instruments}
+    kinds = {instrument.symbol for instrument in venue.instruments}
     for k, group in enumerate(terms.groups):
         for symbol in group.members:
-            if symbol not in kinds or kinds[symbol] == "spot":
-                raise ConfigError(
-                    f"{where}.groups[{k}].members", f"{symbol!r} is not among the contracts of venue.instruments"
-                )
+            if symbol not in kinds:
+                raise ConfigError(f"{where}.groups[{k}].members", f"{symbol!r} is not among venue.instruments")
             if symbol in found:
                 raise ConfigError(f"{where}.groups[{k}].members", f"{symbol!r} is in two groups, or twice in one")
             found[symbol] = k + 1, group
@@ -215,6 +235,10 @@ def _check(venue: "Venue", scenarios: tuple[StressScenario, ...]) -> dict[str, t
         raise ConfigError(
             f"{where}.initial_factor_ppm", f"expected at least maintenance_factor_ppm = {terms.maintenance_factor_ppm}"
         )
+    check_basis(terms.basis)
+    for k, scenario in enumerate(terms.scenarios):
+        if scenario.cover_ppb() > BILLION:
+            raise ConfigError(f"{where}.scenarios[{k}].cover_beyond_ppb", "expected 0 where cover_ppm is 1000000")
     for instrument in venue.instruments:
         if instrument.option is not None and instrument.symbol in found:
             number, group = found[instrument.symbol]
@@ -249,7 +273,13 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
         row[name] = getattr(terms.volatility, name)
     for name in ("up_ppm", "down_ppm", "least_ppm"):
         row[f"volatility_{name}"] = getattr(terms.volatility, name)
+    row["loss_alone"] = terms.factors == "loss"
     row["initial_ppm"], row["maintenance_ppm"] = terms.initial_factor_ppm, terms.maintenance_factor_ppm
+    for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm"):
+        row[f"basis_{name}"] = getattr(terms.basis, name)
+    if terms.basis.any():
+        row["sums_base"] = work_size(row)
+        _number_expiries(venue, found, members)
     shocks = np.zeros(max(1, len(records) * SHOCKS * count), SHOCK)
     for k, instrument in enumerate(venue.instruments):
         if instrument.symbol in found:
@@ -260,27 +290,38 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
                     basis = group.basis_ppm.get(instrument.symbol, 0)
                     for s, scenario in enumerate(scenarios):
                         price = price_shock_ppm(terms, group, basis, scenario, variant)
-                        rate = rate_ppb(int(records[k]["kind"]), price, scenario.cover_ppm)
+                        rate = rate_ppb(int(records[k]["kind"]), price, scenario.cover_ppb())
                         shocks[first + s] = price, 0 if records[k]["option"] else rate
             first = k * SHOCKS * count
             mine = shocks[first : first + SHOCKS * count]
-            _bound(venue, records, members[k], mine["rate_ppb"], k, group.add_ons.steepest_ppm())
+            charged_ppm = 0 if records[k]["spot"] else group.add_ons.steepest_ppm()
+            _bound(venue, records, members[k], mine["rate_ppb"], k, charged_ppm)
+            if records[k]["spot"]:
+                members[k]["charge_ppb"] = 1000 * instrument.haircuts[-1].haircut_ppm  # the steepest, and unscaled
             if records[k]["option"]:
                 bound_short(venue, group.add_ons, records, options[k], k)
-                _bound_option(venue, records, options[k], int(mine["price_ppm"].max()), k)
-    kept = [(s.volatility_ppm, s.cover_ppm) for s in scenarios] or [(0, 0)]
+                _bound_option(venue, records, options[k], max(int(mine["price_ppm"].max()), terms.basis.up_ppm), k)
+    kept = [(s.volatility_ppm, s.cover_ppb()) for s in scenarios] or [(0, 0)]
     return Grid(grids, np.array(kept, np.int64).ravel(), members, shocks)
 
 
-def _bound(
-    venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int, charged_ppm: int
-) -> None:
+def _number_expiries(venue: "Venue", found: dict[str, tuple[int, StressGroup]], members: np.ndarray) -> None:
+    """Number the underlyings and expiries of the options in groups, from 1. Mutates the members."""
+    expiries = dict[tuple[str, int], int]()
+    for k, instrument in enumerate(venue.instruments):
+        if instrument.option is not None and instrument.symbol in found:
+            place = instrument.option.underlying, instrument.life.expiry_ns
+            members[k]["expiry"] = expiries.setdefault(place, len(expiries) + 1)
+
+
+def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int, charged_ppm: int) -> None:
     """Write the worst slopes of a member; prove that its losses and charges, of all its lots and orders, stay below
     2**62."""
     terms, where = venue.portfolio_margin, f"$.venue.instruments[{k}].position_max"
     low, high = -min(0, *rates.tolist()), max(0, *rates.tolist())
     factor, most = terms.initial_factor_ppm, max(low, high) + 1000 * charged_ppm
-    if factor * most > SLOPE_MAX_PPB * MILLION:
+    maintained_ppm, charges_ppm = terms.charge_factors_ppm()
+    if factor * max(low, high) + charges_ppm * 1000 * charged_ppm > SLOPE_MAX_PPB * MILLION:
         raise ConfigError(
             "$.venue.portfolio_margin.groups",
             f"{venue.instruments[k].symbol!r} loses {most} ppb of its notional in a scenario, add-ons included; with "
@@ -289,8 +330,10 @@ def _bound(
     member["fall_ppb"] = -(-low * terms.maintenance_factor_ppm // MILLION)
     member["rise_ppb"] = -(-high * terms.maintenance_factor_ppm // MILLION)
     lots = max(int(records[k]["position_max_lots"]), int(records[k]["order_max_lots"]))
-    most = BILLION if records[k]["option"] else most  # an option gains or loses at most the highest price
-    compared = max(factor, terms.maintenance_factor_ppm * stages_multiple(venue))
+    if records[k]["option"]:  # which gains or loses at most the highest price
+        most = BILLION * terms.basis.times()
+    maintained_ppm = max(maintained_ppm, terms.maintenance_factor_ppm)
+    compared = max(factor, charges_ppm, maintained_ppm * stages_multiple(venue))
     multiple = max(1, -(-compared * most // (MILLION * BILLION)))
     bound = most_value(records[k], lots) * 4 * len(records) * multiple
     if records[k]["kind"] == codes.INVERSE:
@@ -317,6 +360,11 @@ def _bound_option(venue: "Venue", records: np.ndarray, option: np.void, price_pp
 def counts_of(row: np.void) -> int:
     """How much of the work space holds what is counted for add-ons: its end."""
     return COUNTS * int(row["groups"]) + int(row["strikes"]) if row["charged"] else 0
+
+
+def sums_of(members: np.ndarray) -> int:
+    """How many numbers the work space holds behind `work_size`: two for each expiry of a basis contingency."""
+    return 2 * int(members["expiry"].max(initial=0))
 
 
 def work_size(row: np.void) -> int:

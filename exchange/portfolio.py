@@ -6,6 +6,7 @@ import numpy as np
 
 from exchange import codes, config
 from exchange.audit_add_ons import wallet_add_ons
+from exchange.audit_grid import basis_loss
 from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.core.views import fresh_risks, grid_needs
 from exchange.grids import MODES, scenarios_of
@@ -24,7 +25,7 @@ class StressGrid(NamedTuple):
     """
 
     rows: np.ndarray  # GRID_ROW
-    worst: dict[str, int]  # by mode; of `sum` the groups' worst losses added
+    worst: dict[str, int]  # by mode; of `sum` the groups' worst losses added; `basis`: the contingency, where it is one
     loss: int  # the worst of all, at least 0
     add_ons: dict[tuple[str, str], int]  # by group and name: charges that come on top of it; minima, held at least
     maintenance: int  # of what the grid holds, add-ons included
@@ -79,7 +80,7 @@ def _add_ons(state: State, wallet: int, names: list[str]) -> dict[tuple[str, str
     return {(names[group - 1], name): money for (group, name), money in found.items()}
 
 
-def _losses(mode: str, gains: dict[int, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+def _losses(mode: str, gains: dict[int, np.ndarray], names: list[str], count: int) -> dict[str, np.ndarray]:
     """Loss by scenario of a mode, by the group that is alone or turned round; of the others under one empty name."""
     if mode == "sum":
         return {names[group - 1]: -rows[SHOCK_OWN] for group, rows in gains.items()}
@@ -89,7 +90,8 @@ def _losses(mode: str, gains: dict[int, np.ndarray], names: list[str]) -> dict[s
             names[turned - 1]: -sum(rows[contra if group == turned else beta] for group, rows in gains.items())
             for turned in gains
         }
-    return {"": -sum(rows[SHOCK_OWN if mode == "rho_one" else SHOCK_BETA] for rows in gains.values())} if gains else {}
+    variant = SHOCK_OWN if mode == "rho_one" else SHOCK_BETA
+    return {"": -sum((rows[variant] for rows in gains.values()), np.zeros(count, np.int64))}
 
 
 def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
@@ -107,7 +109,7 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
     gains, bits = _gains(state, wallet), terms.scale_bits
     rows, worst = list[tuple[str | int, ...]](), dict[str, int]()
     for mode in (name for name in MODES if name in terms.modes):
-        by_name = _losses(mode, gains, [group.name for group in terms.groups])
+        by_name = _losses(mode, gains, [group.name for group in terms.groups], len(scenarios_of(terms)))
         for name, losses in by_name.items():
             rows += [
                 (mode, name, s, *(getattr(scenario, share) for share in SHARES), -(-int(losses[s]) >> bits))
@@ -115,6 +117,8 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
             ]
         most = [max(0, int(losses.max())) for losses in by_name.values()] or [0]
         worst[mode] = -(-(sum(most) if mode == "sum" else max(most)) >> bits)
+    if terms.basis.any():
+        worst["basis"] = -(-basis_loss(state, _held(state, wallet)) >> bits)
     maintenance, initial, equity = (int(number) for number in grid_needs(state, wallet))
     add_ons = _add_ons(state, wallet, [group.name for group in terms.groups])
     return StressGrid(np.array(rows, GRID_ROW), worst, max(worst.values()), add_ons, maintenance, initial, equity)

@@ -14,7 +14,7 @@ import numpy as np
 from exchange import codes, config, schema, throttles
 from exchange.allocation import SHARE
 from exchange.core import passing
-from exchange.grids import work_size
+from exchange.grids import sums_of, work_size
 from exchange.life import begin_lives
 from exchange.schema_prices import TRADE
 from exchange.sessions import open_markets
@@ -229,7 +229,7 @@ def _prices(compiled: config.Compiled, samples: int) -> Prices:
         compiled.sales,
         *(rows.copy() for rows in compiled.grid),
         aligned_zeros(len(compiled.grid.shocks), np.int64),
-        aligned_zeros(work_size(compiled.grid.grids[0]), np.int64),
+        aligned_zeros(work_size(compiled.grid.grids[0]) + sums_of(compiled.grid.members), np.int64),
         compiled.pricing,
         compiled.price_states.copy(),
         aligned_zeros(count * max(1, int(pricing["trades_max"])), TRADE),

@@ -9,6 +9,7 @@ from exchange import codes, config, schema
 PURPOSE = 54
 ADD_ONS = {"short_option_ppm": (0, 10_000, 70_000), "offset_ppm": (0, 20_000, 150_000), "gross_ppm": (0, 6_000, 33_333),
            "least_ppm": (0, 5_000, 300_000), "depth_ppm": (0, 50_000, 300_000),
+           "short_option_initial_ppm": (0, 2_000, 50_000), "gross_initial_ppm": (0, 5_000, 40_000),
            "depth_share_ppm": (1_000, 250_000, 1_000_000), "depth_band_ppm": (1_000, 10_000, 200_000)}
 
 
@@ -50,9 +51,30 @@ def draw_grid(rng: np.random.Generator, table: dict[str, Any]) -> dict[str, Any]
             "maintenance_factor_ppm": maintained, "initial_factor_ppm": maintained + pick(0, 200_000)}
 
 
+def draw_holdings(rng: np.random.Generator, table: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with spot instruments of the table in its groups, each in half of the cases."""
+    for instrument in table["instruments"]:
+        if instrument.get("kind") == "spot" and grid["groups"] and rng.random() < 0.5:
+            grid["groups"][int(rng.integers(len(grid["groups"])))]["members"].append(instrument["symbol"])
+    return grid
+
+
+def draw_basis(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with a basis contingency and with finer covers, in half of the cases."""
+    if rng.random() < 0.5:
+        for scenario in grid["scenarios"]:
+            scenario["cover_beyond_ppb"] = 0 if scenario["cover_ppm"] == 1_000_000 else int(rng.integers(1_000))
+        grid["basis"] = {"up_ppm": int(rng.choice([1, 45_000, 1_500_000])),
+                         "down_ppm": int(rng.choice([0, 45_000, 900_000])),
+                         "flat_ppm": int(rng.choice([1, 500_000, 7_000_000])),
+                         "yearly_ppm": int(rng.choice([0, 2_000_000, 8_000_000]))}
+    return grid
+
+
 def draw_add_ons(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
     """The grid with charges of its groups, in half of the cases; each rate is 0 for some groups."""
     if rng.random() < 0.5:
+        grid["factors"] = str(rng.choice(["all", "loss"]))
         grid["depth_period_ns"] = int(rng.choice([1, 1_000_000, 10**9]))
         for group in grid["groups"]:
             group["add_ons"] = {name: int(rng.choice(rates)) for name, rates in ADD_ONS.items()}
@@ -63,7 +85,8 @@ def add_grid(table: dict[str, Any], seed: int) -> dict[str, Any]:
     """The venue's table with the stress grid of this seed."""
     rng = generator(seed, 0)
     if rng.random() < 0.5:
-        table["portfolio_margin"] = draw_add_ons(generator(seed, 2), draw_grid(rng, table))
+        grid = draw_add_ons(generator(seed, 2), draw_grid(rng, table))
+        table["portfolio_margin"] = draw_holdings(generator(seed, 4), table, draw_basis(generator(seed, 3), grid))
     return table
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from exchange import codes, config, schema
 from exchange.venue import Exchange
-from tests.campaign_grid import draw_grid
+from tests.campaign_grid import draw_basis, draw_grid, draw_holdings
 from tests.desk import FIRST, UNIT, venue_table
 from tests.guard_changes import HOUR_NS, INTERVAL_NS, PER_TICK, START, TOP, Changes
 from tests.margin_models import MODELS, TIERS
@@ -60,6 +60,8 @@ def table_of(rng: np.random.Generator, family: str) -> dict[str, Any]:
         table["portfolio_margin"] = draw_grid(rng, {"instruments": contracts + options + holdings})
         if family != "grid of all":
             table["portfolio_margin"]["modes"] = [family.removeprefix("grid ")]
+    if portfolio:
+        draw_holdings(rng, {"instruments": holdings}, draw_basis(rng, table["portfolio_margin"]))
     return {**table, "instruments": contracts + options + holdings + [till]}
 
 
@@ -122,6 +124,8 @@ class WorldGrid(GridRule):
     def __init__(self, exchange: Exchange):
         super().__init__(exchange.venue)
         self.prices, self.kept = exchange.state.prices, dict[Any, int]()
+        self.terms_of = {k: (instrument.option.underlying, instrument.life.expiry_ns)
+                         for k, instrument in enumerate(exchange.venue.instruments) if instrument.option is not None}
         self.options = [instrument.kind == "option" for instrument in exchange.venue.instruments]
 
     def gain(self, k, mark, lots, scenario, way):
@@ -132,6 +136,16 @@ class WorldGrid(GridRule):
         if (k, mark, s, way) not in self.kept:
             self.kept[k, mark, s, way] = super().gain(k, mark, 1, scenario, way)
         return lots * self.kept[k, mark, s, way]
+
+
+    def apart(self, legs):
+        """The worse of both moves of each expiry."""
+        sums = Counter()
+        for k, lots in legs.items():
+            for name in ("up_gain", "down_gain") if self.terms.basis.any() and k in self.terms_of else ():
+                sums[self.terms_of[k], name] += lots * int(self.prices.members[k][name])
+        places = {place for place, _ in sums}
+        return sum(max(0, *(-sums[place, name] for name in ("up_gain", "down_gain"))) for place in places)
 
 
 class World:
@@ -240,7 +254,7 @@ class World:
             equity += value - entry
             if portfolio and k in self.grid.groups:
                 held[k] = lots
-            elif lots:
+            if lots and (k not in held or k in self.changes.spots):
                 required += self.rules[k].maintenance(abs(value), lots, entry, pocket)
         return equity, required + (self.grid.maintenance(held, marks) if held else 0)
 

@@ -21,6 +21,7 @@ def made(request):
     ({"offset_ppm": 20_000}, 60_000 + 8_000),  # 2 % of 400,000
     ({"gross_ppm": 6_000}, 60_000 + 8_400),
     ({"offset_ppm": 20_000, "gross_ppm": 6_000}, 60_000 + 8_000 + 8_400),
+    ({"gross_ppm": 6_000, "gross_initial_ppm": 4_000}, 60_000 + 8_400 + 5_600),
     ({"least_ppm": 50_000}, 70_000),  # of 1,400,000
     ({"least_ppm": 40_000}, 60_000),
     ({"least_ppm": 50_000, "gross_ppm": 10_000}, 60_000 + 14_000),
@@ -29,6 +30,33 @@ def test_charges_come_on_top_of_the_worst_loss_and_a_minimum_does_not(made, add_
     desk = desk_of(made, grid(group("A", "P0", "P1", add_ons=add_ons), initial_factor_ppm=2_000_000))
     assert desk.seed(A, B, 1_000, 10, 0) == desk.seed(B, A, 1_000, 4, 1) == codes.OK
     assert most(desk) == 10**9 - 2 * need
+
+
+@pytest.mark.parametrize(("add_ons", "need"), [
+    ({"gross_ppm": 6_000, "gross_initial_ppm": 4_000}, 120_000 + 8_400 + 5_600),
+    ({"least_ppm": 100_000}, 140_000),
+    ({"least_ppm": 50_000}, 120_000),
+])
+def test_factors_on_the_loss_alone_leave_charges_and_the_minimum_as_they_are(made, add_ons, need):
+    terms = grid(group("A", "P0", "P1", add_ons=add_ons), initial_factor_ppm=2_000_000, factors="loss")
+    desk = desk_of(made, terms)
+    assert desk.seed(A, B, 1_000, 10, 0) == desk.seed(B, A, 1_000, 4, 1) == codes.OK
+    assert most(desk) == 10**9 - need
+
+
+def test_what_initial_margin_charges_more_is_no_part_of_maintenance(made):
+    """Derive's perpetual: 18 % of 3,100 at 0.8, with 1.5 % for maintenance; all of it and 2 % for initial margin."""
+    add_ons = {"gross_ppm": 15_000, "gross_initial_ppm": 5_000}
+    terms = grid(group("A", "P0", range_ppm=180_000, add_ons=add_ons), maintenance_factor_ppm=800_000, factors="loss")
+    desk = desk_of(made, terms, money=1_100_000)
+    assert desk.seed(A, B, 1_000, 50) == codes.OK
+    assert most(desk) == 1_100_000 - 900_000 - 100_000
+    assert desk.code(codes.WITHDRAW, account=A, qty=100_000) == codes.OK
+    starts = []
+    for ticks in (952, 951):  # 760,000 and 755,000 of equity; 795 a tick are held
+        rows = desk.mark(ticks) + desk.settle()
+        starts += [ticks for row in rows if row["kind"] == codes.LIQUIDATION_START]
+    assert starts == [951]
 
 
 def test_open_orders_pay_the_charges_that_they_may_bring_and_no_contract_offsets_itself(made):
@@ -176,6 +204,12 @@ def test_short_options_are_charged_net_by_strike(made, trades, need):
     for k, lots in trades:
         assert desk.seed(*((A, B) if lots > 0 else (B, A)), 200, abs(lots), k) == codes.OK
     assert desk.charged() == need
+
+
+def test_initial_margin_charges_short_options_more(made):
+    desk = Strikes(made, short_option_ppm=3_000, short_option_initial_ppm=2_000)
+    assert desk.seed(B, A, 200, 10, 1) == codes.OK
+    assert desk.charged() == 5_000
 
 
 def test_open_asks_of_options_are_charged_and_bids_net_nothing(made):

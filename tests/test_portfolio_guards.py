@@ -47,7 +47,7 @@ class Rule:
         scale = group.range_ppm if way == 1 else Fraction(terms.factor_range_ppm * group.beta_ppm * way, 2 * PPM)
         moved = trunc(Fraction(scenario.price_ppm, PPM) * scale + Fraction(scenario.basis_ppm * self.basis[k], PPM))
         moved = max(moved, -990_000)
-        rate = Fraction(moved, PPM + (moved if self.inverse[k] else 0)) * Fraction(scenario.cover_ppm, PPM)
+        rate = Fraction(moved, PPM + (moved if self.inverse[k] else 0)) * Fraction(scenario.cover_ppb(), 10**9)
         lot = START * START * UNIT * PER_TICK if self.inverse[k] else mark * (UNIT // PER_TICK)
         lot <<= terms.scale_bits
         return lots * floor(Fraction(trunc(rate * 10**9), 10**9) * (lot // mark if self.inverse[k] else lot))
@@ -55,7 +55,7 @@ class Rule:
     def maintenance(self, legs, marks):
         own = {k: lots for k, lots in legs.items() if k in self.groups}
         names = {self.groups[k].name for k in own}
-        found = [0]
+        found = [self.apart(own)]
         for mode in self.terms.modes if own else ():
             if mode == "sum":
                 found.append(sum(max(0, *(-self.sum(own, marks, s, 1, only=name) for s in self.scenarios))
@@ -65,10 +65,17 @@ class Rule:
                 found += [-self.sum(own, marks, s, 2)] if mode == "one_factor" else []
                 found += [-self.sum(own, marks, s, 2, turned=name) for name in names if mode == "flipped"]
         loss = ceil(Fraction(max(found), 2**self.terms.scale_bits))
-        loss = max(loss + self.charges(own, marks, names), self.rounded(own, marks, "least_ppm"))
-        held = ceil(Fraction(loss * self.terms.maintenance_factor_ppm, PPM))
+        charges, least = self.charges(own, marks, names), self.rounded(own, marks, "least_ppm")
+        factor = Fraction(self.terms.maintenance_factor_ppm, PPM)
+        held = ceil(max(loss + charges, least) * factor)
+        if self.terms.factors == "loss":
+            held = max(ceil(loss * factor) + charges, least)
         return held + sum(ceil(Fraction(abs(self.value(k, marks[k], lots)) * self.rate, PPM))
                           for k, lots in legs.items() if k not in self.groups)
+
+    def apart(self, legs):
+        """The basis contingency in parts of a quantum: these worlds have no options."""
+        return 0
 
     def rounded(self, legs, marks, rate):
         """A rate of each leg's notional, each rounded up."""

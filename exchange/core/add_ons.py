@@ -49,8 +49,21 @@ def notionals(prices, instrument, longest, shortest):
     return long, abs(mark_value(prices, instrument, max(np.int64(0), -shortest)))
 
 
+@leaf
+def gross_ppm(member, initial):
+    """The rate of what is held gross, for maintenance or for initial margin."""
+    return np.int64(member["gross_ppm"]) + (np.int64(member["gross_initial_ppm"]) if initial else np.int64(0))
+
+
+@leaf
+def short_option_ppm(member, initial):
+    """The rate of short options, likewise."""
+    more = np.int64(member["short_option_initial_ppm"]) if initial else np.int64(0)
+    return np.int64(member["short_option_ppm"]) + more
+
+
 @kernel
-def leg_charges(prices, instrument, longest, shortest):
+def leg_charges(prices, instrument, longest, shortest, initial):
     """(charge, minimum) of a leg that no other changes. A short option's charge is its strike's: not here."""
     member = prices.members[instrument]
     if prices.instruments[instrument]["option"] != 0:
@@ -58,7 +71,7 @@ def leg_charges(prices, instrument, longest, shortest):
         return np.int64(0), ppm_up(worth, np.int64(member["least_ppm"]))
     long, short = notionals(prices, instrument, longest, shortest)
     most = max(long, short)
-    return ppm_up(most, np.int64(member["gross_ppm"])), ppm_up(most, np.int64(member["least_ppm"]))
+    return ppm_up(most, gross_ppm(member, initial)), ppm_up(most, np.int64(member["least_ppm"]))
 
 
 @leaf
@@ -79,7 +92,7 @@ def count_leg(prices, instrument, longest, shortest):
     """Add a leg to what is counted of its strike, or of its group. Mutates the work space."""
     losses, member = prices.losses, prices.members[instrument]
     if prices.instruments[instrument]["option"] != 0:
-        if member["short_option_ppm"] != 0:
+        if short_option_ppm(member, True) != 0:
             at = strike_at(prices, np.int64(member["strike"]))
             losses[at] += short_worth(prices, instrument, shortest)
     elif member["offset_ppm"] != 0 or member["depth_ppm"] != 0:
@@ -103,13 +116,13 @@ def depth_charge(prices, instrument, up, down):
 
 
 @leaf
-def take_count(prices, instrument):
+def take_count(prices, instrument, initial):
     """The charge of what was counted of a leg's strike or group, at its first leg, which clears it; then nothing."""
     losses, member, charge = prices.losses, prices.members[instrument], np.int64(0)
     if prices.instruments[instrument]["option"] != 0:
-        if member["short_option_ppm"] != 0:
+        if short_option_ppm(member, True) != 0:
             at = strike_at(prices, np.int64(member["strike"]))
-            charge = ppm_up(max(np.int64(0), -losses[at]), np.int64(member["short_option_ppm"]))
+            charge = ppm_up(max(np.int64(0), -losses[at]), short_option_ppm(member, initial))
             losses[at] = 0
     elif member["offset_ppm"] != 0 or member["depth_ppm"] != 0:
         at = counts_at(prices, np.int64(member["group"]))
@@ -124,21 +137,22 @@ def take_count(prices, instrument):
 
 @kernel
 def wallet_charges(ledger, prices, wallet, orders, p_new, side, order_lots):
-    """(charges, minimum) of what the grid holds of a wallet. Mutates the work space, which is free again after it."""
+    """(charges, minimum) of what the grid holds of a wallet, for initial margin with its orders, else for maintenance.
+    Mutates the work space, which is free again after it."""
     charges, least, p = np.int64(0), np.int64(0), np.int64(ledger.wallets[wallet]["first_position"])
     while p != 0:
         instrument = np.int64(ledger.positions[p]["instrument"])
         if prices.members[instrument]["group"] != 0 and ledger.positions[p]["mode"] == CROSS:
             lots, bids, asks = leg_lots(ledger, p, orders, p_new, side, order_lots)
             count_leg(prices, instrument, lots + bids, lots - asks)
-            charge, minimum = leg_charges(prices, instrument, lots + bids, lots - asks)
+            charge, minimum = leg_charges(prices, instrument, lots + bids, lots - asks, orders)
             charges, least = charges + charge, least + minimum
         p = np.int64(ledger.positions[p]["next"])
     p = np.int64(ledger.wallets[wallet]["first_position"])
     while p != 0:
         instrument = np.int64(ledger.positions[p]["instrument"])
         if prices.members[instrument]["group"] != 0 and ledger.positions[p]["mode"] == CROSS:
-            charges += take_count(prices, instrument)
+            charges += take_count(prices, instrument, orders)
         p = np.int64(ledger.positions[p]["next"])
     return charges, least
 
@@ -146,7 +160,7 @@ def wallet_charges(ledger, prices, wallet, orders, p_new, side, order_lots):
 @kernel
 def charges_alone(prices, instrument, lots):
     """(charges, minimum) of a position if it were all that its wallet holds."""
-    charge, minimum = leg_charges(prices, instrument, lots, lots)
+    charge, minimum = leg_charges(prices, instrument, lots, lots, False)
     if prices.instruments[instrument]["option"] != 0:
         worth = max(np.int64(0), -short_worth(prices, instrument, lots))
         charge = ppm_up(worth, np.int64(prices.members[instrument]["short_option_ppm"]))

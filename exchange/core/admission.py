@@ -204,7 +204,9 @@ def check_admission(state, instrument, p, side, limit_ticks, lots):
     held = mark_exposure(prices, instrument, np.int64(position["lots"]))
     order_value, open_loss, fee_reserve = order_costs(prices, instrument, side, limit_ticks, lots)
     if record["spot"] != 0:
-        return check_holding(ledger, prices, p, side, order_value, lots)
+        code = check_holding(ledger, prices, p, side, order_value, lots)
+        if code != OK or not in_grid(ledger, prices, p):
+            return code
     if in_grid(ledger, prices, p):
         return check_grid(ledger, prices, p, side, open_loss + fee_reserve, order_value, lots)
     bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])

@@ -21,9 +21,10 @@ from exchange.codes import (
 )
 from exchange.core.add_ons import charges_alone, leg_lots, wallet_charges
 from exchange.core.arith import INT32_MAX, mul_div_floor, ppm_up
+from exchange.core.basis import basis_alone, basis_loss
 from exchange.core.contract import mark_value
 from exchange.core.kernel import kernel, leaf
-from exchange.core.requirement import BILLION, leg_maintenance, ppb_up
+from exchange.core.requirement import BILLION, leg_maintenance, maintenance, ppb_up
 
 NEVER = 1 << 61  # a notional that no position reaches
 
@@ -35,6 +36,13 @@ def in_grid(ledger, prices, p):
     if ledger.wallets[np.int64(position["wallet"])]["portfolio"] == 0 or position["mode"] != CROSS:
         return False
     return prices.members[np.int64(position["instrument"])]["group"] != 0
+
+
+@leaf
+def is_alone(ledger, prices, p):
+    """Does position `p` hold what its own model says? All but those of the grid do, and holdings do beside it."""
+    spot = prices.instruments[np.int64(ledger.positions[p]["instrument"])]["spot"] != 0
+    return spot or not in_grid(ledger, prices, p)
 
 
 @kernel
@@ -170,8 +178,8 @@ def worst_of_modes(prices):
 
 @kernel
 def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
-    """Worst loss of a wallet's cross positions in groups, in parts of a quantum; with their open orders, if asked, and
-    one more of `order_lots` of `p_new`."""
+    """Worst loss of a wallet's cross positions in groups, the basis contingency at least, in parts of a quantum; with
+    their open orders, if asked, and one more of `order_lots` of `p_new`."""
     grouped = prices.grids[0]["grouped"] != 0
     p = np.int64(ledger.wallets[wallet]["first_position"])
     while p != 0:
@@ -183,14 +191,20 @@ def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
             if lots != 0 or bids != 0 or asks != 0:
                 add_leg(prices, instrument, group, grouped, lots, bids, asks)
         p = np.int64(position["next"])
-    return worst_of_modes(prices)
+    worst = worst_of_modes(prices)
+    if prices.grids[0]["sums_base"] != 0:
+        worst = max(worst, basis_loss(ledger, prices, wallet, orders, p_new, side, order_lots))
+    return worst
 
 
 @leaf
 def required_for(prices, loss, charges, least, factor_ppm):
     """Money that a worst loss and the add-ons ask for."""
     bits = np.int64(prices.grids[0]["scale_bits"])
-    return ppm_up(max(((loss + (np.int64(1) << bits) - 1) >> bits) + charges, least), factor_ppm)
+    whole = (loss + (np.int64(1) << bits) - 1) >> bits
+    if prices.grids[0]["loss_alone"] != 0:
+        return max(ppm_up(whole, factor_ppm) + charges, least)
+    return ppm_up(max(whole + charges, least), factor_ppm)
 
 
 @kernel
@@ -228,7 +242,7 @@ def grid_numbers(ledger, prices, wallet):
             if prices.markets[instrument]["mark_sub"] != 0:
                 value = mark_value(prices, instrument, lots)
                 equity += value - np.int64(position["entry_value"])
-                if prices.members[instrument]["group"] == 0:
+                if prices.members[instrument]["group"] == 0 or prices.instruments[instrument]["spot"] != 0:
                     required += leg_maintenance(ledger, prices, p, instrument, abs(value))
             legs += 1
         p = np.int64(position["next"])
@@ -240,10 +254,13 @@ def grid_leg(prices, instrument, lots):
     """What a leg alone would have to hold, at least a quantum: its share of the plan of a liquidation."""
     add_leg(prices, instrument, np.int64(1), False, lots, np.int64(0), np.int64(0))
     loss, charges, least = worst_of_modes(prices), np.int64(0), np.int64(0)
+    loss = max(loss, basis_alone(prices, instrument, lots))
     if prices.grids[0]["charged"] != 0:
         charges, least = charges_alone(prices, instrument, lots)
-    factor_ppm = np.int64(prices.grids[0]["maintenance_ppm"])
-    return max(np.int64(1), required_for(prices, loss, charges, least, factor_ppm))
+    required = required_for(prices, loss, charges, least, np.int64(prices.grids[0]["maintenance_ppm"]))
+    if prices.instruments[instrument]["spot"] != 0:
+        required += maintenance(prices, instrument, abs(mark_value(prices, instrument, lots)))
+    return max(np.int64(1), required)
 
 
 @leaf
@@ -261,9 +278,11 @@ def slopes(prices, instrument, lots):
 
 
 @leaf
-def grid_rounding(prices, lots):
+def grid_rounding(prices, instrument, lots):
     """Quanta that rounding may cost in what a leg adds to its wallet's requirement."""
     charged = 48 if prices.grids[0]["charged"] != 0 else 0
+    if prices.instruments[instrument]["spot"] != 0:
+        charged += 2  # of its haircut
     return (abs(lots) * 9 >> np.int64(prices.grids[0]["scale_bits"])) + 24 + charged
 
 
@@ -271,7 +290,7 @@ def grid_rounding(prices, lots):
 def grid_weight(prices, instrument, lots, notional):
     """(the most that health falls when a leg's notional moves by its own size, quanta that rounding may cost)."""
     up, down = slopes(prices, instrument, lots)
-    return ppb_up(notional, max(up, down)), grid_rounding(prices, lots)
+    return ppb_up(notional, max(up, down)), grid_rounding(prices, instrument, lots)
 
 
 @kernel
@@ -280,7 +299,7 @@ def grid_change(prices, instrument, lots, notional):
     member = prices.members[instrument]
     steeper = max(np.int64(member["fall_ppb"]), np.int64(member["rise_ppb"])) + np.int64(member["charge_ppb"])
     steeper = max(steeper, np.int64(member["minimum_ppb"]))
-    return ppb_up(notional, steeper), grid_rounding(prices, lots)
+    return ppb_up(notional, steeper), grid_rounding(prices, instrument, lots)
 
 
 @leaf

@@ -8,7 +8,7 @@ import numpy as np
 from exchange.codes import BID, CROSS, INSURANCE, ISOLATED, MARGIN_PLAIN, STAGE_REDUCE
 from exchange.core.arith import initial_margin
 from exchange.core.contract import mark_exposure, mark_value
-from exchange.core.grid import grid_initial, grid_numbers, in_grid
+from exchange.core.grid import grid_initial, grid_numbers, is_alone
 from exchange.core.kernel import leaf
 from exchange.core.requirement import exposure_of, leg_maintenance, orders_by_model
 
@@ -139,7 +139,7 @@ def wallet_margin(ledger, prices, wallet, p_new, side, order_value, order_lots):
     p = np.int64(ledger.wallets[wallet]["first_position"])
     while p != 0:
         position = ledger.positions[p]
-        if portfolio and in_grid(ledger, prices, p):
+        if portfolio and not is_alone(ledger, prices, p):
             p = np.int64(position["next"])
             continue
         bids, asks = np.int64(position["bid_value"]), np.int64(position["ask_value"])

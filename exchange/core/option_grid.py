@@ -6,8 +6,10 @@ from exchange.codes import SHOCKS, STATE_SETTLED
 from exchange.core.arith import INT32_MAX, MILLION, mul_div_floor
 from exchange.core.black76 import black_sub, power_of_times_ppm
 from exchange.core.kernel import kernel, leaf
+from exchange.core.requirement import BILLION
 
-DAY_NS = 86_400_000_000_000
+DAY_NS, SECOND_NS, YEAR_S = 86_400_000_000_000, 1_000_000_000, 31_536_000
+COUNTED_MAX_PPB = 8 * BILLION  # of what is lost by the basis
 
 
 @kernel
@@ -44,9 +46,32 @@ def model_value(prices, instrument, forward, left_ns, volatility_ppm):
     return min(value, most)
 
 
+@leaf
+def basis_gain(prices, instrument, forward, left_ns, value, moved_ppm):
+    """What counts of the gain of a long lot, worth `value` now, as the forward alone becomes a share of itself."""
+    grid, option = prices.grids[0], prices.options[instrument]
+    there = max(np.int64(1), mul_div_floor(forward << np.int64(grid["scale_bits"]), moved_ppm, MILLION))
+    gain = model_value(prices, instrument, there, left_ns, np.int64(option["volatility_ppm"])) - value
+    yearly_ppb = mul_div_floor(1000 * np.int64(grid["basis_yearly_ppm"]), left_ns // SECOND_NS, np.int64(YEAR_S))
+    counted_ppb = min(1000 * np.int64(grid["basis_flat_ppm"]) + yearly_ppb, np.int64(COUNTED_MAX_PPB))
+    return mul_div_floor(gain, counted_ppb, BILLION) * np.int64(prices.instruments[instrument]["mark_unit"])
+
+
+@kernel
+def refresh_basis(prices, instrument, forward, left_ns, value):
+    """Make anew what an option gains as its basis moves; returns whether it changed. Mutates the member."""
+    grid, member = prices.grids[0], prices.members[instrument]
+    up = basis_gain(prices, instrument, forward, left_ns, value, MILLION + np.int64(grid["basis_up_ppm"]))
+    down = basis_gain(prices, instrument, forward, left_ns, value, MILLION - np.int64(grid["basis_down_ppm"]))
+    changed = up != member["up_gain"] or down != member["down_gain"]
+    member["up_gain"], member["down_gain"] = up, down
+    return changed
+
+
 @kernel
 def refresh_option_risks(prices, io, instrument, forward):
-    """Make an option's risk array anew; without a forward or a mark it stands. Returns whether any entry changed."""
+    """Make an option's risk array anew, and what it gains as its basis moves; without a forward or a mark they stand.
+    Returns whether any entry changed."""
     grid, option, market = prices.grids[0], prices.options[instrument], prices.markets[instrument]
     changed, widest = False, np.int64(0)
     if prices.members[instrument]["group"] == 0 or forward == 0 or market["mark_sub"] == 0:
@@ -66,10 +91,12 @@ def refresh_option_risks(prices, io, instrument, forward):
                 there = max(np.int64(1), mul_div_floor(forward << bits, moved_ppm, MILLION))
                 then_ppm = shocked_ppm(grid, now_ppm, np.int64(prices.scenarios[2 * s]), factor_ppm)
                 gain = model_value(prices, instrument, there, left_ns, then_ppm) - value
-                entry = mul_div_floor(gain, np.int64(prices.scenarios[2 * s + 1]), MILLION) * unit
+                entry = mul_div_floor(gain, np.int64(prices.scenarios[2 * s + 1]), BILLION) * unit
                 widest = max(widest, abs(entry))
                 if prices.risks[at] != entry:
                     prices.risks[at] = entry
                     changed = True
     prices.members[instrument]["narrow"] = widest <= INT32_MAX
+    if grid["sums_base"] != 0 and refresh_basis(prices, instrument, forward, left_ns, value):
+        changed = True
     return changed

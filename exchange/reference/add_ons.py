@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from exchange import codes
-from exchange.reference.arithmetic import PPM, ceil_div
+from exchange.reference.arithmetic import PPM, ceil_div, ppm_up
 
 if TYPE_CHECKING:
     from exchange.reference.world import World
@@ -24,14 +24,15 @@ def largest(world: "World", leg: Leg) -> int:
     return max((worth(world, leg[0], lots) for lots in counted), default=0)
 
 
-def short_options(world: "World", legs: list[Leg]) -> int:
+def short_options(world: "World", legs: list[Leg], is_initial: bool) -> int:
     """Charge for what is short, net, of each underlying, expiry and strike."""
     charge = 0
     for strike in dict.fromkeys(world.grid.strikes[leg[0]] for leg in legs):
         mine = [leg for leg in legs if world.grid.strikes[leg[0]] == strike]
         shortest = [(instrument, min(lots)) for instrument, lots in mine]
         net = sum(worth(world, instrument, lots) * (1 if lots > 0 else -1) for instrument, lots in shortest)
-        rate = world.grid.groups[mine[0][0]].add_ons.short_option_ppm
+        terms = world.grid.groups[mine[0][0]].add_ons
+        rate = terms.short_option_ppm + is_initial * terms.short_option_initial_ppm
         charge += ceil_div(max(0, -net) * rate, PPM)
     return charge
 
@@ -76,21 +77,27 @@ def beyond_depth(world: "World", legs: list[Leg]) -> int:
     return max(0, net(longest) - bids, -net(shortest) - asks)
 
 
-def of_group(world: "World", legs: list[Leg]) -> tuple[int, int]:
-    """(charges, the least) of the legs of one group."""
+def of_group(world: "World", legs: list[Leg], is_initial: bool) -> tuple[int, int]:
+    """(charges, the least) of the legs of one group, for initial margin or for maintenance."""
     terms = world.grid.groups[legs[0][0]].add_ons
     options = [leg for leg in legs if world.contracts[leg[0]].option is not None]
     contracts = [leg for leg in legs if world.contracts[leg[0]].option is None]
-    charges = short_options(world, options) + ceil_div(offset(world, contracts) * terms.offset_ppm, PPM)
-    charges += sum(ceil_div(largest(world, leg) * terms.gross_ppm, PPM) for leg in contracts)
+    charges = short_options(world, options, is_initial) + ceil_div(offset(world, contracts) * terms.offset_ppm, PPM)
+    gross_ppm = terms.gross_ppm + is_initial * terms.gross_initial_ppm
+    charges += sum(ceil_div(largest(world, leg) * gross_ppm, PPM) for leg in contracts)
     charges += ceil_div(beyond_depth(world, contracts) * terms.depth_ppm, PPM)
     return charges, sum(ceil_div(largest(world, leg) * terms.least_ppm, PPM) for leg in legs)
 
 
-def required(world: "World", legs: list[Leg], loss: int) -> int:
-    """A worst loss (money) with the charges of all groups, at least their minimum."""
+def required(world: "World", legs: list[Leg], loss: int, factor_ppm: int, is_initial: bool) -> int:
+    """A worst loss (money) with the charges of all groups, or their minimum; the factor on all, or on the loss."""
     by_group = dict[str, list[Leg]]()
     for leg in legs:
+        if world.contracts[leg[0]].spot:
+            continue
         by_group.setdefault(world.grid.groups[leg[0]].name, []).append(leg)
-    found = [of_group(world, mine) for mine in by_group.values()]
-    return max(loss + sum(charges for charges, _ in found), sum(least for _, least in found))
+    found = [of_group(world, mine, is_initial) for mine in by_group.values()]
+    charges, least = sum(charges for charges, _ in found), sum(least for _, least in found)
+    if world.grid.terms.factors == "loss":
+        return max(ppm_up(loss, factor_ppm) + charges, least)
+    return ppm_up(max(loss + charges, least), factor_ppm)

@@ -8,9 +8,10 @@ from math import trunc
 from typing import TYPE_CHECKING
 
 from exchange import codes, config
+from exchange.basis import Basis
 from exchange.grids import StressGroup, StressScenario, scenarios_of
 from exchange.reference import add_ons, black76
-from exchange.reference.arithmetic import PPB, PPM, ceil_div, ppm_up
+from exchange.reference.arithmetic import PPB, PPM, ceil_div
 from exchange.reference.records import Position, Wallet
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 FALL_MAX = Fraction(99, 100)
 OWN, BETA, CONTRA = range(3)
-DAY_NS = 86_400 * 10**9
+DAY_NS, YEAR_S = 86_400 * 10**9, 365 * 86_400
 
 
 class Grid:
@@ -32,6 +33,7 @@ class Grid:
             symbols.index(symbol): group for group in self.terms.groups for symbol in group.members
         }
         self.option_gains: dict[tuple[int, int, int], int] = {}  # by option, number of the scenario, way
+        self.basis_gains: dict[int, list[int]] = {}  # by option, as its forward moves up and down
         self.basis = {k: group.basis_ppm.get(symbols[k], 0) for k, group in self.groups.items()}
         self.depths: dict[int, tuple[int, int, int]] = {}  # by contract: number of the period, bids and asks in money
         self.strikes = {k: (i.option.underlying, i.life.expiry_ns, Decimal(i.option.strike))
@@ -53,9 +55,9 @@ def _moved_ppm(scenario: StressScenario, scale_ppm: Fraction, basis_ppm: int) ->
 
 
 @cache
-def _gain_ppb(moved_ppm: int, cover_ppm: int, linear: bool) -> int:
+def _gain_ppb(moved_ppm: int, cover_ppb: int, linear: bool) -> int:
     """What a long contract gains of its worth when its price moves so far."""
-    return trunc(Fraction(moved_ppm, PPM if linear else PPM + moved_ppm) * Fraction(cover_ppm, PPM) * PPB)
+    return trunc(Fraction(moved_ppm, PPM if linear else PPM + moved_ppm) * cover_ppb)
 
 
 def entry(world: "World", instrument: int, scenario: StressScenario, way: int) -> int:
@@ -66,7 +68,7 @@ def entry(world: "World", instrument: int, scenario: StressScenario, way: int) -
     if contract.option is not None:
         return world.grid.option_gains.get((instrument, world.grid.scenarios.index(scenario), way), 0)
     linear = contract.kind == codes.LINEAR
-    ppb = _gain_ppb(world.grid.moved_ppm(instrument, scenario, way), scenario.cover_ppm, linear)
+    ppb = _gain_ppb(world.grid.moved_ppm(instrument, scenario, way), scenario.cover_ppb(), linear)
     parts = 2**world.grid.terms.scale_bits
     if linear:
         worth = contract.value(mark_sub, 1) * parts
@@ -111,19 +113,47 @@ def refresh_option(world: "World", instrument: int) -> bool:
         terms = (option.strike * parts, left_ns, volatility, option.is_call, option.coin_sub * parts)
         return min(black76.rounded(price, *terms), contract.ticks_max * contract.mark_per_tick * parts)
 
-    now, before = value(forward * parts, option.volatility_ppm), dict(world.grid.option_gains)
+    now = value(forward * parts, option.volatility_ppm)
+    before = dict(world.grid.option_gains), dict(world.grid.basis_gains)
+    if world.grid.terms.basis.any():
+        basis, gains = world.grid.terms.basis, []
+        for moved_ppm in (PPM + basis.up_ppm, PPM - basis.down_ppm):
+            gained = value(max(1, forward * parts * moved_ppm // PPM), option.volatility_ppm) - now
+            gains.append(gained * basis_ppb(basis, left_ns) // PPB * contract.value(1, 1))
+        world.grid.basis_gains[instrument] = gains
     for s, scenario in enumerate(world.grid.scenarios):
         moved = volatility_ppm(world, option.volatility_ppm, scenario.volatility_ppm, left_ns)
         for way in ways(world):
             price = max(1, forward * parts * (PPM + world.grid.moved_ppm(instrument, scenario, way)) // PPM)
-            gained = (value(price, moved) - now) * scenario.cover_ppm // PPM
+            gained = (value(price, moved) - now) * scenario.cover_ppb() // PPB
             world.grid.option_gains[instrument, s, way] = gained * contract.value(1, 1)
-    return before != world.grid.option_gains
+    return before != (world.grid.option_gains, world.grid.basis_gains)
+
+
+def basis_ppb(terms: Basis, left_ns: int) -> int:
+    """What counts of a loss by the basis."""
+    yearly_ppb = terms.yearly_ppm * 1000 * (left_ns // 10**9) // YEAR_S
+    return min(terms.flat_ppm * 1000 + yearly_ppb, 8 * PPB)
+
+
+def basis_loss(world: "World", legs: list[tuple[int, list[int]]]) -> int:
+    """What options lose as the forward of each expiry moves for the worse, nothing offset from expiry to expiry."""
+    moved: dict[tuple[str, int], list[list[int]]] = {}
+    for instrument, lots in legs:
+        if instrument in world.grid.basis_gains:
+            rows = [min(count * gained for count in lots) for gained in world.grid.basis_gains[instrument]]
+            moved.setdefault(world.grid.strikes[instrument][:2], []).append(rows)
+    return sum(max(0, *(-sum(row[k] for row in rows) for k in range(2))) for rows in moved.values())
 
 
 def is_held(world: "World", position: Position) -> bool:
     """Whether the grid margins the position."""
     return position.wallet.portfolio and position.mode == codes.CROSS and position.instrument in world.grid.groups
+
+
+def is_alone(world: "World", position: Position) -> bool:
+    """Whether the position holds what its own model says: in the grid only a holding does."""
+    return bool(world.contracts[position.instrument].spot) or not is_held(world, position)
 
 
 def gain(world: "World", leg: tuple[int, list[int]], scenario: StressScenario, way: int) -> int:
@@ -133,8 +163,10 @@ def gain(world: "World", leg: tuple[int, list[int]], scenario: StressScenario, w
 
 
 def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
-    """The loss of every scenario of every mode; of the mode `sum`, where groups do not meet in one, the sum."""
+    """The basis contingency; the loss of every scenario of every mode, of the mode `sum`, where groups do not meet in
+    one, the sum."""
     grid, modes = world.grid, world.grid.terms.modes
+    yield basis_loss(world, legs)
     by_group: dict[str, list[tuple[int, list[int]]]] = {}
     for leg in legs:
         by_group.setdefault(grid.groups[leg[0]].name, []).append(leg)
@@ -154,16 +186,17 @@ def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
                 yield -sum(gain(world, leg, scenario, way) for leg, way in zip(legs, ways, strict=True))
 
 
-def required(world: "World", legs: list[tuple[int, list[int]]], factor_ppm: int) -> int:
-    """Money that the worst loss and the add-ons ask for."""
-    worst = max(0, *losses(world, legs)) if legs else 0
-    return ppm_up(add_ons.required(world, legs, ceil_div(worst, 2**world.grid.terms.scale_bits)), factor_ppm)
+def required(world: "World", legs: list[tuple[int, list[int]]], is_initial: bool = False) -> int:
+    """Money that the worst loss and the add-ons ask for, as maintenance or as initial margin."""
+    terms, worst = world.grid.terms, max(0, *losses(world, legs)) if legs else 0
+    factor_ppm = terms.initial_factor_ppm if is_initial else terms.maintenance_factor_ppm
+    return add_ons.required(world, legs, ceil_div(worst, 2**terms.scale_bits), factor_ppm, is_initial)
 
 
 def maintenance(world: "World", wallet: Wallet) -> int:
     """Maintenance margin of all that the grid holds of a wallet."""
     held = [p for p in wallet.positions.values() if p.lots and is_held(world, p)]
-    return required(world, [(p.instrument, [p.lots]) for p in held], world.grid.terms.maintenance_factor_ppm)
+    return required(world, [(p.instrument, [p.lots]) for p in held])
 
 
 def initial(world: "World", wallet: Wallet, more: tuple[Position, int, int] | None = None) -> int:
@@ -177,10 +210,10 @@ def initial(world: "World", wallet: Wallet, more: tuple[Position, int, int] | No
             if more is not None and more[0] is position:
                 bids, asks = (bids + more[2], asks) if more[1] == codes.BID else (bids, asks + more[2])
             legs.append((position.instrument, [position.lots, position.lots + bids, position.lots - asks]))
-    return required(world, legs, world.grid.terms.initial_factor_ppm)
+    return required(world, legs, is_initial=True)
 
 
 def alone(world: "World", position: Position) -> int:
     """What a leg alone would hold, at least a quantum: its weight in the plan of a liquidation."""
     legs = [(position.instrument, [position.lots])]
-    return max(1, required(world, legs, world.grid.terms.maintenance_factor_ppm))
+    return max(1, required(world, legs))

@@ -40,13 +40,14 @@ def equity(world: World, unit: Unit) -> int:
 def unit_maintenance(world: World, unit: Unit) -> int:
     """Maintenance margin of a unit: by the grid for what it holds, of the rest position by position."""
     whole = grid.maintenance(world, unit.wallet) if unit.position is None and unit.wallet.portfolio else 0
-    rest = [position for position in unit.positions if position.lots and not grid.is_held(world, position)]
+    rest = [position for position in unit.positions if position.lots and grid.is_alone(world, position)]
     return whole + sum(maintenance(world, position) for position in rest)
 
 
 def alone(world: World, position: Position) -> int:
     """What a leg alone must hold: its weight in a plan."""
-    return grid.alone(world, position) if grid.is_held(world, position) else maintenance(world, position)
+    own = maintenance(world, position) if grid.is_alone(world, position) else 0
+    return own + (grid.alone(world, position) if grid.is_held(world, position) else 0)
 
 
 def is_leg(world: World, position: Position) -> bool:
@@ -179,7 +180,7 @@ def _only_closes(position: Position, side: int, lots: int) -> bool:
 def wallet_margin(world: World, wallet: Wallet, without: Position | None = None) -> int:
     """Initial margin of all positions and orders of a wallet, one position left out if named."""
     if wallet.portfolio:
-        rest = [position for position in wallet.positions.values() if not grid.is_held(world, position)]
+        rest = [position for position in wallet.positions.values() if grid.is_alone(world, position)]
         own = sum(_required(world, position) for position in rest if position is not without)
         return own + grid.initial(world, wallet)
     return sum(_required(world, position) for position in wallet.positions.values() if position is not without)
@@ -222,13 +223,13 @@ def check_admission(world: World, position: Position, side: int, limit_ticks: in
     value = contract.notional(limit_ticks, lots)
     if contract.spot and side == codes.ASK:
         require(lots <= spare_lots(position), codes.INSUFFICIENT_HOLDING)
-        return
-    if contract.spot:
+    elif contract.spot:
         cost = value + ppm_up(value, max(contract.taker_ppm, 0))
         require(cost <= available(world, position.wallet), codes.INSUFFICIENT_BALANCE)
-        return
     if grid.is_held(world, position):
         _check_grid(world, position, side, limit_ticks, lots)
+        return
+    if contract.spot:
         return
     added = (value, 0) if side == codes.BID else (0, value)
     exposed = exposure(world, position, *added)
@@ -263,6 +264,8 @@ def _check_grid(world: World, position: Position, side: int, limit_ticks: int, l
     before = grid.initial(world, wallet)
     after = grid.initial(world, wallet, (position, side, lots))
     total = wallet_margin(world, wallet) - before + after
+    if contract.spot and side == codes.BID:
+        total += contract.notional(limit_ticks, lots)  # which it would pay
     if after <= before:
         if _only_closes(position, side, lots):
             return

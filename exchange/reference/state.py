@@ -35,6 +35,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "lives": {k: (o.due, len(o.samples_sub), sum(o.samples_sub), *_priced(o)) for k, o in enumerate(world.lives)},
         "options": {k: _option(contract) for k, contract in enumerate(world.contracts)},
         "option_risks": _option_risks(world),
+        "basis_gains": _basis_gains(world),
         "depths": {k: world.grid.depths.get(k, (0, 0, 0)) for k, _ in enumerate(world.contracts)},
         "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
@@ -80,6 +81,14 @@ def _option_risks(world: World) -> dict[int, list[list[int]]]:
         for k, contract in enumerate(world.contracts)
         if contract.option is not None and k in world.grid.groups
     }
+
+
+def _basis_gains(world: World) -> dict[int, tuple[int, ...]]:
+    """What options gain as their basis moves, likewise."""
+    if not world.grid.terms.basis.any() or not any(wallet.portfolio for wallet in world.wallets.values()):
+        return {}
+    options = [k for k in world.grid.groups if world.contracts[k].option is not None]
+    return {k: tuple(world.grid.basis_gains.get(k, (0, 0))) for k in sorted(options)}
 
 
 def _positions(world: World) -> dict[tuple[int, int], tuple[int, ...]]:

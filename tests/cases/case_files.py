@@ -36,14 +36,16 @@ def read_cases(folder: Path) -> tuple[list[Case], list[str]]:
         if not isinstance(table, dict) or "cases" not in table:
             others.append(path.name)
             continue
+        sets = table.get("parameter_sets", {})
         for row in table["cases"]:
+            named = {"parameter_set": sets[row["inputs"]["parameter_set"]]} if sets else {}
             cases.append(
                 Case(
                     row["id"],
                     row["category"],
                     path.stem,
                     row.get("source", {}),
-                    row["inputs"],
+                    row["inputs"] | named,
                     row["expected"],
                     row.get("tolerance", {"abs": 0}),
                     row.get("recomputed", True),

@@ -41,6 +41,20 @@ def ppm(fraction):
     return whole(fraction, MILLIONTH)
 
 
+def nearest_ppm(fraction):
+    """A fraction that a source prints with binary noise."""
+    return nearest(fraction, MILLIONTH)
+
+
+def millionths_and_beyond(fraction):
+    """A fraction as millionths and the billionths beyond them, to the nearest."""
+    return divmod(nearest(fraction, BILLIONTH), 1000)
+
+
+def in_units_of(price, unit):
+    return Decimal(price) / Decimal(unit)
+
+
 def percent_ppm(percent):
     return whole(percent, Decimal("1e-4"))
 
