@@ -53,8 +53,6 @@ def run_id(scenario: Scenario, tape_digest: str, inputs_digest: str = "") -> str
     del table["feed"]["files"], table["feed"]["index"]  # the digests stand for them
     if scenario.population is not None:
         del table["population"]["history"], table["population"]["accounts_from"]
-        if not scenario.population.portfolio_share:  # ids from before there was one stay
-            del table["population"]["portfolio_share"]
     text = msgspec.json.encode([table, tape_digest, inputs_digest, __version__])
     return hashlib.sha256(text).hexdigest()[:16]
 
