@@ -199,7 +199,7 @@ def test_a_scenario_is_refused_before_its_feed_is_opened():
         build_scenario(table)
 
 
-def test_a_share_is_part_of_the_run_id_and_none_is_as_if_it_could_not_be_said():
+def test_a_share_is_part_of_the_run_id_and_a_share_of_nothing_is_as_if_none_were_said():
     grid = {
         "scale_bits": 2,
         "scenarios": GRID["scenarios"],
