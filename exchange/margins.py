@@ -310,12 +310,19 @@ def check_rate(row: np.void, lots: int, where: str) -> None:
 
 def _most_ppb(row: np.void, lots: int) -> int:
     risk = max(int(row["risk_long_ppb"]), int(row["risk_short_ppb"])) + int(row["slippage_ppb"])
-    reserve = max(int(row["reserve_ppm"]), FEE_MAX_PPM if row["closing_fee"] == codes.CLOSING_TAKER else 0)
-    return risk + -(-int(row["quadratic_ppt"]) * lots // 1000) + 1000 * reserve
+    return risk + -(-int(row["quadratic_ppt"]) * lots // 1000) + 1000 * _most_reserve_ppm(row)
+
+
+def _most_reserve_ppm(row: np.void) -> int:
+    """The highest rate that the closing fee may be set to."""
+    return max(int(row["reserve_ppm"]), FEE_MAX_PPM if row["closing_fee"] == codes.CLOSING_TAKER else 0)
 
 
 def held_tiers(compiled: "Compiled", k: int) -> np.ndarray:
     """The tiers by which a population is drawn: their rates with the closing fee in them, rounded up.
+
+    Of risk factors it is the larger one with the slippage of the largest position, at a leverage that initial margin
+    allows.
 
     Raises
     ------
@@ -324,11 +331,16 @@ def held_tiers(compiled: "Compiled", k: int) -> np.ndarray:
     """
     record, row = compiled.instruments[k], compiled.margins[k]
     tiers = compiled.tiers[record["tier_base"] : record["tier_base"] + record["tier_count"]].copy()
-    if record["margin_model"] == codes.MARGIN_RISK or row["at_entry"] or row["at_bankruptcy"]:
+    if row["at_entry"] or row["at_bankruptcy"]:
         raise ConfigError(
             f"$.venue.instruments[{k}].margin",
-            "populations are drawn by tiers at the mark; expected no risk factors, entry value or bankruptcy fee",
+            "populations are drawn by tiers at the mark; expected no entry value or bankruptcy fee",
         )
+    if record["margin_model"] == codes.MARGIN_RISK:
+        rate_ppb = _most_ppb(row, int(record["position_max_lots"])) - 1000 * _most_reserve_ppm(row)
+        tiers["maintenance_ppm"] = -(-rate_ppb // 1000)
+        initial_ppm = -(-tiers["maintenance_ppm"] * row["initial_ppm"] // MILLION)
+        tiers["leverage_max_e2"] = np.minimum(tiers["leverage_max_e2"], 100 * MILLION // initial_ppm)
     if record["margin_model"] == codes.MARGIN_OF_INITIAL:
         tiers["maintenance_ppm"] = -(-tiers["initial_ppm"] * row["fraction_ppm"] // MILLION)
     tiers["maintenance_ppm"] += row["reserve_ppm"]

@@ -314,17 +314,6 @@ def warmup() -> int:
     return 0
 
 
-@app.command
-def profiles(*, json: Json = False) -> int:
-    """List the shipped venue rules."""
-    from exchange import config
-    from replay import present
-
-    tables = {path.stem: config.load_profile(path.stem) for path in sorted(config.profiles_folder().glob("*.toml"))}
-    present.print_profiles({name: config.build_venue(table) for name, table in tables.items()}, json)
-    return 0
-
-
 def _specs(profile: tuple[str, ...], overrides: tuple[str, ...]) -> tuple[Any, ...]:
     """What a reader needs to know of the profiles' instruments."""
     from replay.scenario import build_venue

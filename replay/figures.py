@@ -14,6 +14,7 @@ from exchange import codes
 from exchange.units import contract_value
 
 PPM = 1_000_000
+NS_PER_MS = 1_000_000
 _KEPT = (
     codes.FILL,
     codes.MARK_PRICE,
@@ -44,6 +45,7 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     adl_notional: int
     deficits: int
     deficit_money: int
+    contained_ms: int  # from the start of the first liquidation to the end of the last; 0 without one
     fund_start: int
     fund_end: int
     hedger_pnl: int
@@ -197,6 +199,16 @@ def count_rejected(outcomes: np.ndarray, counts: dict[str, int]) -> None:
         counts[name] = counts.get(name, 0) + int(count)
 
 
+def contained_ms(outcomes: np.ndarray) -> int:
+    """How long users were being liquidated: until the run's end where one still is."""
+    starts, ends = of_kind(outcomes, codes.LIQUIDATION_START), of_kind(outcomes, codes.LIQUIDATION_END)
+    starts, ends = (rows[rows["account"] >= codes.FIRST_USER] for rows in (starts, ends))
+    if not len(starts):
+        return 0
+    last = ends if len(ends) == len(starts) else outcomes
+    return int(last["ts_ns"].max() - starts["ts_ns"].min()) // NS_PER_MS
+
+
 def compute_closed(outcomes: np.ndarray, instruments: np.ndarray) -> dict[str, int]:
     """The fields of `Closed` that come from outcomes, all of one settlement asset."""
     paid, closes = deficits(outcomes), adl_closes(outcomes)
@@ -212,6 +224,7 @@ def compute_closed(outcomes: np.ndarray, instruments: np.ndarray) -> dict[str, i
         "adl_notional": notional(closes, instruments),
         "deficits": len(paid),
         "deficit_money": -int(paid["money"].sum()),
+        "contained_ms": contained_ms(outcomes),
     }
 
 

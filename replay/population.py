@@ -61,12 +61,15 @@ class Population(_Struct):
     `opposite_share` of those after the first, and one size and leverage before limits. An isolated account isolates
     all of them, one of the `portfolio_share` has its wallets in portfolio mode, all others are cross.
 
+    The venue breaks ties between accounts by their ids: `tie_order` numbers a permutation of these, 0 is as drawn.
+
     Without `fund` each asset's is worth a million in the quote currency of its first instrument.
     """
 
     accounts: Annotated[int, msgspec.Meta(ge=2, le=2_000_000)] = 10_000
     accounts_from: str = ""
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None  # None: the run's
+    tie_order: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
     instruments: tuple[str, ...] = ()
     legs: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)] = (1.0,)
     opposite_share: Share = 0.1

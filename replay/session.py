@@ -12,7 +12,7 @@ from exchange import codes, schema
 from exchange.config import Venue
 from exchange.errors import ConfigError, FeedError, InvariantError
 from exchange.rows import joined
-from replay import __version__, figures, holdings, index, population, seeding, shock
+from replay import __version__, figures, holdings, index, population, seeding, shock, ties
 from replay.figures import Figures, Totals
 from replay.inputs import NO_INPUTS, Inputs, open_inputs
 from replay.plays import Played, Variant, plays_of, sensitivity
@@ -229,7 +229,8 @@ class Session:
         blocks = []
         if scenario.population is not None:
             self.seeded = self._seed(scenario.population, sites)
-            blocks.append(self.seeded.events)
+            people, traders = scenario.population, self.seeded.traders
+            blocks.append(ties.permuted(self.seeded.events, traders, people.seed or 0, people.tie_order))
             sites = [msgspec.structs.replace(site, first_account=self.seeded.next_account) for site in sites]
         rows = shock.shock_events(scenario.shocks, self.venue, exchange.compiled, sites)
         if len(rows) and int(rows["ts_ns"][-1]) > last:

@@ -363,9 +363,16 @@ def test_populations_are_drawn_by_tiers_with_the_closing_fee_in_them():
 
     assert tiers(STEPS, tiers="step", closing_fee="taker") == [11_000, 101_000]
     assert tiers([{**LONE[0], "initial_ppm": 10_001}], maintenance_of_initial_ppm=333_333) == [3_334]
-    for table, margin in ((LONE, RISK), (FLAT, {"maintenance_price": "entry"})):
-        with pytest.raises(ConfigError, match="populations are drawn"):
-            tiers(table, **margin)
+    with pytest.raises(ConfigError, match="populations are drawn"):
+        tiers(FLAT, maintenance_price="entry")
+
+
+def test_populations_are_drawn_by_the_larger_risk_factor_and_the_slippage_of_the_largest_position():
+    margin = {**RISK, "linear_slippage_ppb": 1_000_001, "quadratic_slippage_ppt": 10_000, "initial_factor_ppm": 1_500_000}
+    venue = config.build_venue(venue_table(1, {"tiers": LONE, "margin": margin, "position_max": "20000"}))
+    (row,) = held_tiers(config.compile_venue(venue), 0)
+    assert row["maintenance_ppm"] == 300_000 + 1_001 + 20_000 // 100  # 10,000 / 10**12 a lot, of 20,000 lots
+    assert row["leverage_max_e2"] == 100 * 10**6 // -(-301_201 * 3 // 2)
 
 
 @pytest.mark.parametrize("mmr, cost, budget", [
