@@ -13,6 +13,7 @@ from exchange.audit_gate import check_gate
 from exchange.audit_grid import check_portfolio, check_risks, portfolio_health
 from exchange.audit_lives import check_lives
 from exchange.audit_margin import check_guards, unit_health
+from exchange.audit_pause import check_pause
 from exchange.audit_pegs import check_pegs
 from exchange.audit_stages import check_stage_timers, check_stages
 from exchange.audit_triggers import check_icebergs, check_triggers, set_bits, whole_lots
@@ -39,6 +40,7 @@ def check(state: State, full: bool = True) -> None:
         check_triggers(state)
         check_pegs(state)
         check_lives(state)
+        check_pause(state)
         check_collateral(state)
         check_risks(state)
         _check_units(state)

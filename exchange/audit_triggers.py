@@ -3,6 +3,7 @@
 import numpy as np
 
 from exchange import codes
+from exchange.audit_pause import is_paused
 from exchange.errors import InvariantError
 from exchange.state import Book, State
 
@@ -100,7 +101,8 @@ def _check_timers(state: State, terms: np.ndarray, flags: np.ndarray) -> None:
         timer, slot = timers[state.io.order_timers[handle]], int(handle) // 2
         is_own = timer["unit"] == slot and timer["kind"] == (codes.TRIGGER if handle % 2 else codes.EXPIRE)
         due_ns = state.io.control[0]["clock_ns"] if handle % 2 else terms[slot]["expiry_ns"]
-        _require(is_own and timer["ts_ns"] == due_ns and bool(flags[slot]), "TRG-3", f"order slot {slot}: its timer")
+        on_time = timer["ts_ns"] == due_ns or (handle % 2 and is_paused(state) and timer["ts_ns"] < due_ns)
+        _require(is_own and on_time and bool(flags[slot]), "TRG-3", f"order slot {slot}: its timer")
     kinds = timers["kind"][1 : int(state.io.control[0]["timer_count"]) + 1]
     orders = np.count_nonzero((kinds == codes.EXPIRE) | (kinds == codes.TRIGGER))
     _require(orders == len(handles), "TRG-3", f"{orders} timers of orders, {len(handles)} known")

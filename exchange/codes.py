@@ -14,11 +14,13 @@ SET_FEES, HALT, RESUME = 48, 49, 50
 SET_STATE, AUCTION_START, AUCTION_END, SET_GROUP, SET_THROTTLE = range(51, 56)
 SETTLE = 56
 SET_TIERS = 57
+ENGINE_PAUSE = 58
 MARK_TICK, REFILL_TICK, LIQUIDATE, IMPACT_TICK = 64, 65, 66, 67  # internal: only the timer heap makes these
 CONVERT = 76
 STAGE_TICK = 77
 EXPIRE, TRIGGER, AUCTION_TICK, GATEWAY_TICK = 68, 69, 70, 71
 LIFE_TICK, OPTION_TICK = 72, 73
+ENGINE_RESUME = 78
 FUNDING_TICK = 80
 
 # --- sides, time in force, contract kinds, margin modes ----------------------------------------------
@@ -153,6 +155,7 @@ NO_PORTFOLIO = 100
 NOT_SPOT, NOT_CONTRACT, INSUFFICIENT_HOLDING = 104, 105, 106
 BAD_DISPLAY, BAD_PEG = 92, 94
 BAD_TIERS = 98
+ENGINE_PAUSED = 108
 SETTLED, NOT_LISTED = 96, 97
 
 FIRST_REJECTION = UNSUPPORTED_KIND
@@ -169,6 +172,7 @@ STATE_SETTLED, STATE_UNLISTED = 6, 7  # no more, and not yet
 STILL = (STATE_HALTED, STATE_AUCTION, STATE_SETTLED, STATE_UNLISTED)  # in which nothing matches
 
 # --- timer priorities at one timestamp ----------------------------------------------------------------------
+PRIORITY_ENGINE = -1  # the engine goes on before what is due at that time
 PRIORITY_EXPIRE = 0  # what is good until T is not filled by what happens at T
 PRIORITY_AUCTION = 1  # who waits for its end goes on at once
 PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_TRIGGER, PRIORITY_LIQUIDATE = 2, 3, 4, 5, 6
@@ -304,6 +308,7 @@ RESULT_TEXT = {
     THROTTLED: "too many commands: a throttle lets this one through after the time in money (ns)",
     BANNED: "banned for too many throttled commands, for the time in money (ns)",
     GATEWAY_FULL: "the gateway's queue is full, for the time in money (ns)",
+    ENGINE_PAUSED: "the engine is paused, for the time in money (ns)",
     SETTLED: "the instrument is settled, or waits for its settlement price",
     NOT_LISTED: "the instrument is not listed yet",
     NOT_SPOT: "the instrument is a contract: there is nothing of it to bring or to take away",

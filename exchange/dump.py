@@ -18,7 +18,9 @@ EXTERNAL_FIELDS = ("recorded_lots", "lots", "displaced_lots", "printed_lots", "e
 PRICE_FIELDS = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_sub", "last_ticks")
 FUNDING_FIELDS = ("funding_rate_ppb", "next_funding_ns", "shift_ticks", "index_shift_sub", "depth_ppm")
 MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
-AUCTION_FIELDS = ("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions")
+AUCTION_FIELDS = (
+    *("static_ticks", "static_period", "end_ns", "reference_ticks", "volatility", "extensions", "paused_state"),
+)
 PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 LIFE_FIELDS = ("due", "count", "sum_sub", "price_sub", "priced")
 DEPTH_FIELDS = ("depth_number", "bids_money", "asks_money")

@@ -371,6 +371,7 @@ TIMER = _record(
 
 CONTROL = _record(
     ("clock_ns", "i8"),
+    ("paused_until_ns", "i8"),  # no timer fires before it, and no command is carried out
     ("event_seq", "i8"),
     ("waiting", "i8"),  # orders in all trigger ladders
     ("pegged", "i8"),  # live pegged orders

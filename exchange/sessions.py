@@ -55,6 +55,7 @@ AUCTION = np.dtype(  # one an instrument: its terms from the config, then its st
         ("waiting_head", "i4"),  # legs under liquidation whose order waits for the market
         ("waiting_tail", "i4"),
         ("timer", "i8"),
+        ("paused_state", "i8"),  # 1 + the state that the market goes back to when the engine does; 0 = none
     ],
     align=True,
 )

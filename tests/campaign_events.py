@@ -200,6 +200,8 @@ class Stream:
         self.chances = swarm / swarm.sum()
         self.sessions, self.groups = generator(seed, 124), generator(seed, 142)
         self.session_rate = float(self.sessions.choice([0.0, 0.0, 0.01, 0.04]))
+        self.pauses = generator(seed, 163)
+        self.pause_rate = float(self.pauses.choice([0.0, 0.0, 0.0, 0.02]))
 
     def take(self, n: int) -> np.ndarray:
         """The first `n` events."""
@@ -258,6 +260,8 @@ class Stream:
             self.rows.extend(schema.events({"ts_ns": self.clock, "kind": codes.NEW, **row}).tolist())
         if self.sessions.random() < self.session_rate:
             self.session()
+        if self.pauses.random() < self.pause_rate:
+            self.put(codes.ENGINE_PAUSE, qty=int(self.pauses.choice([0, 1, MS, SECOND, 20 * SECOND])))
 
     def session(self) -> None:
         """A market changes its state; what begins an auction or a halt is often followed by its end."""

@@ -33,6 +33,13 @@ def start_service(io, gate):
     push_timer(io, np.int64(gate["due_ns"]), PRIORITY_GATEWAY, 0, 0, 0, GATEWAY_TICK)
 
 
+@kernel
+def wait_for_engine(io, gate):
+    """The service of the oldest command would have ended in a pause: it ends when the engine goes on. Mutates both."""
+    gate["due_ns"] = np.int64(io.control[0]["paused_until_ns"])
+    push_timer(io, np.int64(gate["due_ns"]), PRIORITY_GATEWAY, 0, 0, 0, GATEWAY_TICK)
+
+
 @leaf
 def room_for(gate, event, kind):
     """Places that a command may use: exempt ones have some more."""
@@ -46,7 +53,7 @@ def enqueue(io, gate, event, kind):
     """Put a command and the terms held for it at the end of the queue, or shed it. Mutates gate, ring, timers."""
     count, room = np.int64(gate["count"]), room_for(gate, event, kind)
     if count >= room:
-        free_ns = np.int64(gate["due_ns"])
+        free_ns = max(np.int64(gate["due_ns"]), np.int64(io.control[0]["paused_until_ns"]))
         for k in range(1, count - room + 1):
             free_ns += np.int64(gate["service_ns"][np.int64(io.gateway[place_of(io, gate, k)]["kind"])])
         # tape events come before timers of their time, so a place is found a nanosecond after the service ends

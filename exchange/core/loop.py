@@ -24,6 +24,8 @@ from exchange.codes import (
     DEPOSIT,
     DEPOSIT_ASSET,
     DONE,
+    ENGINE_PAUSE,
+    ENGINE_RESUME,
     EXPIRE,
     EXTERNAL,
     FUNDING_RATE,
@@ -80,7 +82,7 @@ from exchange.core.auction import auction_event, auction_tick, set_state
 from exchange.core.book import id_home, level_of
 from exchange.core.collateral import convert_holdings, deposit_asset, withdraw_asset
 from exchange.core.funding import funding_tick
-from exchange.core.gateway import arrive, end_command, serve
+from exchange.core.gateway import arrive, end_command, serve, wait_for_engine
 from exchange.core.guards import close_step
 from exchange.core.kernel import entry, inlined, kernel, leaf, prefetch
 from exchange.core.liquidation import liquidate, stage_tick
@@ -91,6 +93,7 @@ from exchange.core.market_events import funding_rate, funding_settle, index_even
 from exchange.core.options import option_tick, volatility_event
 from exchange.core.orders import cancel_all, cancel_order, new_order
 from exchange.core.outbox import has_room, refuse
+from exchange.core.pause import engine_pause, engine_resume, is_paused, passes_pause
 from exchange.core.recorded import book_clear, level_set, refill_tick, trade_print
 from exchange.core.repricing import follow_pegs
 from exchange.core.resting import finish_orders
@@ -126,7 +129,7 @@ def run(state, events, terms, first, until_ns, horizon_ns):
             due_ns = horizon_ns
             if k < count:
                 due_ns = min(np.int64(events[k]["ts_ns"]), until_ns)
-            if control["timer_count"] > 0 and io.timers[1]["ts_ns"] < due_ns:
+            if control["timer_count"] > 0 and max(io.timers[1]["ts_ns"], control["paused_until_ns"]) < due_ns:
                 passed = fire_timer(state)
             elif k < count and events[k]["ts_ns"] < until_ns:
                 if k + 4 * LOOK_AHEAD < count:
@@ -208,6 +211,8 @@ def begin_event(state, event):
         control["clock_ns"] = np.int64(event["ts_ns"])
         if is_order and state.prices.policy[0]["gated"] != 0:
             passed = arrive(state, event)
+        if passed and is_paused(state.io):
+            passed = passes_pause(state.io, event)
     else:
         refuse(state.io, event, OUT_OF_ORDER)
     if not passed and is_order and state.io.held[0]["kind"] != 0:
@@ -296,6 +301,8 @@ def apply_rare(state, event, kind):
         settle_event(state, event)
     elif kind == VOLATILITY:
         volatility_event(state, event)
+    elif kind == ENGINE_PAUSE:
+        engine_pause(state, event)
     else:
         refuse(state.io, event, UNSUPPORTED_KIND)
 
@@ -307,15 +314,14 @@ def fire_timer(state):
     pop_timer(io)
     timer, control = io.timers[0], io.control[0]
     control["event_seq"] += 1
-    control["clock_ns"] = max(np.int64(control["clock_ns"]), np.int64(timer["ts_ns"]))
+    due_ns = max(np.int64(timer["ts_ns"]), np.int64(control["paused_until_ns"]))
+    control["clock_ns"] = max(np.int64(control["clock_ns"]), due_ns)
     kind, unit, cause_seq = np.int64(timer["kind"]), np.int64(timer["unit"]), np.int64(timer["cause_seq"])
     if kind == LIQUIDATE:
         liquidate(state, unit, cause_seq)
     elif kind == MARK_TICK:
         mark_tick(state.book, state.ledger, state.guards, state.prices, io, unit)
-        set_mark_timer(
-            state.prices, io, unit, np.int64(timer["ts_ns"]) + np.int64(state.prices.policy[0]["mark_period_ns"])
-        )
+        set_mark_timer(state.prices, io, unit)
     elif kind == FUNDING_TICK:
         funding_tick(state.book, state.prices, io, unit, np.int64(timer["ts_ns"]))
     elif kind == REFILL_TICK:
@@ -334,8 +340,13 @@ def fire_timer(state):
         option_tick(state)
     elif kind == CONVERT:
         convert_holdings(state, unit)
+    elif kind == ENGINE_RESUME:
+        engine_resume(state)
     elif kind == STAGE_TICK:
         stage_tick(state, unit, np.int64(timer["order"]) // STAGE_PLACES, cause_seq)
+    elif timer["ts_ns"] < control["paused_until_ns"]:
+        wait_for_engine(io, state.gate.gate[0])
     else:
         serve(state)
-    return kind == GATEWAY_TICK
+        return True
+    return False

@@ -269,8 +269,11 @@ def mark_tick(book, ledger, guards, prices, io, instrument):
 
 
 @leaf
-def set_mark_timer(prices, io, instrument, ts_ns):
-    push_timer(io, ts_ns, PRIORITY_MARK, 0, instrument, instrument, MARK_TICK)
+def set_mark_timer(prices, io, instrument):
+    """Set the next mark tick, at the next whole multiple of the period. Mutates the heap."""
+    period = np.int64(prices.policy[0]["mark_period_ns"])
+    due_ns = (np.int64(io.control[0]["clock_ns"]) // period + 1) * period
+    push_timer(io, due_ns, PRIORITY_MARK, 0, instrument, instrument, MARK_TICK)
 
 
 @kernel
@@ -282,7 +285,7 @@ def source_came(book, ledger, guards, prices, io, instrument):
         mark_tick(book, ledger, guards, prices, io, instrument)
         if period != 0:
             market["mark_timer"] = 1
-            set_mark_timer(prices, io, instrument, (np.int64(io.control[0]["clock_ns"]) // period + 1) * period)
+            set_mark_timer(prices, io, instrument)
     else:
         refresh_index(book, prices, instrument)
 

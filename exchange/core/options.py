@@ -150,8 +150,8 @@ def option_tick(state):
             lives = lives or prices.markets[k]["state"] != STATE_SETTLED
     touch_moved(state.ledger, prices, state.io)
     if lives:
-        due_ns = np.int64(state.io.timers[0]["ts_ns"]) + np.int64(prices.policy[0]["option_period_ns"])
-        set_option_timer(prices, state.io, due_ns)
+        clock_ns = np.int64(state.io.control[0]["clock_ns"])
+        set_option_timer(prices, state.io, clock_ns + np.int64(prices.policy[0]["option_period_ns"]))
 
 
 @kernel

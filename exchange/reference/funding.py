@@ -55,8 +55,8 @@ def _set_timer(world: World, instrument: int, due_ns: int) -> None:
     world.set_timer(due_ns, priority, codes.FUNDING_TICK, instrument, account=codes.EXTERNAL)
 
 
-def fire(world: World, instrument: int) -> None:
-    """A due sample; at the end of an interval the rate that the samples make settles."""
+def fire(world: World, instrument: int, due_ns: int) -> None:
+    """A sample that was due then; at the end of an interval the rate that the samples make settles."""
     rules, state, market = world.pricing, world.price_states[instrument], world.markets[instrument]
     interval_ns = world.policy.funding_interval_ns
     if not _is_funded(world, instrument):
@@ -65,18 +65,18 @@ def fire(world: World, instrument: int) -> None:
     if premium is not None:
         state.premium_ppb = premium
         state.premiums = [*state.premiums, premium]
-    is_end = world.clock_ns % interval_ns == 0
+    is_end = due_ns % interval_ns == 0
     if is_end or rules.average != codes.AVERAGE_TRIMMED:
         state.rate_ppb = rate_of(world, instrument, average(world, state.premiums))
         market.funding_rate_ppb = truncated(_held(Fraction(state.rate_ppb * rules.share, rules.shares)))
-    market.next_funding_ns = (world.clock_ns // interval_ns + 1) * interval_ns
+    market.next_funding_ns = (due_ns // interval_ns + 1) * interval_ns
     if is_end:
         world.emit(
             codes.FUNDING_PRICE, instrument=instrument, price=market.funding_rate_ppb, money=len(state.premiums)
         )
         settle(world, instrument, Fraction(state.rate_ppb * rules.share, rules.shares))
         state.premiums = []
-    _set_timer(world, instrument, world.clock_ns + rules.sample_ns)
+    _set_timer(world, instrument, due_ns + rules.sample_ns)
 
 
 def _premium(world: World, instrument: int) -> int | None:

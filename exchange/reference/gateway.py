@@ -45,7 +45,8 @@ def _is_exempt(world: World, event: Event) -> bool:
 
 def _departures(world: World) -> Iterator[int]:
     """When each queued command will leave (ns), the oldest first."""
-    leaving = next(timer.ts_ns for timer in world.timers if timer.kind == codes.GATEWAY_TICK)
+    due_ns = next(timer.ts_ns for timer in world.timers if timer.kind == codes.GATEWAY_TICK)
+    leaving = max(due_ns, world.paused_until_ns)
     yield leaving
     for waiting in world.queue[1:]:
         leaving += world.rules.service_ns[waiting.event.kind]

@@ -52,16 +52,21 @@ def source_came(world: World, instrument: int) -> None:
     elif not market.has_mark_timer:
         market.has_mark_timer = True
         mark_tick(world, instrument)
-        due = (world.clock_ns // policy.mark_period_ns + 1) * policy.mark_period_ns
-        world.set_timer(due, codes.PRIORITY_MARK, codes.MARK_TICK, instrument)
+        _set_timer(world, instrument)
     else:
         index.refresh(world, instrument)
 
 
 def fire_mark_tick(world: World, instrument: int) -> None:
-    """A due mark tick; the next one follows a period later."""
+    """A due mark tick; the next one follows."""
     mark_tick(world, instrument)
-    due = world.clock_ns + world.policy.mark_period_ns
+    _set_timer(world, instrument)
+
+
+def _set_timer(world: World, instrument: int) -> None:
+    """The next mark tick, at a whole multiple of the period."""
+    period_ns = world.policy.mark_period_ns
+    due = (world.clock_ns // period_ns + 1) * period_ns
     world.set_timer(due, codes.PRIORITY_MARK, codes.MARK_TICK, instrument)
 
 

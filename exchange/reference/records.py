@@ -255,6 +255,7 @@ class Auction:
     reference_ticks: int = 0
     volatility: int = 0
     extensions: int = 0
+    paused_state: int = 0  # 1 + the state that the market goes back to when the engine does
     published: tuple[int, int, int] = (0, 0, 0)
     has_timer: bool = False
 

@@ -194,6 +194,7 @@ def _auction(world: World, k: int) -> tuple[Any, ...]:
         auction.reference_ticks,
         auction.volatility,
         auction.extensions,
+        auction.paused_state,
         *auction.published,
         [(unit.wallet.account, unit.timer_order) for unit in world.waiting[k]],
         sorted(

@@ -15,6 +15,7 @@ from exchange.reference import (
     mark,
     options,
     orders,
+    pause,
     pegs,
     recorded,
     resting,
@@ -52,6 +53,7 @@ COMMANDS: dict[int, Callable[[World, Event], Reply]] = {
     codes.SETTLE: settlement.apply_settle,
     codes.SET_GROUP: accounts.apply_set_group,
     codes.SET_THROTTLE: gateway.apply_set_throttle,
+    codes.ENGINE_PAUSE: pause.apply,
 }
 ORDERS = (codes.NEW, codes.CANCEL, codes.AMEND, codes.CANCEL_ALL)
 RECORDED: dict[int, Callable[[World, Event], None]] = {
@@ -89,20 +91,22 @@ class ReferenceVenue:
     def run(self, until: int) -> None:
         """Fire all timers whose time (ns) is before `until`."""
         world = self.world
-        while world.timers and world.timers[0].ts_ns < until:
+        while world.timers and max(world.timers[0].ts_ns, world.paused_until_ns) < until:
             timer = heapq.heappop(world.timers)
-            world.clock_ns = timer.ts_ns
+            world.clock_ns = max(timer.ts_ns, world.paused_until_ns, world.clock_ns)
             world.event_seq += 1
             if timer.kind == codes.MARK_TICK:
                 mark.fire_mark_tick(world, timer.target)
             elif timer.kind == codes.FUNDING_TICK:
-                funding.fire(world, timer.target)
+                funding.fire(world, timer.target, timer.ts_ns)
             elif timer.kind == codes.REFILL_TICK:
                 recorded.fire_refill(world, timer.target)
             elif timer.kind == codes.IMPACT_TICK:
                 recorded.fire_impact(world, timer.target)
             elif timer.kind == codes.AUCTION_TICK:
                 auction.fire_tick(world, timer.target)
+            elif timer.kind == codes.GATEWAY_TICK and timer.ts_ns < world.paused_until_ns:
+                world.set_timer(world.paused_until_ns, codes.PRIORITY_GATEWAY, codes.GATEWAY_TICK, 0)
             elif timer.kind == codes.GATEWAY_TICK:
                 self._serve()
             elif timer.kind == codes.LIFE_TICK:
@@ -111,6 +115,8 @@ class ReferenceVenue:
                 options.fire(world)
             elif timer.kind == codes.CONVERT:
                 collateral.convert(world, timer.target)
+            elif timer.kind == codes.ENGINE_RESUME:
+                pause.end(world)
             elif timer.kind == codes.STAGE_TICK:
                 stages.fire(world, *timer.target, timer.cause_seq)
             elif timer.kind == codes.EXPIRE:
@@ -145,10 +151,15 @@ class ReferenceVenue:
             elif event.kind in RECORDED:
                 RECORDED[event.kind](world, event)
             else:
+                if event.kind >= codes.DEPOSIT:
+                    pause.check(world)
                 require(event.kind in COMMANDS, codes.UNSUPPORTED_KIND)
                 if event.kind in ORDERS:
                     throttle.check(world, event)
-                if event.kind not in ORDERS or not gateway.takes(world, event):
+                if event.kind not in ORDERS:
+                    self._command(event)
+                elif not gateway.takes(world, event):
+                    pause.check(world)
                     self._command(event)
         except Refused as refusal:
             self._reply(event, Reply(refusal.code), refusal.money)

@@ -107,6 +107,7 @@ class World:
         self.outcomes: list[tuple[int, ...]] = []
         self.held: Terms | None = None
         self.clock_ns = 0
+        self.paused_until_ns = 0
         self.event_seq = 0
         self.outcome_seq = 0
         self.timer_seq = 0

@@ -36,7 +36,7 @@ STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: 
 SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT",
           "VOLATILITY")
 INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK", "EXPIRE", "TRIGGER", "AUCTION_TICK",
-            "GATEWAY_TICK", "LIFE_TICK", "FUNDING_TICK", "OPTION_TICK", "CONVERT", "STAGE_TICK")
+            "GATEWAY_TICK", "ENGINE_RESUME", "LIFE_TICK", "FUNDING_TICK", "OPTION_TICK", "CONVERT", "STAGE_TICK")
 COMMANDS = {kind: name for kind, name in codes.EVENT_NAME.items() if kind != codes.TERMS}  # that one has no answer
 UNMOVED = (codes.BOOK_CLEAR, codes.HALT, codes.RESUME)  # they look at nothing but the instrument
 EXEMPT = {
@@ -194,6 +194,20 @@ def a_liquidation_that_joins_an_auction() -> Counter:
     return twin.reached
 
 
+def a_command_in_the_gateway_of_a_paused_engine() -> Counter:
+    """Data passes, other commands are refused; this one is carried out when the engine is back."""
+    twin = Twin(venue_table(gateway={"service_ns": 1_000, "depth": 2}))
+    twin.send(codes.DEPOSIT, account=FIRST, qty=10**6)
+    twin.send(codes.MARK, price=10_000)
+    assert twin.send(codes.ENGINE_PAUSE, qty=50_000) == codes.OK
+    twin.send(codes.NEW, account=FIRST, order_id=1, side=codes.BID, price=990, qty=1)
+    assert twin.send(codes.DEPOSIT, account=FIRST, qty=1) == codes.ENGINE_PAUSED
+    twin.send(codes.MARK, price=9_990, ts_ns=twin.clock + 100_000)
+    twin.settle()
+    assert twin.reached["result RESTING"] == 1
+    return twin.reached
+
+
 def rare_stops(seed: int) -> None:
     """DONE with events left, OUTBOX_FULL by an outbox nobody drains, BROKEN by a position out of nowhere."""
     venue, events = make("plain", seed, 200)
@@ -214,7 +228,8 @@ def rare_stops(seed: int) -> None:
 
 
 DIRECTED = (every_kind_refused, a_stop_beside_a_source_without_a_price, pegged_orders_that_come_back_to_nothing,
-            a_pegged_order_filled_in_part_that_comes_back, a_liquidation_that_joins_an_auction)
+            a_pegged_order_filled_in_part_that_comes_back, a_liquidation_that_joins_an_auction,
+            a_command_in_the_gateway_of_a_paused_engine)
 
 
 def streams(seed: int) -> list[tuple[str, int]]:
