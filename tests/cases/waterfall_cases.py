@@ -14,7 +14,7 @@ from exchange import codes
 RATE = Decimal("0.01")
 UNIT, MOST = Decimal(1), Decimal("0.999999")
 DYDX = {"trigger": "first", "overlap": True, "counterparties": "all"}  # no fund before, no loss beyond bankruptcy
-STEP_NS = 10**9  # between the steps of a liquidation, where a case looks at it on its way
+STEP_NS = 1_000_000_000  # between the steps of a liquidation, where a case looks at it on its way
 FAR_NS = 12_000_000_000
 FIRST_LONG = 10
 INSOLVENT, SOLVENT = 12, 13
@@ -23,7 +23,7 @@ INSOLVENT, SOLVENT = 12, 13
 def queues(desk: Desk) -> list[Any]:
     """The places of both sides, the highest score first."""
     both = [place for side in (codes.BID, codes.ASK) for place in desk.exchange.adl_queue(0, side)]
-    return sorted(both, key=lambda place: -place.score_ppm)
+    return sorted(both, key=lambda place: place.score_ppm, reverse=True)
 
 
 @adapter("adl_ranking", "mark positions score")
