@@ -390,7 +390,7 @@ CONTROL = _record(
     *(("sweep_value", "i8"), ("sweep_kind", "i8")),
     *((f"rank_{name}", "i8") for name in ("instrument", "side", "version", "count")),  # the ADL ranking held
     *((f"rank_{name}", "i8") for name in ("liquidation", "lots", "total", "residue")),  # whose own, and what is shared
-    *((f"share_{name}", "i8") for name in ("loss", "total", "left", "excess", "last", "liquidation")),  # of a deficit
+    *((f"share_{name}", "i8") for name in ("loss", "total", "left", "excess", "liquidation")),  # of a deficit
     ("next_event", "i8"),  # place in the input where run() stopped
     ("guard_checks", "i8"),
     ("rejected", "i8"),

@@ -40,18 +40,15 @@ def burden(ledger, prices, p, instrument, rule):
 
 @kernel
 def sum_burdens(state, instrument, rule):
-    """(what all burdens add up to, the last wallet that bears one) in an instrument; nobody bears for a holding."""
-    total, last, assets = np.int64(0), np.int64(0), np.int64(state.prices.policy[0]["assets"])
+    """What all burdens in an instrument add up to; nobody bears for a holding."""
+    total, assets = np.int64(0), np.int64(state.prices.policy[0]["assets"])
     if state.prices.instruments[instrument]["spot"] != 0:
-        return total, last
+        return total
     for wallet in range(FIRST_USER * assets, state.ledger.wallets.shape[0]):
         p = find_position(state.ledger, wallet, instrument)
         if p != 0:
-            weight = burden(state.ledger, state.prices, p, instrument, rule)
-            if weight > 0:
-                total += weight
-                last = np.int64(wallet)
-    return total, last
+            total += burden(state.ledger, state.prices, p, instrument, rule)
+    return total
 
 
 @kernel
@@ -70,15 +67,15 @@ def socialise(state, unit, instrument, liquidation_id):
     loss = -usable(state, asset, equity)
     if loss <= 0:
         return
-    total, last = np.int64(0), np.int64(0)
+    total = np.int64(0)
     if instrument >= 0:
-        total, last = sum_burdens(state, instrument, rule)
+        total = sum_burdens(state, instrument, rule)
     else:
         p = first_leg(ledger, unit)
         while p != 0 and total == 0:
             if leg_of(ledger, unit, p):
                 instrument = np.int64(ledger.positions[p]["instrument"])
-                total, last = sum_burdens(state, instrument, rule)
+                total = sum_burdens(state, instrument, rule)
             p = next_leg(ledger, unit, p)
     fund["uncovered"] = loss
     fund["used"] -= min(np.int64(fund["used"]), loss)
@@ -93,14 +90,13 @@ def socialise(state, unit, instrument, liquidation_id):
     control["share_total"] = total
     control["share_left"] = loss
     control["share_excess"] = 0
-    control["share_last"] = last
     control["share_liquidation"] = liquidation_id
 
 
 @leaf
 def pay_share(state, instrument, wallet, p, rule):
     """One position bears its share: of each lot as much, rounded up, out of its pocket; or of its profit in proportion,
-    likewise, and the last what is left. Mutates the position, its pocket, the fund, RESIDUE."""
+    likewise, which leaves the last no more than what is left. Mutates the position, its pocket, the fund, RESIDUE."""
     ledger, prices, control = state.ledger, state.prices, state.io.control[0]
     weight = burden(ledger, prices, p, instrument, rule)
     if weight == 0:
@@ -114,7 +110,7 @@ def pay_share(state, instrument, wallet, p, rule):
         pay_deficit(ledger, p, assets, asset, paid, due - paid)
     else:
         whole, rest = wide_div(weight, loss, total)
-        due = left if wallet == control["share_last"] else min(left, whole + (rest != 0))
+        due = min(left, whole + (rest != 0))
         paid = due
         give_up_profit(ledger, p, assets, asset, paid)
     if due == 0:
