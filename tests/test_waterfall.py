@@ -13,6 +13,7 @@ from exchange.errors import ConfigError
 from exchange.reference.venue import ReferenceVenue
 from exchange.venue import Exchange
 from tests.campaign.twin import Twin
+from tests.campaign_events import make_events, make_venue
 from tests.desk import FIRST, INSTRUMENT, SECOND, UNIT, venue_table
 from tests.differential import first_difference
 
@@ -370,3 +371,24 @@ def test_a_waterfall_that_makes_no_sense_is_refused(sections, where):
     with pytest.raises(ConfigError) as refusal:
         config.build_venue(venue_table(**sections))
     assert where in str(refusal.value)
+
+
+# --- over random streams -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [seed for seed in range(1, 60) if make_venue(seed).socialise != "none"][:8])
+def test_shares_add_up_and_deleveraging_closes_as_much_as_it_is_asked_for(seed):
+    venue = make_venue(seed)
+    exchange = Exchange(venue)
+    events = make_events(venue, seed, 800)
+    exchange.submit(events)
+    exchange.run(int(events["ts_ns"][-1]) + 1)
+    exchange.audit()
+    outcomes = exchange.outcomes()
+    shares, closed = (outcomes[outcomes["kind"] == kind] for kind in (codes.SOCIALISED, codes.ADL))
+    for cause in np.unique(shares["cause_seq"]):
+        of_one = shares[shares["cause_seq"] == cause]
+        assert of_one["money"].sum() == 0
+        assert np.all(of_one["lots"][of_one["account"] >= FIRST] != 0), "somebody who holds nothing bears something"
+    assert np.array_equal(closed["lots"][0::2], -closed["lots"][1::2])
+    assert np.all(closed["account"][1::2] >= FIRST)
