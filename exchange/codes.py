@@ -68,6 +68,7 @@ STAGE = 25  # a stage of liquidation acts
 STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 SETTLEMENT_PRICE, SETTLEMENT = 19, 20
 FUNDING_PRICE = 28  # a computed rate settles
+SOCIALISED = 30  # a share of the fund's deficit
 
 # --- results: 0..19 accepted, 20.. rejected ---------------------------------------------------------------
 OK = 0
@@ -211,7 +212,11 @@ COUNT_LONG, COUNT_SHORT, COUNT_BOTH, COUNT_LARGEST, COUNT_UP, COUNT_DOWN = range
 COUNTS = 6
 CLOSING_NONE, CLOSING_TAKER, CLOSING_LIQUIDATION = 0, 1, 2
 ORDERS_LARGER, ORDERS_SUM, ORDERS_PREMIUM = 0, 1, 2
-SWEEP_FUNDING, SWEEP_TOUCH = 0, 1
+SWEEP_FUNDING, SWEEP_TOUCH, SWEEP_SETTLEMENT, SWEEP_SHARE = range(4)
+RANK_PROFIT, RANK_COLLATERAL, RANK_PRICE, RANK_MARGIN, RANK_STATED, RANK_LIST, RANK_PRO_RATA = range(7)
+ADL_BANKRUPTCY, ADL_MARK, ADL_PREVIOUS = 0, 1, 2  # the price of deleveraging
+ADL_SHORTFALL, ADL_FIRST, ADL_EQUITY, ADL_DRAWDOWN, ADL_NEVER = range(5)  # when it comes before the fund
+SHARE_NONE, SHARE_POSITIONS, SHARE_PROFITS = 0, 1, 2  # who bears a deficit of the fund
 SELL_LAST, SELL_FIRST, SELL_LISTED = 0, 1, 2
 STAGE_WARN, STAGE_CANCEL, STAGE_PART, STAGE_CLOSE, STAGE_FUND = range(1, 6)  # from the third on: liquidate
 STAGE_PLACES = 10_000  # more units an account has not: place of a stage timer = stage times this + place of the unit
@@ -327,6 +332,6 @@ def _between(first: str, last: str) -> dict[int, str]:
 
 
 EVENT_NAME = _between("NEW", "FUNDING_TICK")
-OUTCOME_NAME = _between("RESULT", "FUNDING_PRICE")
+OUTCOME_NAME = _between("RESULT", "SOCIALISED")
 RESULT_NAME = _between("OK", "NOT_LISTED")
 STATE_NAME = _between("STATE_CONTINUOUS", "STATE_UNLISTED")  # the code of a STATE_CHANGE outcome

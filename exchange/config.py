@@ -33,6 +33,7 @@ from exchange.sessions import Auction, OrderGuards, compile_auctions, compile_or
 from exchange.stages import STAGES_MAX, Stage, compile_stages, multiple
 from exchange.terms import MONEY_MAX, compile_units, enough, most_value, number
 from exchange.throttles import Gateway, Penalty, Throttle, compile_gate, compile_gated, compile_limits
+from exchange.waterfall import Adl, Fund, compile_waterfall
 
 NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet both
 
@@ -143,6 +144,9 @@ class Venue(_Struct):
     orders: OrderGuards = OrderGuards()
     auction: Auction = Auction()
     liquidation: Liquidation = Liquidation()
+    adl: Adl = Adl()
+    fund: Fund = Fund()
+    socialise: Literal["none", "positions", "profits"] = "none"  # who bears what fund and deleveraging leave
     collateral: Collateral = Collateral()
     portfolio_margin: PortfolioMargin = PortfolioMargin()
     capacity: Capacity = Capacity()
@@ -174,6 +178,7 @@ class Compiled(msgspec.Struct, frozen=True):
     options: np.ndarray
     grid: Grid
     stages: np.ndarray
+    waterfalls: np.ndarray
 
 
 def profiles_folder() -> Path:
@@ -279,6 +284,7 @@ def compile_venue(venue: Venue) -> Compiled:
         options,
         compile_grid(venue, records, options),
         compile_stages(venue),
+        compile_waterfall(venue),
     )
 
 

@@ -15,7 +15,7 @@ from exchange.state import Book, Gate, State
 POSITION_FIELDS = ("lots", "entry_value", "isolated_margin", "bid_value", "ask_value", "bid_lots", "ask_lots")
 SETTING_FIELDS = ("leverage_e2", "mode", "stage")
 EXTERNAL_FIELDS = ("recorded_lots", "lots", "displaced_lots", "printed_lots", "extrapolated")
-PRICE_FIELDS = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_sub", "last_ticks")
+PRICE_FIELDS = ("recorded_index_sub", "index_sub", "recorded_mark_sub", "mark_sub", "previous_mark_sub", "last_ticks")
 FUNDING_FIELDS = ("funding_rate_ppb", "next_funding_ns", "shift_ticks", "index_shift_sub", "depth_ppm")
 MARKET_FIELDS = ("basis_sum_sub", "basis_count", "open_interest_lots", "state")
 AUCTION_FIELDS = (
@@ -70,6 +70,7 @@ def dump(state: State) -> dict[str, Any]:
         "conduct": {k: _values(row, row.dtype.names) for k, row in _written(state.gate.conduct)},
         "gateway": _gateway(state),
         "standings": _standings(state),
+        "funds": [fund.item() for fund in state.ledger.funds],
         "tier_sets": state.prices.margins["tier_set"].tolist(),
     }
 

@@ -309,7 +309,7 @@ INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
 MARKET = _record(
     ("recorded_index_sub", "i8"),
     ("index_sub", "i8"),
-    ("mark_sub", "i8"),
+    *(("mark_sub", "i8"), ("previous_mark_sub", "i8")),  # the latter: before its last change
     ("recorded_mark_sub", "i8"),
     ("last_ticks", "i8"),
     ("funding_rate_ppb", "i8"),
@@ -389,10 +389,9 @@ CONTROL = _record(
     ("sweep_instrument", "i8"),
     ("sweep_next", "i8"),
     *(("sweep_value", "i8"), ("sweep_kind", "i8")),
-    ("rank_instrument", "i8"),
-    ("rank_side", "i8"),
-    ("rank_version", "i8"),
-    ("rank_count", "i8"),
+    *((f"rank_{name}", "i8") for name in ("instrument", "side", "version", "count")),  # the ADL ranking held
+    *((f"rank_{name}", "i8") for name in ("liquidation", "lots", "total", "residue")),  # whose own, and what is shared
+    *((f"share_{name}", "i8") for name in ("loss", "total", "left", "excess", "liquidation")),  # of a deficit
     ("next_event", "i8"),  # place in the input where run() stopped
     ("guard_checks", "i8"),
     ("rejected", "i8"),

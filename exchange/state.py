@@ -19,6 +19,7 @@ from exchange.life import begin_lives
 from exchange.schema_prices import TRADE
 from exchange.sessions import open_markets
 from exchange.stages import STANDING
+from exchange.waterfall import FUND
 
 CACHE_LINE = 64
 HUGE_PAGE = 1 << 21
@@ -56,6 +57,7 @@ class Ledger(NamedTuple):
     totals: np.ndarray  # TOTAL[asset]
     groups: np.ndarray  # int32[account], whose accounts are one owner; 0 = none
     standings: np.ndarray  # STANDING[unit * stages + stage]; unit: wallet, or wallets + isolated position
+    funds: np.ndarray  # FUND[asset]
 
 
 class Guards(NamedTuple):
@@ -92,6 +94,7 @@ class Prices(NamedTuple):
     trades: np.ndarray  # TRADE[instrument * trades_max + k], ring of what the mark takes of them
     premiums: np.ndarray  # int64[instrument * expected + k], samples of a trimmed average
     stages: np.ndarray  # STAGE[asset * stages + stage]
+    waterfalls: np.ndarray  # WATERFALL[asset]
 
 
 class IO(NamedTuple):
@@ -235,6 +238,7 @@ def _prices(compiled: config.Compiled, samples: int) -> Prices:
         aligned_zeros(count * max(1, int(pricing["trades_max"])), TRADE),
         aligned_zeros(count * int(pricing["expected"]) if trimmed else 1, np.int64),
         compiled.stages,
+        compiled.waterfalls,
     )
 
 
@@ -314,6 +318,7 @@ def _ledger(venue: config.Venue, wallets: int, positions: int, stages: int) -> L
         aligned_zeros(len(venue.assets), schema.TOTAL),
         pool_zeros(codes.FIRST_USER + venue.capacity.accounts, np.int32),
         pool_zeros(max(1, (wallets + positions) * stages), STANDING),
+        aligned_zeros(len(venue.assets), FUND),
     )
 
 

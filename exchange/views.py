@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from exchange import codes, config, maps, schema
+from exchange.core.adl import rank_side
 from exchange.core.index import counted_sources
 from exchange.core.views import (
     ahead_of,
@@ -20,7 +21,7 @@ from exchange.core.views import (
 )
 from exchange.dump import used_of
 from exchange.portfolio import StressGrid, stress_grid
-from exchange.state import State
+from exchange.state import State, aligned_copy
 from exchange.units import contract_value
 
 IMPACT_LOTS_MAX = 2**31 - 1  # times a price it stays below 2**62
@@ -41,6 +42,18 @@ class PositionMargin(NamedTuple):
     def ratio_ppm(self) -> int:
         """Equity of the unit per notional; 0 without a notional."""
         return self.equity * 1_000_000 // self.notional if self.notional else 0
+
+
+class QueuePlace(NamedTuple):
+    """A position's place in the queue of auto-deleveraging.
+
+    `percentile`: the fifth of the side's lots, from the first on, that the last of its own lie in: 20, 40, … 100.
+    """
+
+    account: int
+    lots: int
+    score_ppm: int
+    percentile: int
 
 
 class OrderRequirement(NamedTuple):
@@ -256,6 +269,19 @@ class Views:
     def fund_equity(self, asset: int = 0) -> int:
         """Equity of the insurance fund, its inherited positions at the mark, in quanta."""
         return self.equity(codes.INSURANCE, asset)
+
+    def adl_queue(self, instrument: int, side: int) -> list[QueuePlace]:
+        """Who of a side (codes.BID: longs) would be deleveraged at the mark, in order of the venue's ranking."""
+        io = self.state.io
+        copies = {"ranks": aligned_copy(io.ranks), "control": aligned_copy(io.control)}
+        twin = self.state._replace(io=io._replace(**copies))
+        ranks = copies["ranks"][1 : 1 + int(rank_side(twin, instrument, side == codes.ASK))]
+        ranks = ranks[np.lexsort((ranks["wallet"], -ranks["score"]))]
+        sizes = self.state.ledger.positions["lots"][ranks["position"]]
+        reached = np.cumsum(np.abs(sizes))
+        fifths = -(-5 * reached // max(1, int(reached[-1]))) if len(ranks) else reached
+        accounts = ranks["wallet"] // len(self.venue.assets)
+        return [QueuePlace(*map(int, row)) for row in zip(accounts, sizes, ranks["score"], 20 * fifths, strict=True)]
 
     def throttle_used(self, limit: int, account: int) -> int:
         """Tokens that count now against a limit for an account, or its group; part of one counts as one."""

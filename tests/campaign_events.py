@@ -18,6 +18,7 @@ from tests.campaign_pegs import Pegs, add_pegs
 from tests.campaign_pricing import SignedSources, add_pricing
 from tests.campaign_stages import add_stages
 from tests.campaign_terms import TermsDrawer
+from tests.campaign_waterfall import add_waterfall
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -78,7 +79,7 @@ def make_venue(seed: int) -> config.Venue:
         **gate_sections(seed),
     }
     for add in (add_rules, add_icebergs, add_pegs, add_pricing, add_margins, add_lives, add_options, add_collateral,
-                add_grid, add_stages):
+                add_grid, add_stages, add_waterfall):
         table = add(table, seed)
     return config.build_venue(table)
 

@@ -25,7 +25,7 @@ OTHER = (  # margin and money, contracts, collateral, liquidation, recorded liqu
     "grid", "guard_ladder", "guards", "impact", "impact_price", "index", "kernel", "ledger", "limits",
     "liquidation", "maps", "margin", "margin_events", "margin_mode", "mark", "option_grid", "option_margin",
     "options", "passing", "plan", "printed", "queue_model", "recorded", "requirement", "settlement", "shadow",
-    "shift", "spot", "stages", "steps", "stress", "wide")
+    "shift", "socialise", "spot", "stages", "steps", "stress", "wide")
 TESTS = ("accounts", "allocation", "auctions", "book_stream", "boundaries", "capacity", "gateway",
          "icebergs", "impact", "ladder", "margin_models", "market_states", "matching_edges", "pegged", "portfolio",
          "pricing", "resting", "self_trade", "terms", "throttles")

@@ -1,9 +1,9 @@
-"""What the insurance fund takes over and pays for in a liquidation. DESIGN §4; rule MON-5."""
+"""What the insurance fund takes over and pays for in a liquidation, and when it stands back. DESIGN §4, §4.2; MON-5."""
 
 import numpy as np
 
-from exchange.codes import DEFICIT, INSURANCE, LINEAR, TAKEOVER
-from exchange.core.arith import ceil_div
+from exchange.codes import ADL_DRAWDOWN, ADL_EQUITY, ADL_FIRST, DEFICIT, INSURANCE, LINEAR, TAKEOVER
+from exchange.core.arith import ceil_div, ppm_down
 from exchange.core.contract import mark_value, trade_value
 from exchange.core.guards import touch
 from exchange.core.kernel import leaf
@@ -15,12 +15,58 @@ from exchange.core.plan import instrument_label, liquidation_id_of
 
 
 @leaf
+def count_use(state, asset, money):
+    """Note that the fund bears `money` more, where its use is bounded; a gain is none. Mutates what it remembers."""
+    rules, fund = state.prices.waterfalls[asset], state.ledger.funds[asset]
+    if rules["interval_ns"] != 0:
+        interval = np.int64(state.io.control[0]["clock_ns"]) // np.int64(rules["interval_ns"]) + 1
+        if fund["interval"] != interval:
+            fund["interval"] = interval
+            fund["used"] = 0
+        fund["used"] += max(np.int64(0), money)
+
+
+@leaf
+def usable(state, asset, fund_equity):
+    """What of its equity the fund may bear losses with now. Mutates what it remembers of its use."""
+    rules, fund = state.prices.waterfalls[asset], state.ledger.funds[asset]
+    if rules["interval_ns"] == 0:
+        return fund_equity
+    count_use(state, asset, np.int64(0))
+    return min(fund_equity, np.int64(rules["use_max"]) - np.int64(fund["used"]))
+
+
+@leaf
+def stands_back(state, asset, fund_equity):
+    """Does auto-deleveraging come before the fund now? Mutates what the fund remembers."""
+    rules, fund = state.prices.waterfalls[asset], state.ledger.funds[asset]
+    trigger = rules["trigger"]
+    if trigger == ADL_EQUITY:
+        bound = np.int64(rules["stop_at"]) if fund["deleveraging"] != 0 else np.int64(rules["start_below"])
+        fund["deleveraging"] = 1 if fund_equity < bound else 0
+        return fund_equity < bound
+    if trigger == ADL_DRAWDOWN:
+        window = np.int64(state.io.control[0]["clock_ns"]) // np.int64(rules["window_ns"]) + 1
+        if fund["window"] != window or fund_equity > fund["peak"]:
+            fund["window"] = window
+            fund["peak"] = fund_equity
+        peak = np.int64(fund["peak"])
+        allowed = np.int64(rules["drawdown"])
+        if rules["drawdown_ppm"] != 0:
+            allowed = ppm_down(max(np.int64(0), peak), np.int64(rules["drawdown_ppm"]))
+        return peak - fund_equity > allowed
+    return trigger == ADL_FIRST
+
+
+@leaf
 def give_to_fund(state, unit, p, lots, fund_equity):
     """The fund takes `lots` (signed like the position) at the bankruptcy price."""
     instrument, ticks = (
         np.int64(state.ledger.positions[p]["instrument"]),
         np.int64(state.ledger.legs[p]["bankruptcy_ticks"]),
     )
+    loss = trade_value(state.prices, instrument, ticks, lots) - mark_value(state.prices, instrument, lots)
+    count_use(state, np.int64(state.prices.instruments[instrument]["asset"]), loss)
     book_trade(state, instrument, p, -lots, ticks, 0, 0)
     book_trade(state, instrument, insurance_position(state.prices, instrument), lots, ticks, 0, 0)
     emit(
@@ -67,6 +113,7 @@ def cover_shortfall(state, unit, liquidation_id):
     else:
         asset = unit % assets
         cover_wallet(ledger, unit, assets, asset, -short)
+    count_use(state, asset, -short)
     touch(ledger, state.io, INSURANCE * assets + asset)
     emit(
         state.io,

@@ -136,6 +136,21 @@ def cover_wallet(ledger, w, assets, asset, money):
 
 
 @leaf
+def pay_deficit(ledger, p, assets, asset, money, excess):
+    """A position's pocket pays `money` to the insurance fund, and `excess` to RESIDUE. Mutates the three."""
+    move_pocket(ledger, p, -money - excess)
+    ledger.wallets[INSURANCE * assets + asset]["cash"] += money
+    ledger.wallets[RESIDUE * assets + asset]["cash"] += excess
+
+
+@leaf
+def give_up_profit(ledger, p, assets, asset, money):
+    """A position gives so much of its profit to the insurance fund: it was entered so much worse. Mutates both."""
+    ledger.positions[p]["entry_value"] += money
+    ledger.wallets[INSURANCE * assets + asset]["cash"] += money
+
+
+@leaf
 def shift_margin(ledger, p, money):
     """Move `money` (signed) from a wallet's cash into the isolated margin of its position. Mutates both."""
     ledger.positions[p]["isolated_margin"] += money

@@ -6,6 +6,7 @@ cancel orders -> re-check -> forced order limited at the bankruptcy price -> ins
 import numpy as np
 
 from exchange.codes import (
+    ADL_NEVER,
     ASK,
     BID,
     CANCELLED_BY_LIQUIDATION,
@@ -40,7 +41,7 @@ from exchange.core.allocation import execute_called
 from exchange.core.arith import ratio_ppm
 from exchange.core.auction import interrupt
 from exchange.core.book import find_id, order_room
-from exchange.core.fund import affordable_lots, cover_shortfall, fund_unit, give_to_fund
+from exchange.core.fund import affordable_lots, cover_shortfall, fund_unit, give_to_fund, stands_back, usable
 from exchange.core.guards import clear_dirty, disarm_unit, set_liquidation_timer, set_stage, touch, touch_position
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import shift_margin
@@ -68,6 +69,7 @@ from exchange.core.plan import (
 )
 from exchange.core.removal import after_account, emit_cancelled, remove_order
 from exchange.core.shadow import execute_shadow
+from exchange.core.socialise import socialise
 from exchange.core.stages import (
     action_of,
     deepen,
@@ -215,9 +217,7 @@ def sell_leg(state, unit, p, k, limit, lots, equity):
         left = execute_shadow(state, instrument, p, side, limit, lots, ticks, liquidation_id, FORCED)
     else:
         reach = reach_of(state, instrument, side, limit, 1)
-        left, _, _ = execute_called(
-            state, instrument, p, side, reach, lots, 0, FORCED, ticks, liquidation_id, STP_NONE
-        )
+        left, _, _ = execute_called(state, instrument, p, side, reach, lots, 0, FORCED, ticks, liquidation_id, STP_NONE)
         if left > 0 and reach != limit:
             interrupt(state, instrument, side, limit)
     if left > 0 and prices.markets[instrument]["state"] == STATE_AUCTION:
@@ -234,7 +234,7 @@ def sell_leg(state, unit, p, k, limit, lots, equity):
 
 @kernel
 def take_over_leg(state, unit):
-    """Stage TAKEOVER: the fund takes what its equity can carry at the mark."""
+    """Stage TAKEOVER: the fund takes what it may and can carry at the mark, unless it stands back."""
     ledger, prices = state.ledger, state.prices
     p = current_leg(ledger, prices, unit)
     if p == 0:
@@ -247,7 +247,9 @@ def take_over_leg(state, unit):
         np.int64(ledger.legs[p]["bankruptcy_ticks"]),
     )
     fund_equity, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
-    taken = affordable_lots(prices, instrument, lots, ticks, fund_equity)
+    asset, taken = np.int64(prices.instruments[instrument]["asset"]), np.int64(0)
+    if not stands_back(state, asset, fund_equity):
+        taken = affordable_lots(prices, instrument, lots, ticks, usable(state, asset, fund_equity))
     if taken > 0:
         give_to_fund(state, unit, p, taken if lots > 0 else -taken, fund_equity)
     if taken == abs(lots):
@@ -258,7 +260,7 @@ def take_over_leg(state, unit):
 
 @kernel
 def deleverage_leg(state, unit):
-    """Stage ADL: close against the ranked counterparties at the bankruptcy price; what none can take is a deficit."""
+    """Stage ADL: close against the ranked counterparties; what none takes falls to the fund, its deficit to others."""
     ledger, prices, io = state.ledger, state.prices, state.io
     fund = unit_account(ledger, prices, unit) == INSURANCE
     equity, required, legs = unit_numbers(ledger, prices, unit)
@@ -267,7 +269,9 @@ def deleverage_leg(state, unit):
         end_liquidation(state, unit)
         return
     instrument, ticks = np.int64(ledger.positions[p]["instrument"]), np.int64(ledger.legs[p]["bankruptcy_ticks"])
+    asset = np.int64(prices.instruments[instrument]["asset"])
     exhausted = prices.instruments[instrument]["spot"] != 0  # nobody owes a holding
+    exhausted = exhausted or prices.waterfalls[asset]["trigger"] == ADL_NEVER
     if not exhausted:
         exhausted = close_by_ranking(state, p, instrument, ticks, liquidation_id_of(ledger, unit))
     lots = np.int64(ledger.positions[p]["lots"])
@@ -281,6 +285,7 @@ def deleverage_leg(state, unit):
             give_to_fund(state, unit, p, lots, before)
         after, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
         emit(io, DEFICIT, 0, instrument, INSURANCE, 0, 0, 0, 0, after, 0, liquidation_id_of(ledger, unit))
+        socialise(state, unit, instrument, liquidation_id_of(ledger, unit))
         if fund:  # nobody can take it: on the record, and looked at again when something changes
             set_stage(ledger, unit, STAGE_NONE)
             if after < 0:
@@ -299,9 +304,11 @@ def end_liquidation(state, unit):
     if k >= 0:
         code = REDUCED if legs != 0 and equity < goal_of(ledger, prices, unit, k, required) else code
         set_driving(ledger, prices, unit, k, 0)
-    if legs == 0 and equity < 0 and account != INSURANCE:
-        cover_shortfall(state, unit, liquidation_id)
-        equity = np.int64(0)
+    if legs == 0 and equity < 0:
+        if account != INSURANCE:
+            cover_shortfall(state, unit, liquidation_id)
+            equity = np.int64(0)
+        socialise(state, unit, instrument_label(ledger, unit), liquidation_id)
     if unit < 0 and legs == 0:
         shift_margin(ledger, -unit, -np.int64(ledger.positions[-unit]["isolated_margin"]))
         equity = np.int64(0)

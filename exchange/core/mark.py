@@ -62,6 +62,7 @@ def set_mark(ledger, guards, prices, io, instrument, mark_sub):
     mark_sub = clip_sub(prices, instrument, mark_sub)
     if mark_sub == old:
         return
+    market["previous_mark_sub"] = old
     market["mark_sub"] = mark_sub
     market["mark_version"] += 1
     if prices.grids[0]["holders"] != 0:

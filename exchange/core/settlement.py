@@ -24,6 +24,8 @@ from exchange.codes import (
     STATE_CONTINUOUS,
     STATE_SETTLED,
     STATE_UNLISTED,
+    SWEEP_SETTLEMENT,
+    SWEEP_SHARE,
 )
 from exchange.core.accounts import SWEEP_STEP, done, funding_sweep
 from exchange.core.arith import ppm_up
@@ -38,6 +40,7 @@ from exchange.core.options import in_strikes, payoff
 from exchange.core.outbox import emit
 from exchange.core.plan import current_leg, liquidation_id_of
 from exchange.core.removal import withdraw_orders
+from exchange.core.socialise import sharing_sweep
 from exchange.core.spot import check_contract
 from exchange.core.states import wake_legs
 from exchange.core.timers import push_timer, remove_timer
@@ -104,6 +107,7 @@ def settle_market(state, instrument, price_sub):
         life["priced"] = 1
         emit(state.io, SETTLEMENT_PRICE, 0, instrument, 0, 0, 0, price_sub, 0, np.int64(life["count"]), 0, 0)
     control["sweep_instrument"] = instrument
+    control["sweep_kind"] = SWEEP_SETTLEMENT
     control["sweep_next"] = 1
 
 
@@ -201,8 +205,11 @@ def settlement_sweep(state):
 
 @kernel
 def sweep(state):
-    """Go on with what is paid wallet by wallet: a settlement, or funding."""
-    if state.prices.markets[np.int64(state.io.control[0]["sweep_instrument"])]["state"] == STATE_SETTLED:
+    """Go on with what is paid wallet by wallet: a settlement, a deficit of the fund, or funding."""
+    kind = state.io.control[0]["sweep_kind"]
+    if kind == SWEEP_SETTLEMENT:
         settlement_sweep(state)
+    elif kind == SWEEP_SHARE:
+        sharing_sweep(state)
     else:
         funding_sweep(state)

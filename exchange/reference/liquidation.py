@@ -1,8 +1,7 @@
 """Liquidation, one step a firing: start and plan, reduce, takeover, ADL, end. Money in quanta, prices in ticks."""
 
 from exchange import codes
-from exchange.reference import ledger, margin, stages
-from exchange.reference.adl import next_counterparty
+from exchange.reference import adl, ledger, margin, stages, waterfall
 from exchange.reference.arithmetic import ceil_div
 from exchange.reference.auction import take
 from exchange.reference.matching import Taker, match_shadow
@@ -191,13 +190,15 @@ def _join(world: World, unit: Unit, taker: Taker) -> None:
 
 
 def _take_over(world: World, unit: Unit, leg: Position) -> None:
-    """The fund takes what its equity can carry at the bankruptcy price."""
+    """The fund takes what it may and can carry at the bankruptcy price, unless it stands back."""
     contract = world.contracts[leg.instrument]
-    fund_equity = margin.equity(world, world.fund(contract.asset).unit)
+    if waterfall.stands_back(world, contract.asset):
+        _next_step(world, unit, codes.STAGE_ADL)
+        return
     mark = world.markets[leg.instrument].mark_sub
     loss = contract.trade_value(leg.bankruptcy_ticks, leg.lots) - contract.value(mark, leg.lots)
     rounding = 0 if contract.kind == codes.LINEAR else 1
-    affordable, lots = max(0, fund_equity - rounding), abs(leg.lots)
+    affordable, lots = max(0, waterfall.usable(world, contract.asset) - rounding), abs(leg.lots)
     taken = lots if loss <= affordable else affordable // ceil_div(loss, lots)
     if taken:
         _give_to_fund(world, unit, leg, taken)
@@ -210,7 +211,10 @@ def _take_over(world: World, unit: Unit, leg: Position) -> None:
 def _give_to_fund(world: World, unit: Unit, leg: Position, lots: int) -> None:
     asset = world.contracts[leg.instrument].asset
     signed = lots if leg.lots > 0 else -lots
-    before = margin.equity(world, world.fund(asset).unit)
+    before = waterfall.fund_equity(world, asset)
+    contract, mark = world.contracts[leg.instrument], world.markets[leg.instrument].mark_sub
+    loss = contract.trade_value(leg.bankruptcy_ticks, signed) - contract.value(mark, signed)
+    waterfall.count_use(world, asset, loss)
     ledger.trade(world, unit.wallet.account, leg.instrument, leg.bankruptcy_ticks, -signed, 0)
     ledger.trade(world, codes.INSURANCE, leg.instrument, leg.bankruptcy_ticks, signed, 0)
     world.emit(
@@ -227,30 +231,36 @@ def _give_to_fund(world: World, unit: Unit, leg: Position, lots: int) -> None:
 
 def _deleverage(world: World, unit: Unit, leg: Position) -> None:
     """Close the leg against opposite positions in the order of the ranking."""
-    if world.contracts[leg.instrument].spot:  # nobody owes a holding
+    contract = world.contracts[leg.instrument]
+    if contract.spot or world.waterfalls[contract.asset].trigger == codes.ADL_NEVER:  # nobody owes a holding
         _exhausted(world, unit, leg)
         return
+    queue = adl.Queue(world, leg, unit.liquidation_id)
     for _ in range(COUNTERPARTIES_PER_STEP):
-        counterparty = next_counterparty(world, leg)
-        if counterparty is None:
-            _exhausted(world, unit, leg)
-            return
-        _close_against(world, unit, leg, counterparty)
+        found = queue.next()
+        if found is None:
+            break
+        _close_against(world, unit, leg, *found, queue.ticks)
         if leg.lots == 0:
             _next_leg(world, unit, leg)
             return
-    _next_step(world, unit, codes.STAGE_ADL)
+    else:
+        _next_step(world, unit, codes.STAGE_ADL)
+        return
+    if queue.is_exhausted:
+        _exhausted(world, unit, leg)
+    else:
+        _next_step(world, unit, codes.STAGE_ADL)
 
 
-def _close_against(world: World, unit: Unit, leg: Position, counterparty: Position) -> None:
-    lots = min(abs(leg.lots), abs(counterparty.lots))
+def _close_against(world: World, unit: Unit, leg: Position, counterparty: Position, lots: int, ticks: int) -> None:
     signed = -lots if leg.lots > 0 else lots
-    ticks = leg.bankruptcy_ticks
-    first, second = unit.wallet.account, counterparty.wallet.account
+    first, second, its_unit = unit.wallet.account, counterparty.wallet.account, counterparty.unit
+    is_whole = lots == abs(counterparty.lots)
+    if is_whole and its_unit.stage > codes.STAGE_REDUCE and leg_at_work(world, its_unit) is counterparty:
+        its_unit.stage = codes.STAGE_REDUCE
     ledger.trade(world, first, leg.instrument, ticks, signed, 0)
     ledger.trade(world, second, leg.instrument, ticks, -signed, 0)
-    if counterparty.lots == 0:
-        world.ranking.pop(0)
     for account, other, change in ((first, second, signed), (second, first, -signed)):
         world.emit(
             codes.ADL,
@@ -273,9 +283,10 @@ def _exhausted(world: World, unit: Unit, leg: Position) -> None:
         codes.DEFICIT,
         account=codes.INSURANCE,
         instrument=leg.instrument,
-        money=margin.equity(world, world.fund(asset).unit),
+        money=waterfall.fund_equity(world, asset),
         liquidation_id=unit.liquidation_id,
     )
+    waterfall.socialise(world, unit, leg.instrument)
     if is_fund:
         unit.stage = codes.STAGE_NONE
         world.touched_funds.discard(asset)
@@ -294,6 +305,7 @@ def _end(world: World, unit: Unit) -> None:
     if not has_legs and unit.pocket < 0 and wallet.account != codes.INSURANCE:
         paid = unit.pocket
         ledger.credit(world, codes.INSURANCE, wallet.asset, paid)
+        waterfall.count_use(world, wallet.asset, -paid)
         if unit.position is None:
             wallet.cash = 0
         else:
@@ -306,6 +318,9 @@ def _end(world: World, unit: Unit) -> None:
             money=paid,
             liquidation_id=unit.liquidation_id,
         )
+        waterfall.socialise(world, unit, unit.label)
+    elif not has_legs and unit.pocket < 0:
+        waterfall.socialise(world, unit, unit.label)
     if unit.position is not None and unit.position.lots == 0:
         ledger.move_margin(unit.position, -unit.position.isolated_margin)
     world.emit(

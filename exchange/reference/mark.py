@@ -184,7 +184,7 @@ def set_mark(world: World, instrument: int, mark_sub: int) -> None:
     mark_sub = world.contracts[instrument].clip_sub(mark_sub)
     if mark_sub == market.mark_sub:
         return
-    market.mark_sub = mark_sub
+    market.previous_mark_sub, market.mark_sub = market.mark_sub, mark_sub
     market.mark_version += 1
     world.emit(codes.MARK_PRICE, instrument=instrument, price=mark_sub, money=market.index_sub)
     held = world.find_position(codes.INSURANCE, instrument)

@@ -353,6 +353,7 @@ class Market:
     index_sub: int = 0
     recorded_mark_sub: int = 0
     mark_sub: int = 0
+    previous_mark_sub: int = 0
     mark_version: int = 0
     last_ticks: int = 0
     funding_rate_ppb: int = 0

@@ -1,4 +1,4 @@
-"""Terms from the config that hold for an instrument or an asset alone: price impact, forced conversion."""
+"""Terms from the config that hold for an instrument or an asset alone: price impact, forced conversion, waterfall."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -47,6 +47,44 @@ def stages_of(rows: Any, assets: int) -> list[list[Stage]]:
     """The stages by asset; empty lists where the venue has none."""
     count = int(rows[0]["count"])
     return [[Stage(*map(int, list(row)[1:])) for row in rows[k * count : (k + 1) * count]] for k in range(assets)]
+
+
+class Waterfall(NamedTuple):
+    """What comes after the book in one asset: deleveraging, use of the fund, who bears its deficit."""
+
+    ranking: int
+    price: int
+    overlap: int
+    any_stage: int
+    trigger: int
+    start_below: int
+    stop_at: int
+    window_ns: int
+    drawdown: int
+    drawdown_ppm: int
+    use_max: int
+    interval_ns: int
+    socialise: int
+
+
+@dataclass(slots=True)
+class Fund:
+    """What the insurance fund of one asset remembers."""
+
+    interval: int = 0
+    used: int = 0
+    window: int = 0
+    peak: int = 0
+    deleveraging: bool = False
+    uncovered: int = 0
+
+
+class Deficit(NamedTuple):
+    """What the fund lacks, to be borne in an instrument once the event is over."""
+
+    instrument: int
+    money: int
+    liquidation_id: int
 
 
 @dataclass(slots=True)

@@ -46,6 +46,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "conduct": {account: values for account in world.conduct if any(values := astuple(world.conduct[account]))},
         "tier_sets": [contract.model.tier_set for contract in world.contracts],
         "standings": _standings(world),
+        "funds": [tuple(map(int, astuple(fund))) for fund in world.funds],
         "gateway": [(*waiting.event, waiting.terms) for waiting in world.queue],
     }
 
@@ -220,6 +221,7 @@ def _market(world: World, k: int) -> tuple[int, ...]:
         market.index_sub,
         market.recorded_mark_sub,
         market.mark_sub,
+        market.previous_mark_sub,
         market.last_ticks,
         market.funding_rate_ppb,
         market.next_funding_ns,

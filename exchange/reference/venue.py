@@ -24,6 +24,7 @@ from exchange.reference import (
     terms,
     throttle,
     triggers,
+    waterfall,
 )
 from exchange.reference.orders import Reply
 from exchange.reference.records import Event, terms_of
@@ -125,6 +126,12 @@ class ReferenceVenue:
                 orders.fire(world, timer.target)
             else:
                 liquidation.fire(world, timer.target, timer.cause_seq)
+            if world.deficit is not None:  # the event is over before others bear what it has cost
+                resting.finish(world)
+                triggers.watch(world)
+                collateral.watch(world)
+                stages.detect(world)
+                waterfall.finish(world)
             resting.finish(world)
             pegs.follow(world)
             triggers.watch(world)

@@ -26,7 +26,7 @@ from exchange.reference.records import (
     Wallet,
 )
 from exchange.reference.requirement import Model, Tier
-from exchange.reference.settings import Impact, conversion_of, stages_of
+from exchange.reference.settings import Deficit, Fund, Impact, Waterfall, conversion_of, stages_of
 
 
 class Refused(Exception):
@@ -77,6 +77,9 @@ class World:
         self.books = [Book() for _ in self.contracts]
         self.markets = [Market() for _ in self.contracts]
         self.stages = stages_of(compiled.stages, len(venue.assets))
+        self.waterfalls = [Waterfall(*map(int, row)) for row in compiled.waterfalls]
+        self.funds = [Fund() for _ in venue.assets]
+        self.deficit: Deficit | None = None
         self.pricing = pricing_of(compiled.pricing[0])
         self.price_states = [price_state_of(compiled, k) for k in range(len(self.contracts))]
         self.impacts = [_impact(row) for row in compiled.impacts]
@@ -103,7 +106,8 @@ class World:
         self.reduced: list[Position] = []
         self.thinned: list[Order] = []
         self.ranking: list[Position] = []
-        self.ranking_key: tuple[int, int, int] | None = None
+        self.ranking_key: tuple[int, int, int, int] | None = None
+        self.sharing_out = [0, 0, 0]  # lots that a ranking gives up, of how many, those that rounding leaves
         self.outcomes: list[tuple[int, ...]] = []
         self.held: Terms | None = None
         self.clock_ns = 0
@@ -115,7 +119,6 @@ class World:
         self.order_serial = 0
         self.joins = 0
         self.user_positions = 0
-        self.groups: dict[int, int] = {}
         self.limits = _limits(compiled)
         self.rules = _rules(compiled.gate[0])
         self.conduct: dict[int, Conduct] = {}

@@ -186,6 +186,35 @@ def a_unit_that_goes_through_stages() -> Twin:
     return twin
 
 
+def a_fund_that_is_closed_out_in_debt(rule: str) -> Twin:
+    """It inherits a long, is deleveraged at a mark at which it is in debt, and those who still hold something bear it;
+    winners give up their profit only where they have one."""
+    twin = opened(1, {codes.INSURANCE: 200, A: 300, B: 10_000, C: 10_000, D: 10_000}, liquidation=DELAY,
+                  adl={"price": "mark", "ranking": "pro_rata"}, socialise=rule)
+    for long, short, lots in ((A, B, 10), (D, C, 4)):
+        twin.send(codes.OPEN_POSITION, account=long, order_id=short, price=1_000, qty=lots)
+    for ticks in (975, 945):
+        twin.send(codes.MARK, price=ticks * MARK // 1_000)
+        for _ in range(6):
+            twin.settle(DELAY["order_delay_ns"])
+    assert twin.reached["outcome SOCIALISED"] >= 2 and twin.core.fund_equity() >= 0
+    return twin
+
+
+def two_liquidations_that_meet() -> Twin:
+    """Deleveraging comes first and takes units in liquidation: one closes a leg of the other, which goes on."""
+    twin = opened(2, {A: 300, B: 400, C: 90_000}, liquidation=DELAY,
+                  adl={"trigger": "first", "counterparties": "all", "overlap": True})
+    twin.send(codes.OPEN_POSITION, account=A, order_id=B, price=1_000, qty=10)
+    twin.send(codes.OPEN_POSITION, account=B, order_id=C, price=1_000, qty=10, instrument=1)
+    twin.send(codes.MARK, price=MARK - 700, instrument=1)
+    twin.send(codes.MARK, price=MARK - 250)
+    for _ in range(10):
+        twin.settle(DELAY["order_delay_ns"])
+    assert twin.reached["outcome ADL"] >= 2 and twin.reached["outcome LIQUIDATION_END"] == 2
+    return twin
+
+
 def more_counterparties_than_one_step_closes() -> None:
     """One whale against more accounts than a step deleverages: the next step goes on. (One comparison at the end.)"""
     others = ADL_STEP + 6
@@ -211,4 +240,6 @@ def worlds() -> list[Twin]:
             a_fund_short_of_counterparties(True), a_fund_short_of_counterparties(False), a_unit_of_huge_notional(),
             a_forced_order_at_a_price_band("wait", 16), a_forced_order_at_a_price_band("join", 16),
             a_forced_order_at_a_price_band("join", 3), a_forced_order_in_a_halt(),
-            a_holding_that_is_converted_and_then_liquidated(), a_unit_that_goes_through_stages()]
+            a_holding_that_is_converted_and_then_liquidated(), a_unit_that_goes_through_stages(),
+            two_liquidations_that_meet(), a_fund_that_is_closed_out_in_debt("positions"),
+            a_fund_that_is_closed_out_in_debt("profits")]

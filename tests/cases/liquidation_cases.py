@@ -13,7 +13,6 @@ from exchange import codes
 
 PENNY = Decimal("0.01")
 QUANTA_OF_DYDX = -2  # power of ten: quote quanta of 1e-6 for base quanta of 1e-8
-FUND_FIRST = "the fund takes over, before any deleveraging, what costs it nothing at the mark"
 
 
 def carry(desk: Desk, account: int, quote: Any, sizes: list[Any]) -> None:
@@ -45,6 +44,7 @@ def quote_desk(
     sizes: tuple[Any, ...] = (),
     quanta: tuple[Decimal, ...] = scaling.QUANTA,
     stages: tuple[Any, ...] = (),
+    sections: dict[str, Any] | None = None,
     **terms: Any,
 ) -> Desk:
     """A venue with one contract a market, prices to the cent, whose tiers hold one rate."""
@@ -53,7 +53,7 @@ def quote_desk(
         for row in positions
     ]
     money = tuple(contract.sized().price_max for contract in contracts)
-    desk = Desk(contracts, money, quanta, liquidation={"stages": list(stages)})
+    desk = Desk(contracts, money, quanta, **{"liquidation": {"stages": list(stages)}, **(sections or {})})
     desk.enrich(BANK)
     return desk
 
@@ -225,55 +225,7 @@ def fund_covers(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     return {"adl_triggered": bool(of_kind(desk.settle(), "ADL"))}
 
 
-@adapter("adl_outcome", "oracle_price mmf liquidated offsetting size_delta_liquidated")
-def deleverage_pair(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """Two accounts of opposite size, an empty fund and an empty book."""
-    given = case.inputs
-    liquidated, offsetting = given["liquidated"], given["offsetting"]
-    if given["size_delta_liquidated"] != abs(liquidated["size"]) or abs(liquidated["size"]) != abs(offsetting["size"]):
-        raise Unsupported("deleveraging of a slice on request: here it takes what neither book nor fund took of a leg")
-    market = {"oracle_price": given["oracle_price"], "size": liquidated["size"]}
-    desk = quote_desk([market], given["mmf"])
-    carry(desk, HOLDER, liquidated["quote_balance_usd"], [liquidated["size"]])
-    carry(desk, OTHER, offsetting["quote_balance_usd"], [offsetting["size"]])
-    rows = set_marks(desk, [market])
-    starts = of_kind(rows, "LIQUIDATION_START", HOLDER)
-    if starts and starts[0].money >= 0:
-        raise Unsupported(FUND_FIRST)
-    if of_kind(rows, "LIQUIDATION_START", OTHER):
-        raise Unsupported("an account that is itself in liquidation is never deleveraged")
-    closed = of_kind(rows, "ADL", HOLDER)
-    if not closed:
-        return {"allowed": False}
-    return {
-        "allowed": closed[0].counterparty == OTHER,
-        "deleveraging_price": closed[0].price,
-        "liquidated": {"quote_balance_usd": desk.cash(HOLDER), "size": desk.size(HOLDER)},
-        "offsetting": {"quote_balance_usd": desk.cash(OTHER), "size": desk.size(OTHER)},
-    }
-
-
-@adapter(
-    "adl_outcome",
-    "mmf liquidated",
-    "oracle_price oracle_prices offsetting counterparties close_market size_delta_liquidated",
-)
-def deleverage_portfolio(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported(
-        "deleveraging of one leg on request: here it ends a liquidation of the whole unit, after the fund"
-    )
-
-
-@adapter(
-    "adl_outcome",
-    "spec",
-    "account deposit mode leverage position open_fee isolated_margin book_bids counterparty marks",
-)
-def adl_without_fund(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported(FUND_FIRST)
-
-
-def open_by_spec(given: dict[str, Any]) -> Desk:
+def open_by_spec(given: dict[str, Any], **sections: Any) -> Desk:
     """The venue of a case's `spec`; its account has bought its position in the book, isolated."""
     spec, position = given["spec"], given["position"]
     contract = Contract(
@@ -286,7 +238,7 @@ def open_by_spec(given: dict[str, Any]) -> Desk:
         taker=spec["taker_fee"],
         liquidation=spec["liquidation_fee"],
     )
-    desk = Desk([contract], (given["deposit"],))
+    desk = Desk([contract], (given["deposit"],), **sections)
     desk.enrich(OTHER, THIRD)
     desk.deposit(HOLDER, given["deposit"])
     desk.mark(spec["initial_mark"])

@@ -261,3 +261,21 @@ def days_ns(days):
 
 def gain(loss, step):
     return -int(loss) * step
+
+
+def cash_at_leverage(size, price, entry, leverage):
+    """Cash with which a long that was entered at a price has a leverage at another."""
+    return Decimal(size) * (Decimal(price) / leverage - Decimal(price) + entry)
+
+
+def just_below(price, step):
+    return Decimal(price) - step
+
+
+def threefold(number):
+    return 3 * Decimal(number)
+
+
+def per_unit(money, size):
+    """What one of so many units bears of the money that an account pays."""
+    return -money / size

@@ -13,6 +13,7 @@ import price_cases  # noqa: F401
 import pytest
 import sizing_cases  # noqa: F401
 import throttle_cases  # noqa: F401
+import waterfall_cases  # noqa: F401
 from comparison import differences
 from registry import Unsupported, run_case
 from scaling import Inexact
