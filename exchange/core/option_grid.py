@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from exchange.codes import SHOCKS, STATE_SETTLED
+from exchange.codes import COUNTED_TIMES_MAX, SHOCKS, STATE_SETTLED
 from exchange.core.arith import INT32_MAX, MILLION, mul_div_floor
 from exchange.core.black76 import black_sub, power_of_times_ppm
 from exchange.core.kernel import kernel, leaf
 from exchange.core.requirement import BILLION
 
 DAY_NS, SECOND_NS, YEAR_S = 86_400_000_000_000, 1_000_000_000, 31_536_000
-COUNTED_MAX_PPB = 8 * BILLION  # of what is lost by the basis
 
 
 @kernel
@@ -53,7 +52,7 @@ def basis_gain(prices, instrument, forward, left_ns, value, moved_ppm):
     there = max(np.int64(1), mul_div_floor(forward << np.int64(grid["scale_bits"]), moved_ppm, MILLION))
     gain = model_value(prices, instrument, there, left_ns, np.int64(option["volatility_ppm"])) - value
     yearly_ppb = mul_div_floor(1000 * np.int64(grid["basis_yearly_ppm"]), left_ns // SECOND_NS, np.int64(YEAR_S))
-    counted_ppb = min(1000 * np.int64(grid["basis_flat_ppm"]) + yearly_ppb, np.int64(COUNTED_MAX_PPB))
+    counted_ppb = min(1000 * np.int64(grid["basis_flat_ppm"]) + yearly_ppb, np.int64(COUNTED_TIMES_MAX * BILLION))
     return mul_div_floor(gain, counted_ppb, BILLION) * np.int64(prices.instruments[instrument]["mark_unit"])
 
 

@@ -133,7 +133,7 @@ def refresh_option(world: "World", instrument: int) -> bool:
 def basis_ppb(terms: Basis, left_ns: int) -> int:
     """What counts of a loss by the basis."""
     yearly_ppb = terms.yearly_ppm * 1000 * (left_ns // 10**9) // YEAR_S
-    return min(terms.flat_ppm * 1000 + yearly_ppb, 8 * PPB)
+    return min(terms.flat_ppm * 1000 + yearly_ppb, codes.COUNTED_TIMES_MAX * PPB)
 
 
 def basis_loss(world: "World", legs: list[tuple[int, list[int]]]) -> int:
