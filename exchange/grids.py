@@ -12,8 +12,9 @@ import numpy as np
 from exchange import codes
 from exchange.add_ons import RATES, AddOns, bound_short, compile_add_ons
 from exchange.basis import Basis, check_basis
-from exchange.codes import COUNTS, SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
+from exchange.codes import COUNTED_TIMES_MAX, COUNTS, SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import ConfigError
+from exchange.expiries import FIELDS, SKEWS, Discount, Skew, compile_expiries, number_expiries
 from exchange.stages import multiple as stages_multiple
 from exchange.terms import MONEY_MAX, most_value
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MILLION, BILLION = 10**6, 10**9
 FALL_MAX_PPM = 990_000  # no scenario takes more of a price: what is left of it stays above zero
+VOLATILITY_TIMES_MAX = 400  # the most that a volatility moves by where it has finer parts: products stay below 2**63
 SLOPE_MAX_PPB = 7 * BILLION  # factor times rate: the products of a guard stay below 2**63
 MODES = {
     "sum": codes.STRESS_SUM,
@@ -42,7 +44,11 @@ GRID = np.dtype(  # one record
         ("strikes", "i8"),  # of options in groups that have
         ("depth_period_ns", "i8"),
         *((f"basis_{name}", "i8") for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm")),
-        ("sums_base", "i8"),  # place in the work space of two sums for each expiry of options; 0 = no contingency
+        ("expiries", "i8"),  # of options in groups
+        ("sums_base", "i8"),  # place in the work space of two sums for each of them; 0 = no contingency
+        ("nets_base", "i8"),  # place there of their rows where each is taken together; 0 = options count one by one
+        ("long_base", "i8"),  # place among the risk arrays of those of expiries that are worth more than nothing
+        *FIELDS,
     ],
     align=True,
 )
@@ -62,7 +68,7 @@ MEMBER = np.dtype(  # one an instrument
         ("depth_number", "i8"),  # of the period in which depth was last measured, from 1; 0 = never
         *((name, "i8") for name in ("bids_money", "asks_money")),  # what may be held without a charge
         *((name, "i8") for name in ("group_bids_money", "group_asks_money")),
-        ("expiry", "i8"),  # number, from 1, of an option's underlying and expiry; 0 = no basis contingency
+        ("expiry", "i8"),  # number, from 1, of an option's underlying and expiry; 0 = none
         *((name, "i8") for name in ("up_gain", "down_gain")),  # of a long lot as the basis moves, parts of a quantum
     ],
     align=True,
@@ -87,14 +93,16 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class StressScenario(_Struct):
     """Shares (ppm) of a group's price range, of the volatility range and of the basis; what of the loss counts.
 
-    `cover_beyond_ppb` are billionths beyond the cover, where millionths are too coarse.
+    `cover_beyond_ppb` are billionths beyond the cover, where millionths are too coarse. A `skew` moves volatilities by
+    moneyness, in place of the range.
     """
 
     price_ppm: Share = 0
     volatility_ppm: Signed = 0
     basis_ppm: Signed = 0
-    cover_ppm: Ppm = MILLION
+    cover_ppm: Annotated[int, msgspec.Meta(ge=0, le=COUNTED_TIMES_MAX * MILLION)] = MILLION
     cover_beyond_ppb: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+    skew: Literal["", "linear", "absolute"] = ""
 
     def cover_ppb(self) -> int:
         """What of the loss counts."""
@@ -148,6 +156,8 @@ class PortfolioMargin(_Struct):
     factor_range_ppm: Range = 150_000
     volatility: VolatilityRange = VolatilityRange()
     basis: Basis = Basis()
+    discount: Discount = Discount()
+    skew: Skew = Skew()
     initial_factor_ppm: Factor = MILLION
     maintenance_factor_ppm: Factor = MILLION
     factors: Literal["all", "loss"] = "all"
@@ -163,7 +173,7 @@ class Grid(NamedTuple):
     """What kernels read."""
 
     grids: np.ndarray  # GRID[1]
-    scenarios: np.ndarray  # int64[2 * scenario]: volatility (ppm), cover (ppb), for options; the rest is in the shocks
+    scenarios: np.ndarray  # int64[3 * scenario]: volatility (ppm), cover (ppb), skew, for options; the rest: shocks
     members: np.ndarray  # MEMBER[instrument]
     shocks: np.ndarray  # SHOCK[...]
 
@@ -236,9 +246,14 @@ def _check(venue: "Venue", scenarios: tuple[StressScenario, ...]) -> dict[str, t
             f"{where}.initial_factor_ppm", f"expected at least maintenance_factor_ppm = {terms.maintenance_factor_ppm}"
         )
     check_basis(terms.basis)
+    most_ppm = terms.volatility.up_ppm * max(1, terms.volatility.base_days // terms.volatility.floor_days)
+    if venue.mark.volatility_per_ppm > 1 and most_ppm > VOLATILITY_TIMES_MAX * MILLION:
+        raise ConfigError(f"{where}.volatility.up_ppm", "too far a move where mark.volatility_per_ppm is above 1")
     for k, scenario in enumerate(terms.scenarios):
-        if scenario.cover_ppb() > BILLION:
-            raise ConfigError(f"{where}.scenarios[{k}].cover_beyond_ppb", "expected 0 where cover_ppm is 1000000")
+        if scenario.cover_ppb() > COUNTED_TIMES_MAX * BILLION:
+            raise ConfigError(f"{where}.scenarios[{k}].cover_beyond_ppb", "expected 0 where cover_ppm is 8000000")
+        if scenario.skew and scenario.volatility_ppm:
+            raise ConfigError(f"{where}.scenarios[{k}].volatility_ppm", "expected 0 where a skew moves volatilities")
     for instrument in venue.instruments:
         if instrument.option is not None and instrument.symbol in found:
             number, group = found[instrument.symbol]
@@ -277,10 +292,9 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
     row["initial_ppm"], row["maintenance_ppm"] = terms.initial_factor_ppm, terms.maintenance_factor_ppm
     for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm"):
         row[f"basis_{name}"] = getattr(terms.basis, name)
-    if terms.basis.any():
-        row["sums_base"] = work_size(row)
-        _number_expiries(venue, found, members)
     shocks = np.zeros(max(1, len(records) * SHOCKS * count), SHOCK)
+    row["expiries"] = number_expiries(venue, found, members)
+    compile_expiries(venue, row, len(shocks), work_size(row))
     for k, instrument in enumerate(venue.instruments):
         if instrument.symbol in found:
             group = found[instrument.symbol][1]
@@ -301,17 +315,8 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
             if records[k]["option"]:
                 bound_short(venue, group.add_ons, records, options[k], k)
                 _bound_option(venue, records, options[k], max(int(mine["price_ppm"].max()), terms.basis.up_ppm), k)
-    kept = [(s.volatility_ppm, s.cover_ppb()) for s in scenarios] or [(0, 0)]
+    kept = [(s.volatility_ppm, s.cover_ppb(), SKEWS.index(s.skew)) for s in scenarios] or [(0, 0, 0)]
     return Grid(grids, np.array(kept, np.int64).ravel(), members, shocks)
-
-
-def _number_expiries(venue: "Venue", found: dict[str, tuple[int, StressGroup]], members: np.ndarray) -> None:
-    """Number the underlyings and expiries of the options in groups, from 1. Mutates the members."""
-    expiries = dict[tuple[str, int], int]()
-    for k, instrument in enumerate(venue.instruments):
-        if instrument.option is not None and instrument.symbol in found:
-            place = instrument.option.underlying, instrument.life.expiry_ns
-            members[k]["expiry"] = expiries.setdefault(place, len(expiries) + 1)
 
 
 def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int, charged_ppm: int) -> None:
@@ -331,7 +336,7 @@ def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarr
     member["rise_ppb"] = -(-high * terms.maintenance_factor_ppm // MILLION)
     lots = max(int(records[k]["position_max_lots"]), int(records[k]["order_max_lots"]))
     if records[k]["option"]:  # which gains or loses at most the highest price
-        most = BILLION * terms.basis.times()
+        most = max(BILLION * terms.basis.times(), *(scenario.cover_ppb() for scenario in scenarios_of(terms)))
     maintained_ppm = max(maintained_ppm, terms.maintenance_factor_ppm)
     compared = max(factor, charges_ppm, maintained_ppm * stages_multiple(venue))
     multiple = max(1, -(-compared * most // (MILLION * BILLION)))
@@ -360,11 +365,6 @@ def _bound_option(venue: "Venue", records: np.ndarray, option: np.void, price_pp
 def counts_of(row: np.void) -> int:
     """How much of the work space holds what is counted for add-ons: its end."""
     return COUNTS * int(row["groups"]) + int(row["strikes"]) if row["charged"] else 0
-
-
-def sums_of(members: np.ndarray) -> int:
-    """How many numbers the work space holds behind `work_size`: two for each expiry of a basis contingency."""
-    return 2 * int(members["expiry"].max(initial=0))
 
 
 def work_size(row: np.void) -> int:

@@ -2,12 +2,12 @@
 
 from exchange import codes
 from exchange.reference import black76, grid, mark
-from exchange.reference.arithmetic import ppm_up
+from exchange.reference.arithmetic import PPM, ppm_up
 from exchange.reference.lives import Option
 from exchange.reference.records import Event
 from exchange.reference.world import World, require
 
-VOLATILITY_MAX_PPM = 10**8
+VOLATILITY_MAX = 100  # a year
 
 
 def sampled(world: World, instrument: int) -> int:
@@ -41,10 +41,12 @@ def refresh(world: World, instrument: int, recorded_sub: int = 0) -> None:
     if not forward or market.state == codes.STATE_SETTLED:
         return
     mark_sub = recorded_sub or market.mark_sub
-    if option.volatility_ppm and not recorded_sub:
+    if option.volatility_parts and not recorded_sub:
         left_ns = max(0, world.lives[instrument].terms.expiry_ns - world.clock_ns)
-        terms = (option.strike, left_ns, option.volatility_ppm, option.is_call, option.coin_sub)
-        mark_sub = black76.rounded(forward, *terms)
+        discount_ppb = black76.discount_ppb(PPM, option.rate_ppm, left_ns)
+        volatility = option.volatility_parts, option.whole_parts
+        terms = (option.is_call, option.coin_sub, discount_ppb)
+        mark_sub = black76.rounded(forward, option.strike, left_ns, *volatility, *terms)
     elif not mark_sub:
         return
     mark_sub = contract.clip_sub(mark_sub)
@@ -105,9 +107,9 @@ def apply_volatility(world: World, event: Event) -> None:
     """Take an option's mark volatility."""
     option = world.contract_of(event.instrument).option
     require(option is not None, codes.BAD_INSTRUMENT)
-    require(1 <= event.price <= VOLATILITY_MAX_PPM, codes.BAD_AMOUNT)
-    require(world.markets[event.instrument].state != codes.STATE_SETTLED, codes.SETTLED)
     assert option is not None
-    option.volatility_ppm = event.price
+    require(1 <= event.price <= VOLATILITY_MAX * option.whole_parts, codes.BAD_AMOUNT)
+    require(world.markets[event.instrument].state != codes.STATE_SETTLED, codes.SETTLED)
+    option.volatility_parts = event.price
     refresh(world, event.instrument)
     start_timer(world)

@@ -75,9 +75,9 @@ def _option_risks(world: World) -> dict[int, list[list[int]]]:
     """What options gain by scenario, as last reckoned; by own shocks, by beta, against it, as the modes need them."""
     if not any(wallet.portfolio for wallet in world.wallets.values()):
         return {}
-    ways = grid.ways(world)
+    rows = [(gains, way) for gains in world.grid.kept() for way in grid.ways(world)]
     return {
-        k: [[world.grid.option_gains.get((k, s, way), 0) for s in range(len(world.grid.scenarios))] for way in ways]
+        k: [[gains.get((k, s, way), 0) for s in range(len(world.grid.scenarios))] for gains, way in rows]
         for k, contract in enumerate(world.contracts)
         if contract.option is not None and k in world.grid.groups
     }
@@ -246,4 +246,4 @@ def _option(contract: Contract) -> tuple[int, int, int, int]:
     option = contract.option
     if option is None:
         return 0, 0, 0, 0
-    return option.volatility_ppm, option.initial_sub, option.maintenance_sub, option.whole_sub
+    return option.volatility_parts, option.initial_sub, option.maintenance_sub, option.whole_sub
