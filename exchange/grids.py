@@ -65,7 +65,10 @@ MEMBER = np.dtype(  # one an instrument
         *((name, "i8") for name in RATES),
         ("strike", "i8"),  # number, from 1, of an option's underlying, expiry and strike; 0 = no add-ons
         ("lead", "i8"),  # the first member of the group, which keeps the sums
-        ("depth_number", "i8"),  # of the period in which depth was last measured, from 1; 0 = never
+        ("at_index", "i8"),  # charges are on values at the index
+        ("measured", "i8"),  # once a period: its index, its depth, or both
+        ("depth_number", "i8"),  # of the period in which that was last done, from 1; 0 = never
+        ("index_sub", "i8"),  # the index of charges, since then
         *((name, "i8") for name in ("bids_money", "asks_money")),  # what may be held without a charge
         *((name, "i8") for name in ("group_bids_money", "group_asks_money")),
         ("expiry", "i8"),  # number, from 1, of an option's underlying and expiry; 0 = none

@@ -107,11 +107,20 @@ def draw_add_ons(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, An
     return grid
 
 
+def draw_prices(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with charges on values at the index, of each group that has add-ons in half of the cases."""
+    for group in grid["groups"]:
+        if "add_ons" in group and rng.random() < 0.5:
+            group["add_ons"]["price"] = "index"
+    return grid
+
+
 def add_grid(table: dict[str, Any], seed: int) -> dict[str, Any]:
     """The venue's table with the stress grid of this seed."""
     rng = generator(seed, 0)
     if rng.random() < 0.5:
         grid = draw_add_ons(generator(seed, 2), draw_grid(rng, table))
+        grid = draw_prices(generator(seed, 6), grid)
         grid = draw_expiries(generator(seed, 5), table, draw_basis(generator(seed, 3), grid))
         table["portfolio_margin"] = draw_holdings(generator(seed, 4), table, grid)
     return table

@@ -63,6 +63,16 @@ def short_rule(option, forward, mark_sub):
     return max(initial, ppm_up(whole, np.int64(option["floor_ppm"])), maintenance), maintenance
 
 
+@leaf
+def charged_sub(prices, instrument, forward):
+    """What the underlying of an option is worth where charges are reckoned: at the forward, or at its index."""
+    option = prices.options[instrument]
+    index_sub = np.int64(prices.markets[np.int64(option["underlying"])]["index_sub"])
+    if prices.members[instrument]["at_index"] == 0 or index_sub == 0:
+        return worth_of(option, forward)
+    return worth_of(option, in_strikes(option, index_sub))
+
+
 @kernel
 def option_terms(prices, clock_ns, instrument, recorded_sub):
     """(mark, as recorded or (0) by Black-76; initial, maintenance of a short lot; worth of the underlying); a mark of
@@ -88,7 +98,7 @@ def option_terms(prices, clock_ns, instrument, recorded_sub):
         return nothing, nothing, nothing, nothing
     mark_sub = clip_sub(prices, instrument, mark_sub)
     initial, maintenance = short_rule(option, forward, mark_sub)
-    return mark_sub, initial, maintenance, worth_of(option, forward)
+    return mark_sub, initial, maintenance, charged_sub(prices, instrument, forward)
 
 
 @kernel

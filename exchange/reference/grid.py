@@ -39,6 +39,7 @@ class Grid:
         self.basis_gains: dict[int, list[int]] = {}  # by option, as its forward moves up and down
         self.basis = {k: group.basis_ppm.get(symbols[k], 0) for k, group in self.groups.items()}
         self.depths: dict[int, tuple[int, int, int]] = {}  # by contract: number of the period, bids and asks in money
+        self.charged_sub: dict[int, int] = {}  # by contract whose charges are on values at the index: that, as measured
         self.strikes = {k: (i.option.underlying, i.life.expiry_ns, Decimal(i.option.strike))
                         for k, i in enumerate(venue.instruments) if i.option is not None}
 

@@ -52,7 +52,11 @@ def refresh(world: World, instrument: int, recorded_sub: int = 0) -> None:
     mark_sub = contract.clip_sub(mark_sub)
     before = (market.mark_sub, option.initial_sub, option.maintenance_sub, option.whole_sub)
     option.initial_sub, option.maintenance_sub = _short_rule(option, forward, mark_sub)
-    option.whole_sub = option.coin_sub or forward
+    group, index_sub = world.grid.groups.get(instrument), world.markets[option.underlying].index_sub
+    charged = forward
+    if group is not None and group.add_ons.price == "index" and index_sub:
+        charged = in_strikes(option, index_sub)
+    option.whole_sub = option.coin_sub or charged
     changed = before != (mark_sub, option.initial_sub, option.maintenance_sub, option.whole_sub)
     if changed:
         mark.set_mark(world, instrument, mark_sub)

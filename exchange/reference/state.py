@@ -36,7 +36,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "options": {k: _option(contract) for k, contract in enumerate(world.contracts)},
         "option_risks": _option_risks(world),
         "basis_gains": _basis_gains(world),
-        "depths": {k: world.grid.depths.get(k, (0, 0, 0)) for k, _ in enumerate(world.contracts)},
+        "depths": {k: _depth(world, k) for k, _ in enumerate(world.contracts)},
         "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
         "pricing": {k: _pricing(world, k) for k in range(len(world.markets))},
@@ -69,6 +69,11 @@ def _wallets(world: World) -> dict[tuple[int, int], tuple[int, int, int]]:
         for w in world.wallets.values()
         if w.cash or (w.is_open and w.account >= codes.FIRST_USER)
     }
+
+
+def _depth(world: World, instrument: int) -> tuple[int, ...]:
+    """Number of the period in which a contract was measured, what its books absorb, the index of its charges."""
+    return *world.grid.depths.get(instrument, (0, 0, 0)), world.grid.charged_sub.get(instrument, 0)
 
 
 def _option_risks(world: World) -> dict[int, list[list[int]]]:
