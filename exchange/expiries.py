@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import numpy as np
 
-from exchange.codes import COUNTED_TIMES_MAX, EXPIRY_ROWS, SHOCKS
+from exchange.codes import EXPIRY_ROWS, SHOCKS
 
 if TYPE_CHECKING:
     from exchange.config import Venue

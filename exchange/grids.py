@@ -38,6 +38,7 @@ GRID = np.dtype(  # one record
         *((name, "i8") for name in ("initial_ppm", "maintenance_ppm")),
         ("loss_alone", "i8"),  # the factors multiply the worst loss, and no charges
         *((name, "i8") for name in ("volatility_up_ppm", "volatility_down_ppm", "volatility_least_ppm")),
+        ("least_of_risen", "i8"),
         *((name, "i8") for name in ("base_days", "floor_days", "short_power_ppm", "long_power_ppm")),
         ("holders", "i8"),  # wallets in portfolio mode; while there are none, risk arrays are not kept
         ("charged", "i8"),  # a group has add-ons
@@ -131,12 +132,13 @@ class VolatilityRange(_Struct):
     """How far volatility moves, as a share of itself: up_ppm or down_ppm times (base_days / days left) ** power.
 
     The power is the short one below `base_days`, else the long one; `floor_days` are the fewest that count. A
-    volatility that moved is at least `least_ppm`.
+    volatility that moved is at least `least_ppm`; by `least_of` only one that rose.
     """
 
     up_ppm: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     down_ppm: Ppm = 0
     least_ppm: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
+    least_of: Literal["moved", "risen"] = "moved"
     base_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
     floor_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 1
     short_power_ppm: Ppm = 300_000
@@ -291,6 +293,7 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
         row[name] = getattr(terms.volatility, name)
     for name in ("up_ppm", "down_ppm", "least_ppm"):
         row[f"volatility_{name}"] = getattr(terms.volatility, name)
+    row["least_of_risen"] = terms.volatility.least_of == "risen"
     row["loss_alone"] = terms.factors == "loss"
     row["initial_ppm"], row["maintenance_ppm"] = terms.initial_factor_ppm, terms.maintenance_factor_ppm
     for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm"):

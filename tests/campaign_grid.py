@@ -76,6 +76,7 @@ def draw_expiries(rng: np.random.Generator, table: dict[str, Any], grid: dict[st
     options, and finer volatilities."""
     options = [instrument for instrument in table["instruments"] if instrument.get("kind") == "option"]
     if options and rng.random() < 0.5:
+        grid["volatility"]["least_of"] = str(rng.choice(["moved", "risen"]))
         table["mark"]["volatility_per_ppm"] = int(rng.choice([1, 100]))
         for instrument in options:
             instrument["option"]["rate_ppm"] = int(rng.choice([0, 150_000, 10_000_000]))

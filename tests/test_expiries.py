@@ -138,6 +138,16 @@ def test_what_orders_may_change_in_a_skew_is_lost_in_full(made):
     assert desk.need() == short, "of an order as of what it would open"
 
 
+@pytest.mark.parametrize(("least_of", "after"), [("moved", 0.8), ("risen", 0.25)])
+def test_the_least_volatility_may_hold_for_those_that_rise_alone(made, least_of, after):
+    terms = {"down_ppm": 500_000, "base_days": 365, "least_ppm": 800_000, "least_of": least_of}
+    down = [*STILL, {"volatility_ppm": -1_000_000}]
+    desk = Calls(made, volatility_ppm=500_000, scenarios=down, volatility=terms)
+    desk.hold(2, -1_000 if after > 0.5 else 1_000)
+    before, there = (black76.value(1_000.0, 800.0, 1.0, sigma, True) for sigma in (0.5, after))
+    assert abs(desk.need() - 1_000 * TICK * abs(there - before)) < 500
+
+
 @pytest.mark.parametrize("modes", [("sum",), ("rho_one",), ("one_factor",), ("flipped",)])
 def test_printed_grids_what_binds_and_the_audit_agree(modes):
     terms = {"discount": {"long_ppm": 950_000}, "skew": SKEW, "scenarios": [*ENDS, {"skew": "linear"}]}

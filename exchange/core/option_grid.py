@@ -33,7 +33,10 @@ def shocked(grid, volatility, whole, share_ppm, factor):
         return volatility
     moved = mul_div_floor(volatility, abs(change), whole)
     moved = volatility + (moved if change > 0 else -moved)
-    return max(moved, max(np.int64(1), np.int64(grid["volatility_least_ppm"]) * (whole // MILLION)))
+    least = np.int64(grid["volatility_least_ppm"]) * (whole // MILLION)
+    if change < 0 and grid["least_of_risen"] != 0:
+        least = np.int64(0)
+    return max(moved, max(np.int64(1), least))
 
 
 @leaf

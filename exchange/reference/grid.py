@@ -102,7 +102,8 @@ def volatility(world: "World", now: int, whole: int, share_ppm: int, left_ns: in
     change = trunc(Fraction(span_ppm * factor, PPM))
     if not now or not change:
         return now
-    return max(1, terms.least_ppm * whole // PPM, now + trunc(Fraction(now * change, whole)))
+    least_ppm = 0 if change < 0 and terms.least_of == "risen" else terms.least_ppm
+    return max(1, least_ppm * whole // PPM, now + trunc(Fraction(now * change, whole)))
 
 
 def refresh_option(world: "World", instrument: int) -> bool:
