@@ -4,7 +4,7 @@ Part of the venue's configuration (`exchange/grids.py`), compiled into the kerne
 """
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -31,7 +31,8 @@ class AddOns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     the smaller of what its futures and perpetuals are long and short; `gross_ppm` of both together; `depth_ppm` of
     what they are net, beyond a share of what their books hold on the other side within `depth_band_ppm` of the marks.
     `least_ppm` of all its futures, perpetuals and short options is what is held at least. Initial margin charges short
-    options and what is held gross the rates named so besides.
+    options and what is held gross the rates named so besides. All are of values at the mark, or by `price` at the
+    index.
     """
 
     short_option_ppm: Ppm = 0
@@ -43,6 +44,7 @@ class AddOns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     least_ppm: Ppm = 0
     short_option_initial_ppm: Ppm = 0
     gross_initial_ppm: Ppm = 0
+    price: Literal["mark", "index"] = "mark"
 
     def any(self) -> bool:
         """Whether the group has a charge or a minimum."""
@@ -63,9 +65,12 @@ def compile_add_ons(venue: "Venue", add_ons: dict[int, AddOns], members: np.ndar
             continue
         for name in RATES:
             members[k][name] = getattr(terms, name)
-        members[k]["charge_ppb"] = -(-(terms.offset_ppm + terms.gross_ppm + terms.depth_ppm) * factor_ppm // 1000)
-        members[k]["depth_ppb"] = -(-terms.depth_ppm * factor_ppm // 1000)
-        members[k]["minimum_ppb"] = -(-terms.least_ppm * factor_ppm // 1000)
+        members[k]["at_index"] = terms.price == "index"
+        members[k]["measured"] = terms.depth_ppm > 0 or terms.price == "index"
+        if terms.price == "mark":  # else no charge moves with a mark
+            members[k]["charge_ppb"] = -(-(terms.offset_ppm + terms.gross_ppm + terms.depth_ppm) * factor_ppm // 1000)
+            members[k]["depth_ppb"] = -(-terms.depth_ppm * factor_ppm // 1000)
+            members[k]["minimum_ppb"] = -(-terms.least_ppm * factor_ppm // 1000)
         option = venue.instruments[k].option
         if option is not None:
             place = option.underlying, venue.instruments[k].life.expiry_ns, Decimal(option.strike)
@@ -80,6 +85,14 @@ def sum_depths(members: np.ndarray) -> None:
         for group in np.unique(members["group"][members["group"] != 0]):
             mine = np.flatnonzero(members["group"] == group)
             members[f"group_{side}"][mine[0]] = members[side][mine].sum()
+
+
+def take_indices(members: np.ndarray, markets: np.ndarray) -> None:
+    """Take the indices, or without one the marks, of contracts whose charges were not reckoned there before. Mutates
+    the members."""
+    found = np.where(markets["index_sub"] != 0, markets["index_sub"], markets["mark_sub"])
+    fresh = (members["at_index"] != 0) & (members["index_sub"] == 0)
+    members["index_sub"][fresh] = found[fresh]
 
 
 def bound_short(venue: "Venue", terms: AddOns, records: np.ndarray, option: np.void, k: int) -> None:

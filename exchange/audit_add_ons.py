@@ -43,7 +43,11 @@ def wallet_add_ons(state: State, legs: list[tuple[int, int]], marks: dict[int, i
         record, is_option = state.prices.instruments[instrument], bool(state.prices.instruments[instrument]["option"])
         if record["spot"]:
             continue
-        price = int(state.prices.options[instrument]["whole_sub"]) if is_option else marks[instrument]
+        member, price = state.prices.members[instrument], marks[instrument]
+        if is_option:
+            price = int(state.prices.options[instrument]["whole_sub"])
+        elif member["at_index"]:
+            price = int(member["index_sub"])
         value = abs(contract_value(record, price, lots)) if price else 0
         groups = by_group.setdefault(int(state.prices.members[instrument]["group"]), ([], []))
         groups[is_option].append((instrument, lots, value))

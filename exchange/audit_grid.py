@@ -9,7 +9,8 @@ from exchange import audit_add_ons, codes
 from exchange.audit_margin import maintenance
 from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import InvariantError
-from exchange.grids import MODES, counts_of, sums_of, work_size
+from exchange.expiries import expiry_size
+from exchange.grids import MODES, counts_of, work_size
 from exchange.state import State
 from exchange.units import contract_value
 
@@ -37,9 +38,11 @@ def _entries(state: State, instrument: int, mark: int) -> np.ndarray:
 def wallet_loss(state: State, legs: list[tuple[int, int]], marks: dict[int, int]) -> int:
     """Worst loss of (instrument, lots) over scenarios and modes, in parts of a quantum."""
     modes, gains = int(state.prices.grids[0]["modes"]), dict[int, Any]()
+    gains |= expiry_gains(state, legs)
     for instrument, lots in legs:
-        group = int(state.prices.members[instrument]["group"])
-        gains[group] = gains.get(group, 0) + lots * _entries(state, instrument, marks[instrument])
+        if not is_netted(state, instrument):
+            group = int(state.prices.members[instrument]["group"])
+            gains[group] = gains.get(group, 0) + lots * _entries(state, instrument, marks[instrument])
     if not gains:
         return 0
     found = [basis_loss(state, legs)]
@@ -53,6 +56,29 @@ def wallet_loss(state: State, legs: list[tuple[int, int]], marks: dict[int, int]
         for turned in gains:
             found += list(-sum(rows[SHOCK_CONTRA if group == turned else SHOCK_BETA] for group, rows in gains.items()))
     return int(max(found))
+
+
+def is_netted(state: State, instrument: int) -> bool:
+    """Whether an instrument is an option whose expiry is taken together."""
+    return bool(state.prices.grids[0]["nets_base"] and state.prices.members[instrument]["expiry"])
+
+
+def expiry_gains(state: State, legs: list[tuple[int, int]]) -> dict[int, Any]:
+    """What options of (instrument, lots) gain, by group, where each expiry is taken together: what stands since they
+    were refreshed, by variant and scenario."""
+    grid, sums, found = state.prices.grids[0], dict[tuple[int, int], Any](), dict[int, Any]()
+    count, longs, skewed = int(grid["scenarios"]), int(grid["long_base"]), state.prices.scenarios[2::3] != 0
+    for instrument, lots in legs:
+        if is_netted(state, instrument):
+            member, first = state.prices.members[instrument], instrument * SHOCKS * count
+            halves = [state.prices.risks[base + first : base + first + SHOCKS * count] for base in (0, longs)]
+            place = int(member["group"]), int(member["expiry"])
+            sums[place] = sums.get(place, 0) + lots * np.array(halves).astype(object).reshape(2, SHOCKS, count)
+    for (group, _), (shorts, worths) in sums.items():
+        gained = np.minimum(shorts, worths)
+        gained[:, skewed] = -abs(gained[:, skewed])
+        found[group] = found.get(group, 0) + gained
+    return found
 
 
 def basis_loss(state: State, legs: list[tuple[int, int]]) -> int:
@@ -131,17 +157,16 @@ def check_risks(state: State) -> None:
     grid, prices = state.prices.grids[0], state.prices
     wallets = int(np.count_nonzero(state.ledger.wallets["portfolio"]))
     _require(wallets == grid["holders"], "PM-1", f"{wallets} wallets are in portfolio mode, {grid['holders']} counted")
-    size = SHOCKS * int(grid["groups"]) * int(grid["scenarios"])
+    size, entries = SHOCKS * int(grid["groups"]) * int(grid["scenarios"]), SHOCKS * int(grid["scenarios"])
     rows = prices.losses[size : size + int(grid["groups"]) + 1]
     counts = prices.losses[work_size(grid) - counts_of(grid) :]
-    _require(len(prices.losses) == work_size(grid) + sums_of(prices.members), "PM-1", "the work space has another size")
+    _require(len(prices.losses) == work_size(grid) + expiry_size(grid), "PM-1", "the work space has another size")
     _require(not np.any(rows) and not np.any(counts), "PM-1", "the work space of a wallet was not cleared")
     for side in ("bids_money", "asks_money"):
         for group in range(1, int(grid["groups"]) + 1):
             mine = prices.members[prices.members["group"] == group]
             kept, measured = int(mine[f"group_{side}"].sum()), int(mine[side].sum())
             _require(kept == measured, "PM-1", f"{side} of group {group}: {kept} kept, {measured} measured")
-    entries = SHOCKS * int(grid["scenarios"])
     for k in np.flatnonzero(prices.members["group"]) if wallets else ():
         kept = prices.risks[k * entries : (k + 1) * entries]
         made = _entries(state, int(k), int(prices.markets[k]["mark_sub"])).ravel()

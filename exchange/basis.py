@@ -7,13 +7,13 @@ from typing import Annotated
 
 import msgspec
 
+from exchange.codes import COUNTED_TIMES_MAX
 from exchange.errors import ConfigError
 
 MILLION = 10**6
-TIMES_MAX = 8  # the largest multiple of a loss that counts
 WHERE = "$.venue.portfolio_margin.basis"
 
-Times = Annotated[int, msgspec.Meta(ge=0, le=TIMES_MAX * MILLION)]
+Times = Annotated[int, msgspec.Meta(ge=0, le=COUNTED_TIMES_MAX * MILLION)]
 
 
 class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,7 +34,7 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def times(self) -> int:
         """The largest multiple of a loss that may count."""
-        return TIMES_MAX if self.any() else 1
+        return COUNTED_TIMES_MAX if self.any() else 1
 
 
 def check_basis(terms: Basis) -> None:

@@ -27,6 +27,9 @@ class _Crowd:
         self.count, self.wallets = int(state.prices.grids[0]["scenarios"]), len(wallets)
         rows = len(state.prices.members) * SHOCKS * self.count
         self.risks = state.prices.risks[:rows].reshape(-1, SHOCKS, self.count)
+        self.nets = bool(state.prices.grids[0]["nets_base"])
+        self.longs = state.prices.risks[-rows:].reshape(-1, SHOCKS, self.count)
+        self.skewed = state.prices.scenarios[2::3] != 0
         place = np.full(len(state.ledger.wallets), -1, np.int64)
         place[wallets] = np.arange(len(wallets))
         positions = state.ledger.positions[: int(state.io.control[0]["position_high"]) + 1]
@@ -40,8 +43,18 @@ class _Crowd:
 
     def gains(self, group: int, variant: int) -> np.ndarray:
         """By wallet and scenario, of one group."""
-        made, own = np.zeros((self.wallets, self.count), np.int64), self.group == group
-        np.add.at(made, self.of[own], self.lots[own, None] * self.risks[self.instrument[own], variant])
+        expiry = self.members["expiry"][self.instrument] * self.nets
+        made = self.sum(self.risks[:, variant], (self.group == group) & (expiry == 0))
+        for number in np.unique(expiry[(self.group == group) & (expiry != 0)]):
+            halves = (self.sum(risks[:, variant], expiry == number) for risks in (self.risks, self.longs))
+            gained = np.minimum(*halves)
+            made += np.where(self.skewed, -abs(gained), gained)
+        return made
+
+    def sum(self, risks: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """By wallet and scenario, of the positions that are `own`."""
+        made = np.zeros((self.wallets, self.count), np.int64)
+        np.add.at(made, self.of[own], self.lots[own, None] * risks[self.instrument[own]])
         return made
 
     def together(self, variant: int) -> np.ndarray:

@@ -208,6 +208,9 @@ MARGIN_PLAIN, MARGIN_TIERS, MARGIN_OF_INITIAL, MARGIN_RISK, MARGIN_OPTION, MARGI
 STRESS_SUM, STRESS_ONE_FACTOR, STRESS_RHO_ONE, STRESS_FLIPPED = 1, 2, 4, 8  # correlation modes, added
 SHOCK_OWN, SHOCK_BETA, SHOCK_CONTRA = 0, 1, 2  # by its own range, by the factor, by the factor with the sign turned
 SHOCKS = 3
+COUNTED_TIMES_MAX = 8  # the largest multiple of a loss in a scenario that counts
+EXPIRY_ROWS = 3  # of scenarios, where options of an expiry are taken together
+SKEW_LINEAR, SKEW_ABSOLUTE = 1, 2  # by moneyness, by its size
 COUNT_LONG, COUNT_SHORT, COUNT_BOTH, COUNT_LARGEST, COUNT_UP, COUNT_DOWN = range(6)  # of a group's contracts
 COUNTS = 6
 CLOSING_NONE, CLOSING_TAKER, CLOSING_LIQUIDATION = 0, 1, 2

@@ -23,8 +23,8 @@ AUCTION_FIELDS = (
 )
 PUBLISHED_FIELDS = ("price", "lots", "imbalance_lots")
 LIFE_FIELDS = ("due", "count", "sum_sub", "price_sub", "priced")
-DEPTH_FIELDS = ("depth_number", "bids_money", "asks_money")
-OPTION_FIELDS = ("volatility_ppm", "initial_sub", "maintenance_sub", "whole_sub")
+DEPTH_FIELDS = ("depth_number", "bids_money", "asks_money", "index_sub")
+OPTION_FIELDS = ("volatility_parts", "initial_sub", "maintenance_sub", "whole_sub")
 PRICING_FIELDS = ("index_ns", "mark_ns", "last_ns", "premium_ppb", "premium_sum", "premium_weighted", "rate_ppb")
 IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
 TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks", "peg", "limit_ticks")
@@ -105,13 +105,15 @@ def _option_risks(state: State) -> dict[int, list[list[int]]]:
     grid, prices = state.prices.grids[0], state.prices
     kept = np.flatnonzero(prices.instruments["option"] * (prices.members["group"] != 0)) if grid["holders"] else ()
     rows = prices.risks.reshape(-1, codes.SHOCKS, max(1, int(grid["scenarios"]))) if len(kept) else ()
-    return {int(k): [rows[k][v].tolist() for v in range(codes.SHOCKS) if grid["variants"] >> v & 1] for k in kept}
+    starts = (0, len(prices.members)) if grid["long_base"] else (0,)
+    ways = [v for v in range(codes.SHOCKS) if grid["variants"] >> v & 1]
+    return {int(k): [rows[start + k][v].tolist() for start in starts for v in ways] for k in kept}
 
 
 def _basis_gains(state: State) -> dict[int, tuple[int, ...]]:
     """What options gain as their basis moves, likewise."""
     members, holders = state.prices.members, state.prices.grids[0]["holders"]
-    kept = np.flatnonzero(members["expiry"]) if holders else ()
+    kept = np.flatnonzero(members["expiry"]) if holders and state.prices.grids[0]["sums_base"] else ()
     return {int(k): _values(members[k], ("up_gain", "down_gain")) for k in kept}
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from exchange import codes
 from exchange.add_ons import RATES, AddOns, bound_short, compile_add_ons
 from exchange.basis import Basis, check_basis
-from exchange.codes import COUNTS, SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
+from exchange.codes import COUNTED_TIMES_MAX, COUNTS, SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.errors import ConfigError
+from exchange.expiries import FIELDS, SKEWS, Discount, Skew, compile_expiries, number_expiries
 from exchange.stages import multiple as stages_multiple
 from exchange.terms import MONEY_MAX, most_value
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MILLION, BILLION = 10**6, 10**9
 FALL_MAX_PPM = 990_000  # no scenario takes more of a price: what is left of it stays above zero
+VOLATILITY_TIMES_MAX = 400  # the most that a volatility moves by where it has finer parts: products stay below 2**63
 SLOPE_MAX_PPB = 7 * BILLION  # factor times rate: the products of a guard stay below 2**63
 MODES = {
     "sum": codes.STRESS_SUM,
@@ -36,13 +38,18 @@ GRID = np.dtype(  # one record
         *((name, "i8") for name in ("initial_ppm", "maintenance_ppm")),
         ("loss_alone", "i8"),  # the factors multiply the worst loss, and no charges
         *((name, "i8") for name in ("volatility_up_ppm", "volatility_down_ppm", "volatility_least_ppm")),
+        ("least_of_risen", "i8"),
         *((name, "i8") for name in ("base_days", "floor_days", "short_power_ppm", "long_power_ppm")),
         ("holders", "i8"),  # wallets in portfolio mode; while there are none, risk arrays are not kept
         ("charged", "i8"),  # a group has add-ons
         ("strikes", "i8"),  # of options in groups that have
         ("depth_period_ns", "i8"),
         *((f"basis_{name}", "i8") for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm")),
-        ("sums_base", "i8"),  # place in the work space of two sums for each expiry of options; 0 = no contingency
+        ("expiries", "i8"),  # of options in groups
+        ("sums_base", "i8"),  # place in the work space of two sums for each of them; 0 = no contingency
+        ("nets_base", "i8"),  # place there of their rows where each is taken together; 0 = options count one by one
+        ("long_base", "i8"),  # place among the risk arrays of those of expiries that are worth more than nothing
+        *FIELDS,
     ],
     align=True,
 )
@@ -59,10 +66,13 @@ MEMBER = np.dtype(  # one an instrument
         *((name, "i8") for name in RATES),
         ("strike", "i8"),  # number, from 1, of an option's underlying, expiry and strike; 0 = no add-ons
         ("lead", "i8"),  # the first member of the group, which keeps the sums
-        ("depth_number", "i8"),  # of the period in which depth was last measured, from 1; 0 = never
+        ("at_index", "i8"),  # charges are on values at the index
+        ("measured", "i8"),  # once a period: its index, its depth, or both
+        ("depth_number", "i8"),  # of the period in which that was last done, from 1; 0 = never
+        ("index_sub", "i8"),  # the index of charges, since then
         *((name, "i8") for name in ("bids_money", "asks_money")),  # what may be held without a charge
         *((name, "i8") for name in ("group_bids_money", "group_asks_money")),
-        ("expiry", "i8"),  # number, from 1, of an option's underlying and expiry; 0 = no basis contingency
+        ("expiry", "i8"),  # number, from 1, of an option's underlying and expiry; 0 = none
         *((name, "i8") for name in ("up_gain", "down_gain")),  # of a long lot as the basis moves, parts of a quantum
     ],
     align=True,
@@ -87,14 +97,16 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class StressScenario(_Struct):
     """Shares (ppm) of a group's price range, of the volatility range and of the basis; what of the loss counts.
 
-    `cover_beyond_ppb` are billionths beyond the cover, where millionths are too coarse.
+    `cover_beyond_ppb` are billionths beyond the cover, where millionths are too coarse. A `skew` moves volatilities by
+    moneyness, in place of the range.
     """
 
     price_ppm: Share = 0
     volatility_ppm: Signed = 0
     basis_ppm: Signed = 0
-    cover_ppm: Ppm = MILLION
+    cover_ppm: Annotated[int, msgspec.Meta(ge=0, le=COUNTED_TIMES_MAX * MILLION)] = MILLION
     cover_beyond_ppb: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+    skew: Literal["", "linear", "absolute"] = ""
 
     def cover_ppb(self) -> int:
         """What of the loss counts."""
@@ -120,12 +132,13 @@ class VolatilityRange(_Struct):
     """How far volatility moves, as a share of itself: up_ppm or down_ppm times (base_days / days left) ** power.
 
     The power is the short one below `base_days`, else the long one; `floor_days` are the fewest that count. A
-    volatility that moved is at least `least_ppm`.
+    volatility that moved is at least `least_ppm`; by `least_of` only one that rose.
     """
 
     up_ppm: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     down_ppm: Ppm = 0
     least_ppm: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] = 0
+    least_of: Literal["moved", "risen"] = "moved"
     base_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
     floor_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 1
     short_power_ppm: Ppm = 300_000
@@ -148,6 +161,8 @@ class PortfolioMargin(_Struct):
     factor_range_ppm: Range = 150_000
     volatility: VolatilityRange = VolatilityRange()
     basis: Basis = Basis()
+    discount: Discount = Discount()
+    skew: Skew = Skew()
     initial_factor_ppm: Factor = MILLION
     maintenance_factor_ppm: Factor = MILLION
     factors: Literal["all", "loss"] = "all"
@@ -163,7 +178,7 @@ class Grid(NamedTuple):
     """What kernels read."""
 
     grids: np.ndarray  # GRID[1]
-    scenarios: np.ndarray  # int64[2 * scenario]: volatility (ppm), cover (ppb), for options; the rest is in the shocks
+    scenarios: np.ndarray  # int64[3 * scenario]: volatility (ppm), cover (ppb), skew, for options; the rest: shocks
     members: np.ndarray  # MEMBER[instrument]
     shocks: np.ndarray  # SHOCK[...]
 
@@ -236,9 +251,14 @@ def _check(venue: "Venue", scenarios: tuple[StressScenario, ...]) -> dict[str, t
             f"{where}.initial_factor_ppm", f"expected at least maintenance_factor_ppm = {terms.maintenance_factor_ppm}"
         )
     check_basis(terms.basis)
+    most_ppm = terms.volatility.up_ppm * max(1, terms.volatility.base_days // terms.volatility.floor_days)
+    if venue.mark.volatility_per_ppm > 1 and most_ppm > VOLATILITY_TIMES_MAX * MILLION:
+        raise ConfigError(f"{where}.volatility.up_ppm", "too far a move where mark.volatility_per_ppm is above 1")
     for k, scenario in enumerate(terms.scenarios):
-        if scenario.cover_ppb() > BILLION:
-            raise ConfigError(f"{where}.scenarios[{k}].cover_beyond_ppb", "expected 0 where cover_ppm is 1000000")
+        if scenario.cover_ppb() > COUNTED_TIMES_MAX * BILLION:
+            raise ConfigError(f"{where}.scenarios[{k}].cover_beyond_ppb", "expected 0 where cover_ppm is 8000000")
+        if scenario.skew and scenario.volatility_ppm:
+            raise ConfigError(f"{where}.scenarios[{k}].volatility_ppm", "expected 0 where a skew moves volatilities")
     for instrument in venue.instruments:
         if instrument.option is not None and instrument.symbol in found:
             number, group = found[instrument.symbol]
@@ -273,14 +293,14 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
         row[name] = getattr(terms.volatility, name)
     for name in ("up_ppm", "down_ppm", "least_ppm"):
         row[f"volatility_{name}"] = getattr(terms.volatility, name)
+    row["least_of_risen"] = terms.volatility.least_of == "risen"
     row["loss_alone"] = terms.factors == "loss"
     row["initial_ppm"], row["maintenance_ppm"] = terms.initial_factor_ppm, terms.maintenance_factor_ppm
     for name in ("up_ppm", "down_ppm", "flat_ppm", "yearly_ppm"):
         row[f"basis_{name}"] = getattr(terms.basis, name)
-    if terms.basis.any():
-        row["sums_base"] = work_size(row)
-        _number_expiries(venue, found, members)
     shocks = np.zeros(max(1, len(records) * SHOCKS * count), SHOCK)
+    row["expiries"] = number_expiries(venue, found, members)
+    compile_expiries(venue, row, len(shocks), work_size(row))
     for k, instrument in enumerate(venue.instruments):
         if instrument.symbol in found:
             group = found[instrument.symbol][1]
@@ -301,17 +321,8 @@ def compile_grid(venue: "Venue", records: np.ndarray, options: np.ndarray) -> Gr
             if records[k]["option"]:
                 bound_short(venue, group.add_ons, records, options[k], k)
                 _bound_option(venue, records, options[k], max(int(mine["price_ppm"].max()), terms.basis.up_ppm), k)
-    kept = [(s.volatility_ppm, s.cover_ppb()) for s in scenarios] or [(0, 0)]
+    kept = [(s.volatility_ppm, s.cover_ppb(), SKEWS.index(s.skew)) for s in scenarios] or [(0, 0, 0)]
     return Grid(grids, np.array(kept, np.int64).ravel(), members, shocks)
-
-
-def _number_expiries(venue: "Venue", found: dict[str, tuple[int, StressGroup]], members: np.ndarray) -> None:
-    """Number the underlyings and expiries of the options in groups, from 1. Mutates the members."""
-    expiries = dict[tuple[str, int], int]()
-    for k, instrument in enumerate(venue.instruments):
-        if instrument.option is not None and instrument.symbol in found:
-            place = instrument.option.underlying, instrument.life.expiry_ns
-            members[k]["expiry"] = expiries.setdefault(place, len(expiries) + 1)
 
 
 def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarray, k: int, charged_ppm: int) -> None:
@@ -331,7 +342,7 @@ def _bound(venue: "Venue", records: np.ndarray, member: np.void, rates: np.ndarr
     member["rise_ppb"] = -(-high * terms.maintenance_factor_ppm // MILLION)
     lots = max(int(records[k]["position_max_lots"]), int(records[k]["order_max_lots"]))
     if records[k]["option"]:  # which gains or loses at most the highest price
-        most = BILLION * terms.basis.times()
+        most = max(BILLION * terms.basis.times(), *(scenario.cover_ppb() for scenario in scenarios_of(terms)))
     maintained_ppm = max(maintained_ppm, terms.maintenance_factor_ppm)
     compared = max(factor, charges_ppm, maintained_ppm * stages_multiple(venue))
     multiple = max(1, -(-compared * most // (MILLION * BILLION)))
@@ -360,11 +371,6 @@ def _bound_option(venue: "Venue", records: np.ndarray, option: np.void, price_pp
 def counts_of(row: np.void) -> int:
     """How much of the work space holds what is counted for add-ons: its end."""
     return COUNTS * int(row["groups"]) + int(row["strikes"]) if row["charged"] else 0
-
-
-def sums_of(members: np.ndarray) -> int:
-    """How many numbers the work space holds behind `work_size`: two for each expiry of a basis contingency."""
-    return 2 * int(members["expiry"].max(initial=0))
 
 
 def work_size(row: np.void) -> int:

@@ -29,7 +29,9 @@ OPTION = np.dtype(  # one an instrument; all zero where it is none
         ("initial_ppm", "i8"),
         ("floor_ppm", "i8"),
         ("maintenance_ppm", "i8"),
-        ("volatility_ppm", "i8"),  # a year's, of the mark; 0 = not known
+        ("rate_ppm", "i8"),  # a year, by which the mark is discounted
+        ("whole_parts", "i8"),  # a volatility of one
+        ("volatility_parts", "i8"),  # a year's, of the mark; 0 = not known
         ("initial_sub", "i8"),  # what a short lot holds, in sub-ticks, since the last refresh
         ("maintenance_sub", "i8"),
         ("whole_sub", "i8"),  # what a lot of the underlying is worth, in sub-ticks of the option, likewise
@@ -47,7 +49,7 @@ class Option(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     `premium` quote: prices are in the currency of the underlying's; base: in its base asset (so is the payoff). The
     three rates are the standard margin of a short: initial share of the underlying, less what the option is out of the
-    money, but at least the floor; maintenance share.
+    money, but at least the floor; maintenance share. `rate_ppm` a year, continuous, discounts the mark to today.
     """
 
     underlying: str
@@ -57,6 +59,7 @@ class Option(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     initial_ppm: Share = 150_000
     floor_ppm: Share = 100_000
     maintenance_ppm: Share = 75_000
+    rate_ppm: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
 
 
 def compile_options(venue: "Venue", instruments: np.ndarray) -> np.ndarray:
@@ -106,7 +109,8 @@ def _compile(venue: "Venue", instruments: np.ndarray, k: int, row: np.void, wher
     row["strike"] = count_of(f"{where}.strike", option.strike, unit)
     row["numerator"], row["denominator"] = rate.numerator, rate.denominator
     row["underlying"], row["right"] = of, {"call": codes.CALL, "put": codes.PUT}[option.right]
-    for name in ("initial_ppm", "floor_ppm", "maintenance_ppm"):
+    row["whole_parts"] = 1_000_000 * venue.mark.volatility_per_ppm
+    for name in ("initial_ppm", "floor_ppm", "maintenance_ppm", "rate_ppm"):
         row[name] = getattr(option, name)
     most = max(highest_sub * rate.numerator, int(row["coin_sub"]) * max(highest_sub, int(row["strike"])))
     if most >= MONEY_MAX or int(row["strike"]) >= PRICE_MAX or highest_sub * rate >= PRICE_MAX:

@@ -6,7 +6,7 @@ import numpy as np
 
 from exchange import codes, config
 from exchange.audit_add_ons import wallet_add_ons
-from exchange.audit_grid import basis_loss
+from exchange.audit_grid import basis_loss, expiry_gains, is_netted
 from exchange.codes import SHOCK_BETA, SHOCK_CONTRA, SHOCK_OWN, SHOCKS
 from exchange.core.views import fresh_risks, grid_needs
 from exchange.grids import MODES, scenarios_of
@@ -65,8 +65,9 @@ def _held(state: State, wallet: int) -> list[tuple[int, int]]:
 
 def _gains(state: State, wallet: int) -> dict[int, np.ndarray]:
     """What a wallet gains, by group: parts of a quantum by variant and scenario."""
-    prices, count, found = state.prices, int(state.prices.grids[0]["scenarios"]), dict[int, np.ndarray]()
-    for instrument, lots in _held(state, wallet):
+    prices, count, legs = state.prices, int(state.prices.grids[0]["scenarios"]), _held(state, wallet)
+    found = expiry_gains(state, legs)
+    for instrument, lots in (leg for leg in legs if not is_netted(state, leg[0])):
         first, group = instrument * SHOCKS * count, int(prices.members[instrument]["group"])
         rows = lots * prices.risks[first : first + SHOCKS * count].reshape(SHOCKS, count)
         found[group] = found.get(group, 0) + rows

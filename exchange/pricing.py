@@ -86,12 +86,14 @@ class Mark(_Struct):
     """Mark price: as recorded, or combined of components at every period. The default is Binance's three.
 
     `impact_notional` is decimal text in the settlement asset. `forced_trades`: fills of liquidation orders move last
-    and trades. `clamp_ppm` holds the mark that near the index; 0 = it does not.
+    and trades. `clamp_ppm` holds the mark that near the index; 0 = it does not. Volatilities come in parts of a ppm,
+    `volatility_per_ppm` of them.
     """
 
     source: Literal["recorded", "computed"] = "computed"
     period_ns: Nanoseconds = 1_000_000_000
     option_period_ns: Annotated[int, msgspec.Meta(ge=1, le=10**17)] = 1_000_000_000
+    volatility_per_ppm: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     samples: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
     components: Annotated[tuple[Component, ...], msgspec.Meta(min_length=1)] = (
         Component(price="funding_basis"),

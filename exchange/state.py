@@ -14,7 +14,8 @@ import numpy as np
 from exchange import codes, config, schema, throttles
 from exchange.allocation import SHARE
 from exchange.core import passing
-from exchange.grids import sums_of, work_size
+from exchange.expiries import expiry_size
+from exchange.grids import work_size
 from exchange.life import begin_lives
 from exchange.schema_prices import TRADE
 from exchange.sessions import open_markets
@@ -84,7 +85,7 @@ class Prices(NamedTuple):
     conversions: np.ndarray  # CONVERSION[asset]
     sales: np.ndarray  # int64[...], instruments in the order in which conversions sell them; -1 = none
     grids: np.ndarray  # GRID[1]
-    scenarios: np.ndarray  # int64[2 * scenario]: volatility, cover
+    scenarios: np.ndarray  # int64[3 * scenario]: volatility, cover, skew
     members: np.ndarray  # MEMBER[instrument]
     shocks: np.ndarray  # SHOCK[(instrument * SHOCKS + variant) * scenarios + scenario]
     risks: np.ndarray  # int64[as shocks], what a long lot gains, in parts of a quantum
@@ -215,7 +216,7 @@ def _hash_size(orders: int) -> int:
 
 
 def _prices(compiled: config.Compiled, samples: int) -> Prices:
-    count, pricing = len(compiled.instruments), compiled.pricing[0]
+    count, pricing, grid = len(compiled.instruments), compiled.pricing[0], compiled.grid.grids[0]
     trimmed = pricing["average"] == codes.AVERAGE_TRIMMED
     return Prices(
         compiled.instruments.copy(),
@@ -231,8 +232,8 @@ def _prices(compiled: config.Compiled, samples: int) -> Prices:
         compiled.conversions,
         compiled.sales,
         *(rows.copy() for rows in compiled.grid),
-        aligned_zeros(len(compiled.grid.shocks), np.int64),
-        aligned_zeros(work_size(compiled.grid.grids[0]) + sums_of(compiled.grid.members), np.int64),
+        aligned_zeros(len(compiled.grid.shocks) + int(grid["long_base"]), np.int64),
+        aligned_zeros(work_size(grid) + expiry_size(grid), np.int64),
         compiled.pricing,
         compiled.price_states.copy(),
         aligned_zeros(count * max(1, int(pricing["trades_max"])), TRADE),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from exchange import codes, config, state, stress
-from exchange.add_ons import sum_depths
+from exchange.add_ons import sum_depths, take_indices
 from exchange.config import Venue
 from exchange.errors import ConfigError
 from exchange.state import Prices, State, aligned_copy
@@ -108,6 +108,7 @@ def ruled(live: Prices, old: Venue, new: Venue) -> Prices:
         for name in ("basis_count", "basis_next", "basis_sum_sub"):
             made.markets[name] = 0
     sum_depths(made.members)
+    take_indices(made.members, made.markets)
     for k in range(len(made.instruments)):
         _choose_tiers(made, k, int(made.margins[k]["tier_set"]), new)
         if made.margins[k]["closing_fee"] == codes.CLOSING_TAKER:

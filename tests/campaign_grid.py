@@ -71,6 +71,33 @@ def draw_basis(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]
     return grid
 
 
+def draw_expiries(rng: np.random.Generator, table: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with options of an expiry taken together, skews and covers above one, in half of the cases; rates of
+    options, and finer volatilities."""
+    options = [instrument for instrument in table["instruments"] if instrument.get("kind") == "option"]
+    if options and rng.random() < 0.5:
+        grid["volatility"]["least_of"] = str(rng.choice(["moved", "risen"]))
+        table["mark"]["volatility_per_ppm"] = int(rng.choice([1, 100]))
+        for instrument in options:
+            instrument["option"]["rate_ppm"] = int(rng.choice([0, 150_000, 10_000_000]))
+        grid["discount"] = {"long_ppm": int(rng.choice([1_000_000, 950_000])),
+                            "long_rate_ppm": int(rng.choice([0, 1_000_000])),
+                            "long_add_ppm": int(rng.choice([0, 80_000, 10_000_000])),
+                            "short_ppm": int(rng.choice([1_000_000, 1_000_002, 1_040_000])),
+                            "short_rate_ppm": int(rng.choice([0, 500_000, 1_500_000])),
+                            "short_add_ppm": int(rng.choice([0, 80_000, 3_000_000]))}
+        grid["skew"] = {f"{kind}_{name}": int(rng.choice(rates)) for kind in ("linear", "absolute") for name, rates in
+                        (("cap_ppm", (0, 150_000, 3_000_000)), ("cap_slope_ppm", (-50_000, 0, 20_000_000)))}
+        grid["skew"] |= {"width_ppm": int(rng.choice([100_000, 4_000_000])),
+                         "flat_least_ppm": int(rng.choice([1, 1_000_000])),
+                         "level_slope_ppm": int(rng.choice([-100_000, 0, 20_000_000]))}
+        for scenario in grid["scenarios"]:
+            scenario["cover_ppm"] *= int(rng.choice([1, 1, 3]))
+            if rng.random() < 0.4:
+                scenario |= {"volatility_ppm": 0, "skew": str(rng.choice(["linear", "absolute"]))}
+    return grid
+
+
 def draw_add_ons(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
     """The grid with charges of its groups, in half of the cases; each rate is 0 for some groups."""
     if rng.random() < 0.5:
@@ -81,12 +108,22 @@ def draw_add_ons(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, An
     return grid
 
 
+def draw_prices(rng: np.random.Generator, grid: dict[str, Any]) -> dict[str, Any]:
+    """The grid with charges on values at the index, of each group that has add-ons in half of the cases."""
+    for group in grid["groups"]:
+        if "add_ons" in group and rng.random() < 0.5:
+            group["add_ons"]["price"] = "index"
+    return grid
+
+
 def add_grid(table: dict[str, Any], seed: int) -> dict[str, Any]:
     """The venue's table with the stress grid of this seed."""
     rng = generator(seed, 0)
     if rng.random() < 0.5:
         grid = draw_add_ons(generator(seed, 2), draw_grid(rng, table))
-        table["portfolio_margin"] = draw_holdings(generator(seed, 4), table, draw_basis(generator(seed, 3), grid))
+        grid = draw_prices(generator(seed, 6), grid)
+        grid = draw_expiries(generator(seed, 5), table, draw_basis(generator(seed, 3), grid))
+        table["portfolio_margin"] = draw_holdings(generator(seed, 4), table, grid)
     return table
 
 

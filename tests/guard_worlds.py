@@ -13,7 +13,7 @@ import numpy as np
 
 from exchange import codes, config, schema
 from exchange.venue import Exchange
-from tests.campaign_grid import draw_basis, draw_grid, draw_holdings
+from tests.campaign_grid import draw_basis, draw_expiries, draw_grid, draw_holdings
 from tests.desk import FIRST, UNIT, venue_table
 from tests.guard_changes import HOUR_NS, INTERVAL_NS, PER_TICK, START, TOP, Changes
 from tests.margin_models import MODELS, TIERS
@@ -62,6 +62,7 @@ def table_of(rng: np.random.Generator, family: str) -> dict[str, Any]:
             table["portfolio_margin"]["modes"] = [family.removeprefix("grid ")]
     if portfolio:
         draw_holdings(rng, {"instruments": holdings}, draw_basis(rng, table["portfolio_margin"]))
+        draw_expiries(rng, {**table, "instruments": options}, table["portfolio_margin"])
     return {**table, "instruments": contracts + options + holdings + [till]}
 
 
@@ -132,11 +133,27 @@ class WorldGrid(GridRule):
         s, count = self.scenarios.index(scenario), len(self.scenarios)
         if self.options[k]:
             variant = {1: codes.SHOCK_OWN, 2: codes.SHOCK_BETA, -2: codes.SHOCK_CONTRA}[way]
-            return lots * int(self.prices.risks[(k * codes.SHOCKS + variant) * count + s])
+            base = mark if self.prices.grids[0]["nets_base"] else 0  # of a short value or of a long one
+            return lots * int(self.prices.risks[base + (k * codes.SHOCKS + variant) * count + s])
         if (k, mark, s, way) not in self.kept:
             self.kept[k, mark, s, way] = super().gain(k, mark, 1, scenario, way)
         return lots * self.kept[k, mark, s, way]
 
+
+    def sum(self, legs, marks, scenario, way, only=None, turned=None):
+        """Options by expiry where the venue takes them together: a long value counts for less, a skew for a loss."""
+        if not self.prices.grids[0]["nets_base"]:
+            return super().sum(legs, marks, scenario, way, only, turned)
+        plain = {k: lots for k, lots in legs.items() if not self.options[k]}
+        total, longs = super().sum(plain, marks, scenario, way, only, turned), int(self.prices.grids[0]["long_base"])
+        mine = {k for k in legs if self.options[k] and only in (None, self.groups[k].name)}
+        for place in {self.terms_of[k] for k in mine}:
+            values = []
+            for base in (0, longs):
+                ways = [(k, -way if self.groups[k].name == turned else way) for k in mine if self.terms_of[k] == place]
+                values.append(sum(self.gain(k, base, legs[k], scenario, each) for k, each in ways))
+            total += -abs(min(values)) if scenario.skew else min(values)
+        return total
 
     def apart(self, legs):
         """The worse of both moves of each expiry."""

@@ -260,3 +260,38 @@ def test_charges_that_could_pass_the_integers_are_refused(terms, instrument, whe
     config.build_venue(venue_table(1, instrument, portfolio_margin=grid(group("A", "P0", **plain))))
     with pytest.raises(ConfigError, match=where):
         config.build_venue(venue_table(1, instrument, portfolio_margin=grid(group("A", "P0", **terms))))
+
+
+def test_charges_at_the_index_are_on_the_index_that_was_measured_and_move_with_no_mark(made):
+    desk = desk_of(made, grid(group("A", "P0", range_ppm=1, add_ons={"gross_ppm": 50_000, "price": "index"})))
+    assert desk.seed(A, B, 1_000, 10) == codes.OK
+    desk.send(codes.INDEX, price=8_000)
+    assert (10**9 - most(desk)) // 100 == 500, "without an index, at the mark as measured"
+    later(desk)
+    assert (10**9 - most(desk)) // 100 == 400
+    desk.mark(900)
+    assert (10**9 - 100_000 - most(desk)) // 100 == 400
+    assert desk.code(codes.WITHDRAW, account=A, qty=10**9 - 100_000 - 50_000) == codes.OK
+    desk.send(codes.INDEX, price=12_000)
+    rows = desk.mark(900) + desk.settle()
+    assert not any(row["kind"] == codes.LIQUIDATION_START for row in rows)
+    starts = [row["account"] for row in later(desk, 900) if row["kind"] == codes.LIQUIDATION_START]
+    assert starts == [A], "at the first mark of the next period"
+
+
+def test_a_venue_under_rules_that_charge_at_the_index_takes_it_as_it_is():
+    desk = desk_of(Exchange, grid(group("A", "P0")))
+    desk.send(codes.INDEX, instrument=1, price=8_000)
+    terms = grid(group("A", "P0", "P1", add_ons={"gross_ppm": 1, "price": "index"}))
+    other = config.build_venue(venue_table(2, portfolio_margin=terms))
+    members = ruled(desk.state.prices, desk.exchange.venue, other).members
+    assert members["index_sub"].tolist() == [10_000, 8_000]
+
+
+def test_short_options_at_the_index_are_charged_on_that_of_their_underlying(made):
+    desk = Strikes(made, short_option_ppm=10_000, price="index")
+    desk.seed(B, A, 200, 10, 1)
+    assert desk.charged() == 10_000
+    desk.send(codes.INDEX, price=5_000)
+    desk.mark(200, 1)
+    assert desk.charged() == 5_000

@@ -33,7 +33,7 @@ def round_all(inputs, out):
     """Whole sub-ticks of rows (forward, strike, nanoseconds left, volatility in ppm, right, sub-ticks of a coin)."""
     for k in range(inputs.shape[0]):
         row = inputs[k]
-        out[k] = black_sub(row[0], row[1], row[2], row[3], row[4], row[5])
+        out[k] = black_sub(row[0], row[1], row[2], row[3], 1_000_000, row[4], row[5], 1_000_000_000)
 
 
 def value(forward, strike, years, volatility, right=CALL):
@@ -108,7 +108,7 @@ def test_the_reference_rounds_to_the_same_sub_ticks_by_other_means():
     rows = whole(draws())
     out = np.zeros(len(rows), np.int64)
     round_all(rows, out)
-    wanted = [reference.rounded(*row[:4], row[4] == CALL, row[5]) for row in rows.tolist()]
+    wanted = [reference.rounded(*row[:4], 10**6, row[4] == CALL, row[5], 10**9) for row in rows.tolist()]
     assert out.tolist() == wanted
 
 

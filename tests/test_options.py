@@ -82,6 +82,18 @@ def free(opened, account):
     return low
 
 
+def test_a_rate_discounts_the_mark_to_today(made):
+    """At 10 % a year, a quarter before expiry: 121.08 times 0.97531 is 118.09."""
+    opened = pit(made, {"rate_ppm": 100_000})
+    assert mark_of(opened) == 1_181
+
+
+def test_volatilities_come_in_the_parts_of_a_ppm_that_the_venue_states(made):
+    opened = pit(made, volatility=80_000_000, mark={"source": "recorded", "volatility_per_ppm": 100})
+    assert mark_of(opened) == 1_211
+    assert opened.code(codes.VOLATILITY, instrument=1, price=10**10 + 1) == codes.BAD_AMOUNT
+
+
 def test_the_mark_is_black_76_on_the_mark_of_the_underlying_a_quarter_before_expiry(made):
     """A call at 1,100 on 1,000 with a quarter of a year and 80 % to go is worth 121.08 by vollib."""
     opened = pit(made, volatility=0)

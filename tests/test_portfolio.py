@@ -67,6 +67,7 @@ TWO = (group("A", "P0"), group("B", "P1", range_ppm=200_000, beta_ppm=3_000_000)
     (grid(*TWO, initial_factor_ppm=1_500_000), 150_000),
     (grid(*TWO, scenarios=[*ENDS, {"price_ppm": 2_000_000, "cover_ppm": 600_000}]), 120_000),  # 400,000 less 200,000
     (grid(*TWO, scenarios=[*ENDS, {"price_ppm": 2_000_000, "cover_ppm": 600_000, "cover_beyond_ppb": 500}]), 120_001),
+    (grid(*TWO, scenarios=[*ENDS, {"price_ppm": 500_000, "cover_ppm": 3_000_000}]), 150_000),  # 50,000 less 100,000
     (grid(group("A", "P0", "P1")), 0),  # a perfect hedge
     (grid(group("A", "P0", "P1", basis_ppm={"P1": 10_000}), scenarios=[*ENDS, {"basis_ppm": 1_000_000}]), 10_000),
 ])
@@ -207,7 +208,7 @@ THIRDS = {sign * k * 40_000 for sign in (1, -1) for k in range(4)}
 def test_presets_move_prices_as_published(preset, range_ppm, inner, outer):
     terms = grid(group("A", "P0", range_ppm=range_ppm), preset=preset, scenarios=[])
     compiled = config.compile_venue(config.build_venue(venue_table(1, portfolio_margin=terms))).grid
-    moves, covers = compiled.shocks["price_ppm"][:len(compiled.scenarios) // 2], compiled.scenarios[1::2] // 1000
+    moves, covers = compiled.shocks["price_ppm"][:len(compiled.scenarios) // 3], compiled.scenarios[1::3] // 1000
     assert {int(move) for move, cover in zip(moves, covers, strict=True) if cover == 10**6} == inner
     far = {int(move): int(cover) for move, cover in zip(moves, covers, strict=True) if cover != 10**6}
     assert far.keys() == outer.keys() and all(cover in (None, far[move]) for move, cover in outer.items())
@@ -245,7 +246,8 @@ def test_a_grid_is_printed_before_anybody_is_in_the_mode():
     (grid(group("A", "P0"), group("B", "P0")), "groups[1].members"),
     (grid(group("A", "P0", basis_ppm={"P1": 5})), "groups[0].basis_ppm"),
     (grid(group("A", "P0"), scenarios=[ENDS[0]]), "scenarios"),
-    (grid(group("A", "P0"), scenarios=[*ENDS, {"cover_beyond_ppb": 1}]), "scenarios[2].cover_beyond_ppb"),
+    (grid(group("A", "P0"), scenarios=[*ENDS, {"cover_ppm": 8_000_000, "cover_beyond_ppb": 1}]), "scenarios[2].cover_beyond_ppb"),
+    (grid(group("A", "P0"), scenarios=[*ENDS, {"skew": "linear", "volatility_ppm": 1}]), "scenarios[2].volatility_ppm"),
     (grid(group("A", "P0"), maintenance_factor_ppm=1_200_000), "initial_factor_ppm"),
     (grid(group("A", "P0", range_ppm=8_000_000)), "groups"),
 ])

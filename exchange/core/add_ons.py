@@ -15,10 +15,11 @@ from exchange.codes import (
     COUNT_UP,
     COUNTS,
     CROSS,
+    LINEAR,
     SHOCKS,
 )
 from exchange.core.arith import ppm_up
-from exchange.core.contract import mark_exposure, mark_value
+from exchange.core.contract import contract_value
 from exchange.core.kernel import kernel, leaf
 
 
@@ -43,10 +44,20 @@ def short_worth(prices, instrument, shortest):
 
 
 @leaf
+def exposure(prices, instrument, lots):
+    """Notional of a contract's lots where charges are reckoned, signed with them: at the mark, or measured index."""
+    price_sub = np.int64(prices.markets[instrument]["mark_sub"])
+    if prices.members[instrument]["at_index"] != 0:
+        price_sub = np.int64(prices.members[instrument]["index_sub"])
+    value = contract_value(prices, instrument, price_sub, lots)
+    return value if prices.instruments[instrument]["kind"] == LINEAR else -value
+
+
+@leaf
 def notionals(prices, instrument, longest, shortest):
     """(notional at the longest that a contract's lots may be, at the shortest): 0 where that is on the other side."""
-    long = abs(mark_value(prices, instrument, max(np.int64(0), longest)))
-    return long, abs(mark_value(prices, instrument, max(np.int64(0), -shortest)))
+    long = exposure(prices, instrument, max(np.int64(0), longest))
+    return long, exposure(prices, instrument, max(np.int64(0), -shortest))
 
 
 @leaf
@@ -98,8 +109,8 @@ def count_leg(prices, instrument, longest, shortest):
     elif member["offset_ppm"] != 0 or member["depth_ppm"] != 0:
         long, short = notionals(prices, instrument, longest, shortest)
         at = counts_at(prices, np.int64(member["group"]))
-        losses[at + COUNT_UP] += mark_exposure(prices, instrument, longest)
-        losses[at + COUNT_DOWN] -= mark_exposure(prices, instrument, shortest)
+        losses[at + COUNT_UP] += exposure(prices, instrument, longest)
+        losses[at + COUNT_DOWN] -= exposure(prices, instrument, shortest)
         losses[at + COUNT_LONG] += long
         losses[at + COUNT_SHORT] += short
         losses[at + COUNT_BOTH] += max(long, short)
@@ -165,6 +176,6 @@ def charges_alone(prices, instrument, lots):
         worth = max(np.int64(0), -short_worth(prices, instrument, lots))
         charge = ppm_up(worth, np.int64(prices.members[instrument]["short_option_ppm"]))
     elif prices.members[instrument]["depth_ppm"] != 0:
-        held = mark_exposure(prices, instrument, lots)
+        held = exposure(prices, instrument, lots)
         charge += depth_charge(prices, instrument, held, -held)
     return charge, minimum

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from exchange.codes import CALL
+from exchange.codes import CALL, SKEW_ABSOLUTE, SKEW_LINEAR
 from exchange.core.kernel import kernel, leaf
 
 YEAR_NS = 365.0 * 86_400.0 * 1e9
@@ -75,22 +75,49 @@ def option_value(forward, strike, years, volatility, right):
 
 
 @kernel
-def black_sub(forward, strike, left_ns, volatility_ppm, right, coin_sub):
+def black_sub(forward, strike, left_ns, volatility, whole, right, coin_sub, discount_ppb):
     """An option's value in sub-ticks, to the nearest, halves up; whole numbers in, a whole number out.
 
     `forward` and `strike` are in one unit, that of the result, or with `coin_sub` > 0 any: the value then is a share of
-    the forward, of which there are `coin_sub` sub-ticks.
+    the forward, of which there are `coin_sub` sub-ticks. `whole` is a volatility of one; `discount_ppb` counts.
     """
     years = np.float64(left_ns) / YEAR_NS
-    value = option_value(
-        np.float64(forward), np.float64(strike), years, np.float64(volatility_ppm) / 1_000_000.0, right
-    )
+    yearly = np.float64(volatility) / np.float64(whole)
+    value = option_value(np.float64(forward), np.float64(strike), years, yearly, right)
     if coin_sub != 0:
         value = value / np.float64(forward) * np.float64(coin_sub)
+    value *= np.float64(discount_ppb) / 1e9
     return np.int64(math.floor(value + 0.5))
 
 
 @leaf
-def power_of_times_ppm(base_ns, left_ns, power_ppm):
-    """(base / left) ** power, both above 0, to the nearest millionth."""
-    return np.int64(math.floor(1e6 * exponential(power_ppm / 1e6 * logarithm(base_ns / left_ns)) + 0.5))
+def skewed(grid, volatility, forward, strike, left_ns, skew):
+    """A volatility moved by the moneyness of its strike, at most by a cap, to the nearest part."""
+    root = math.sqrt(np.float64(left_ns) / YEAR_NS)
+    if skew == SKEW_LINEAR:
+        cap = np.float64(grid["skew_linear_cap_ppm"]) + np.float64(grid["skew_linear_cap_slope_ppm"]) * root
+    else:
+        cap = np.float64(grid["skew_absolute_cap_ppm"]) + np.float64(grid["skew_absolute_cap_slope_ppm"]) * root
+    cap = max(0.0, cap / 1e6)
+    level = np.float64(grid["skew_level_ppm"]) + np.float64(grid["skew_level_slope_ppm"]) * root
+    flat = max(np.float64(grid["skew_flat_least_ppm"]), root * np.float64(grid["skew_width_ppm"]) * level / 1e6) / 1e6
+    money = logarithm(np.float64(strike) / np.float64(forward))
+    if skew == SKEW_ABSOLUTE:
+        money = abs(money)
+    moved = 1.0 + max(-cap, min(cap, money * cap / flat))
+    return np.int64(math.floor(np.float64(volatility) * max(0.0, moved) + 0.5))
+
+
+@leaf
+def power_of_times(base_ns, left_ns, power_ppm, whole):
+    """(base / left) ** power, both above 0, to the nearest part of a whole."""
+    power = exponential(power_ppm / 1e6 * logarithm(base_ns / left_ns))
+    return np.int64(math.floor(np.float64(whole) * power + 0.5))
+
+
+@leaf
+def discount_ppb(level_ppm, yearly_ppm, left_ns):
+    """level * e ** -(yearly * years), to the nearest billionth, at most one."""
+    grown = np.float64(yearly_ppm) / 1e6 * (np.float64(left_ns) / YEAR_NS)
+    discount = np.float64(level_ppm) * 1e3 * exponential(-min(max(grown, -700.0), 700.0))
+    return np.int64(math.floor(min(discount, 1e9) + 0.5))

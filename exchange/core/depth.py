@@ -1,4 +1,4 @@
-"""How much of a position its books would absorb: depth near the mark, measured once a period. DESIGN §3.17."""
+"""What charges need of a contract, measured once a period: its index, and what its books would absorb. DESIGN §3.17."""
 
 import numpy as np
 
@@ -34,6 +34,29 @@ def absorbed(book, prices, instrument, side):
     return abs(mark_value(prices, instrument, min(lots, np.int64(record["position_max_lots"]))))
 
 
+@leaf
+def measure_index(prices, instrument):
+    """Take a contract's index, or without one its mark, for its charges; returns whether it changed."""
+    member, market = prices.members[instrument], prices.markets[instrument]
+    index_sub = np.int64(market["index_sub"] if market["index_sub"] != 0 else market["mark_sub"])
+    changed = index_sub != member["index_sub"]
+    member["index_sub"] = index_sub
+    return changed
+
+
+@leaf
+def measure_depth(book, prices, instrument):
+    """Measure how much a contract's books would absorb; returns whether it changed."""
+    member = prices.members[instrument]
+    bids, asks = absorbed(book, prices, instrument, BID), absorbed(book, prices, instrument, ASK)
+    changed = bids != member["bids_money"] or asks != member["asks_money"]
+    lead = prices.members[np.int64(member["lead"])]
+    lead["group_bids_money"] += bids - np.int64(member["bids_money"])
+    lead["group_asks_money"] += asks - np.int64(member["asks_money"])
+    member["bids_money"], member["asks_money"] = bids, asks
+    return changed
+
+
 @kernel
 def touch_group(ledger, prices, io, group):
     """Touch every wallet in portfolio mode with a position in a group. Mutates the dirty list."""
@@ -45,19 +68,18 @@ def touch_group(ledger, prices, io, group):
 
 
 @kernel
-def measure_depth(book, ledger, prices, io, instrument):
-    """Measure a contract's depth, at the first mark of a period; who holds its group is touched if it changed."""
+def measure(book, ledger, prices, io, instrument):
+    """Measure a contract's index and depth, at the first mark of a period; who holds its group is touched if either
+    changed."""
     member = prices.members[instrument]
     number = np.int64(io.control[0]["clock_ns"]) // np.int64(prices.grids[0]["depth_period_ns"]) + 1
     if member["depth_number"] == number:
         return
     member["depth_number"] = number
-    bids, asks = absorbed(book, prices, instrument, BID), absorbed(book, prices, instrument, ASK)
-    if bids == member["bids_money"] and asks == member["asks_money"]:
-        return
-    lead = prices.members[np.int64(member["lead"])]
-    lead["group_bids_money"] += bids - np.int64(member["bids_money"])
-    lead["group_asks_money"] += asks - np.int64(member["asks_money"])
-    member["bids_money"], member["asks_money"] = bids, asks
-    if prices.grids[0]["holders"] != 0:
+    changed = False
+    if member["at_index"] != 0:
+        changed = measure_index(prices, instrument)
+    if member["depth_ppm"] != 0:
+        changed = measure_depth(book, prices, instrument) or changed
+    if changed and prices.grids[0]["holders"] != 0:
         touch_group(ledger, prices, io, np.int64(member["group"]))

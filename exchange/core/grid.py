@@ -21,8 +21,9 @@ from exchange.codes import (
 )
 from exchange.core.add_ons import charges_alone, leg_lots, wallet_charges
 from exchange.core.arith import INT32_MAX, mul_div_floor, ppm_up
-from exchange.core.basis import basis_alone, basis_loss
+from exchange.core.basis import basis_alone, basis_loss, counts_basis
 from exchange.core.contract import mark_value
+from exchange.core.expiries import add_option, fold_expiry, is_netted, mark_at
 from exchange.core.kernel import kernel, leaf
 from exchange.core.requirement import BILLION, leg_maintenance, maintenance, ppb_up
 
@@ -177,6 +178,18 @@ def worst_of_modes(prices):
 
 
 @kernel
+def fold_expiries(ledger, prices, wallet, grouped):
+    """Add what the expiries of a wallet's options gain to the rows of their groups. Mutates the work space."""
+    p = np.int64(ledger.wallets[wallet]["first_position"])
+    while p != 0:
+        instrument = np.int64(ledger.positions[p]["instrument"])
+        if counts_basis(ledger, prices, p) and prices.losses[mark_at(prices, instrument)] != 0:
+            row, fresh = row_of(prices, np.int64(prices.members[instrument]["group"]), grouped)
+            fold_expiry(prices, instrument, row, fresh)
+        p = np.int64(ledger.positions[p]["next"])
+
+
+@kernel
 def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
     """Worst loss of a wallet's cross positions in groups, the basis contingency at least, in parts of a quantum; with
     their open orders, if asked, and one more of `order_lots` of `p_new`."""
@@ -188,9 +201,13 @@ def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
         group = np.int64(prices.members[instrument]["group"])
         if group != 0 and position["mode"] == CROSS:
             lots, bids, asks = leg_lots(ledger, p, orders, p_new, side, order_lots)
-            if lots != 0 or bids != 0 or asks != 0:
+            if is_netted(prices, instrument):
+                add_option(prices, instrument, lots, bids, asks)
+            elif lots != 0 or bids != 0 or asks != 0:
                 add_leg(prices, instrument, group, grouped, lots, bids, asks)
         p = np.int64(position["next"])
+    if prices.grids[0]["nets_base"] != 0:
+        fold_expiries(ledger, prices, wallet, grouped)
     worst = worst_of_modes(prices)
     if prices.grids[0]["sums_base"] != 0:
         worst = max(worst, basis_loss(ledger, prices, wallet, orders, p_new, side, order_lots))
@@ -252,7 +269,12 @@ def grid_numbers(ledger, prices, wallet):
 @kernel
 def grid_leg(prices, instrument, lots):
     """What a leg alone would have to hold, at least a quantum: its share of the plan of a liquidation."""
-    add_leg(prices, instrument, np.int64(1), False, lots, np.int64(0), np.int64(0))
+    if is_netted(prices, instrument):
+        add_option(prices, instrument, lots, np.int64(0), np.int64(0))
+        row, fresh = row_of(prices, np.int64(1), False)
+        fold_expiry(prices, instrument, row, fresh)
+    else:
+        add_leg(prices, instrument, np.int64(1), False, lots, np.int64(0), np.int64(0))
     loss, charges, least = worst_of_modes(prices), np.int64(0), np.int64(0)
     loss = max(loss, basis_alone(prices, instrument, lots))
     if prices.grids[0]["charged"] != 0:

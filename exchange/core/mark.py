@@ -24,7 +24,7 @@ from exchange.codes import (
     STALE_FREEZE,
 )
 from exchange.core.arith import MILLION, mul_div_floor, ppm_down
-from exchange.core.depth import measure_depth
+from exchange.core.depth import measure
 from exchange.core.funding import is_funded, start_funding
 from exchange.core.grid import refresh_risks
 from exchange.core.guards import cross_guards, touch, touch_holders
@@ -265,8 +265,8 @@ def mark_tick(book, ledger, guards, prices, io, instrument):
     mark_sub = computed_mark(book, prices, io, instrument)
     if mark_sub != 0:
         set_mark(ledger, guards, prices, io, instrument, mark_sub)
-        if prices.members[instrument]["depth_ppm"] != 0:
-            measure_depth(book, ledger, prices, io, instrument)
+        if prices.members[instrument]["measured"] != 0:
+            measure(book, ledger, prices, io, instrument)
 
 
 @leaf

@@ -13,7 +13,7 @@ from exchange.codes import (
 )
 from exchange.core.accounts import done
 from exchange.core.admission import instrument_exists
-from exchange.core.depth import measure_depth
+from exchange.core.depth import measure
 from exchange.core.funding import BILLION, start_settlement
 from exchange.core.index import clip_sub, is_source, price_fits
 from exchange.core.kernel import leaf
@@ -67,8 +67,8 @@ def mark_event(state, event):
             instrument,
             np.int64(event["price"]) + np.int64(market["index_shift_sub"]),
         )
-        if prices.members[instrument]["depth_ppm"] != 0:
-            measure_depth(state.book, state.ledger, prices, state.io, instrument)
+        if prices.members[instrument]["measured"] != 0:
+            measure(state.book, state.ledger, prices, state.io, instrument)
     elif prices.instruments[instrument]["spot"] == 0 and prices.pricing[0]["mark_mask"] & 1 << BY_MARK:
         prices.price_states[instrument]["mark_ns"] = np.int64(state.io.control[0]["clock_ns"])
         source_came(state.book, state.ledger, state.guards, prices, state.io, instrument)

@@ -16,8 +16,8 @@ from exchange.codes import (
     STATE_SETTLED,
 )
 from exchange.core.admission import instrument_exists
-from exchange.core.arith import ppm_up
-from exchange.core.black76 import black_sub
+from exchange.core.arith import MILLION, ppm_up
+from exchange.core.black76 import black_sub, discount_ppb
 from exchange.core.guards import touch
 from exchange.core.index import clip_sub
 from exchange.core.kernel import kernel, leaf
@@ -27,7 +27,7 @@ from exchange.core.option_grid import refresh_option_risks
 from exchange.core.outbox import refuse
 from exchange.core.timers import push_timer
 
-VOLATILITY_MAX_PPM = 100_000_000
+VOLATILITY_MAX = 100  # a year
 
 
 @leaf
@@ -63,6 +63,16 @@ def short_rule(option, forward, mark_sub):
     return max(initial, ppm_up(whole, np.int64(option["floor_ppm"])), maintenance), maintenance
 
 
+@leaf
+def charged_sub(prices, instrument, forward):
+    """What the underlying of an option is worth where charges are reckoned: at the forward, or at its index."""
+    option = prices.options[instrument]
+    index_sub = np.int64(prices.markets[np.int64(option["underlying"])]["index_sub"])
+    if prices.members[instrument]["at_index"] == 0 or index_sub == 0:
+        return worth_of(option, forward)
+    return worth_of(option, in_strikes(option, index_sub))
+
+
 @kernel
 def option_terms(prices, clock_ns, instrument, recorded_sub):
     """(mark, as recorded or (0) by Black-76; initial, maintenance of a short lot; worth of the underlying); a mark of
@@ -72,21 +82,23 @@ def option_terms(prices, clock_ns, instrument, recorded_sub):
     if forward == 0 or market["state"] == STATE_SETTLED:
         return nothing, nothing, nothing, nothing
     mark_sub = recorded_sub if recorded_sub != 0 else np.int64(market["mark_sub"])
-    if recorded_sub == 0 and option["volatility_ppm"] != 0:
-        left_ns = np.int64(prices.lives[instrument]["expiry_ns"]) - clock_ns
+    if recorded_sub == 0 and option["volatility_parts"] != 0:
+        left_ns = max(nothing, np.int64(prices.lives[instrument]["expiry_ns"]) - clock_ns)
         mark_sub = black_sub(
             forward,
             np.int64(option["strike"]),
-            max(left_ns, np.int64(0)),
-            np.int64(option["volatility_ppm"]),
+            left_ns,
+            np.int64(option["volatility_parts"]),
+            np.int64(option["whole_parts"]),
             np.int64(option["right"]),
             np.int64(option["coin_sub"]),
+            discount_ppb(MILLION, np.int64(option["rate_ppm"]), left_ns),
         )
     elif mark_sub == 0:
         return nothing, nothing, nothing, nothing
     mark_sub = clip_sub(prices, instrument, mark_sub)
     initial, maintenance = short_rule(option, forward, mark_sub)
-    return mark_sub, initial, maintenance, worth_of(option, forward)
+    return mark_sub, initial, maintenance, charged_sub(prices, instrument, forward)
 
 
 @kernel
@@ -156,14 +168,14 @@ def option_tick(state):
 
 @kernel
 def volatility_event(state, event):
-    """VOLATILITY: an option's mark volatility (ppm a year) from now on."""
+    """VOLATILITY: an option's mark volatility (parts a year) from now on."""
     instrument, prices = np.int64(event["instrument"]), state.prices
     if not instrument_exists(prices, instrument) or prices.instruments[instrument]["option"] == 0:
         refuse(state.io, event, BAD_INSTRUMENT)
-    elif event["price"] < 1 or event["price"] > VOLATILITY_MAX_PPM:
+    elif event["price"] < 1 or event["price"] > VOLATILITY_MAX * np.int64(prices.options[instrument]["whole_parts"]):
         refuse(state.io, event, BAD_AMOUNT)
     elif prices.markets[instrument]["state"] == STATE_SETTLED:
         refuse(state.io, event, SETTLED)
     else:
-        prices.options[instrument]["volatility_ppm"] = np.int64(event["price"])
+        prices.options[instrument]["volatility_parts"] = np.int64(event["price"])
         refresh_one(state, instrument, np.int64(0))

@@ -12,10 +12,14 @@ Leg = tuple[int, list[int]]  # instrument, the lots that may be held
 
 
 def worth(world: "World", instrument: int, lots: int) -> int:
-    """Value without sign: a contract's at the mark, of an option that of its underlying at its last refresh."""
+    """Value without sign: a contract's at the mark or its index as measured, of an option that of its underlying at its
+    last refresh."""
     contract = world.contracts[instrument]
-    price = world.markets[instrument].mark_sub if contract.option is None else contract.option.whole_sub
-    return abs(contract.value(price, lots))
+    if contract.option is not None:
+        return abs(contract.value(contract.option.whole_sub, lots))
+    if world.grid.groups[instrument].add_ons.price == "index":
+        return abs(contract.value(world.grid.charged_sub.get(instrument, 0), lots))
+    return abs(contract.value(world.markets[instrument].mark_sub, lots))
 
 
 def largest(world: "World", leg: Leg) -> int:
@@ -45,20 +49,28 @@ def offset(world: "World", legs: list[Leg]) -> int:
     return min(longs, shorts, sum(sizes) - max(sizes, default=0))
 
 
-def measure_depth(world: "World", instrument: int) -> None:
-    """Value what the books may absorb of a contract, at the first mark of a period."""
+def measure(world: "World", instrument: int) -> None:
+    """Take the index that charges are reckoned at, and value what the books may absorb of a contract, at the first mark
+    of a period."""
     group, contract = world.grid.groups.get(instrument), world.contracts[instrument]
     number = world.clock_ns // world.grid.terms.depth_period_ns + 1
-    if group is None or not group.add_ons.depth_ppm or world.grid.depths.get(instrument, (0,))[0] == number:
+    if group is None or (not group.add_ons.depth_ppm and group.add_ons.price == "mark"):
+        return
+    if world.grid.depths.get(instrument, (0,))[0] == number:
         return
     terms, mark_sub = group.add_ons, world.markets[instrument].mark_sub
+    world.grid.depths[instrument] = number, 0, 0
+    if terms.price == "index":
+        world.grid.charged_sub[instrument] = world.markets[instrument].index_sub or mark_sub
+    if not terms.depth_ppm:
+        return
     lowest = ceil_div(mark_sub * (PPM - terms.depth_band_ppm), PPM * contract.mark_per_tick)
     highest = mark_sub * (PPM + terms.depth_band_ppm) // (PPM * contract.mark_per_tick)
     found = [number]
     for side, limit_ticks in ((codes.BID, lowest), (codes.ASK, highest)):
         levels = world.books[instrument].levels_within(side, limit_ticks)
         lots = sum(order.shown_lots for _, orders in levels for order in orders) * terms.depth_share_ppm // PPM
-        found.append(worth(world, instrument, min(lots, contract.position_max_lots)))
+        found.append(abs(contract.value(mark_sub, min(lots, contract.position_max_lots))))
     world.grid.depths[instrument] = found[0], found[1], found[2]
 
 

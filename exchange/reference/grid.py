@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from exchange import codes, config
 from exchange.basis import Basis
+from exchange.expiries import Discount
 from exchange.grids import StressGroup, StressScenario, scenarios_of
 from exchange.reference import add_ons, black76
 from exchange.reference.arithmetic import PPB, PPM, ceil_div
@@ -33,11 +34,18 @@ class Grid:
             symbols.index(symbol): group for group in self.terms.groups for symbol in group.members
         }
         self.option_gains: dict[tuple[int, int, int], int] = {}  # by option, number of the scenario, way
+        self.long_gains: dict[tuple[int, int, int], int] = {}  # likewise, of an expiry that is worth more than nothing
+        self.nets = self.terms.discount != Discount() or any(scenario.skew for scenario in self.scenarios)
         self.basis_gains: dict[int, list[int]] = {}  # by option, as its forward moves up and down
         self.basis = {k: group.basis_ppm.get(symbols[k], 0) for k, group in self.groups.items()}
         self.depths: dict[int, tuple[int, int, int]] = {}  # by contract: number of the period, bids and asks in money
+        self.charged_sub: dict[int, int] = {}  # by contract whose charges are on values at the index: that, as measured
         self.strikes = {k: (i.option.underlying, i.life.expiry_ns, Decimal(i.option.strike))
                         for k, i in enumerate(venue.instruments) if i.option is not None}
+
+    def kept(self) -> list[dict[tuple[int, int, int], int]]:
+        """What options gain as part of a short value and, where expiries are taken together, of a long one."""
+        return [self.option_gains, self.long_gains] if self.nets else [self.option_gains]
 
     def moved_ppm(self, instrument: int, scenario: StressScenario, way: int) -> int:
         """How far the price of an instrument moves in a scenario: by its own range, its beta, or against its beta."""
@@ -84,17 +92,18 @@ def ways(world: "World") -> list[int]:
     return [way for way, names in needs.items() if names & modes]
 
 
-def volatility_ppm(world: "World", now_ppm: int, share_ppm: int, left_ns: int) -> int:
+def volatility(world: "World", now: int, whole: int, share_ppm: int, left_ns: int) -> int:
     """An option's volatility in a scenario that moves it by a share of the range."""
     terms = world.grid.terms.volatility
     left_ns, base_ns = max(terms.floor_days * DAY_NS, left_ns), terms.base_days * DAY_NS
     power_ppm = terms.short_power_ppm if left_ns < base_ns else terms.long_power_ppm
-    factor_ppm = black76.power_of_times_ppm(base_ns, left_ns, power_ppm)
+    factor = black76.power_of_times(base_ns, left_ns, power_ppm, whole)
     span_ppm = trunc(Fraction(share_ppm * (terms.up_ppm if share_ppm > 0 else terms.down_ppm), PPM))
-    change_ppm = trunc(Fraction(span_ppm * factor_ppm, PPM))
-    if not now_ppm or not change_ppm:
-        return now_ppm
-    return max(1, terms.least_ppm, now_ppm + trunc(Fraction(now_ppm * change_ppm, PPM)))
+    change = trunc(Fraction(span_ppm * factor, PPM))
+    if not now or not change:
+        return now
+    least_ppm = 0 if change < 0 and terms.least_of == "risen" else terms.least_ppm
+    return max(1, least_ppm * whole // PPM, now + trunc(Fraction(now * change, whole)))
 
 
 def refresh_option(world: "World", instrument: int) -> bool:
@@ -106,34 +115,49 @@ def refresh_option(world: "World", instrument: int) -> bool:
     forward = world.markets[option.underlying].mark_sub * option.numerator // option.denominator
     if not needed or not forward or not market.mark_sub or market.state == codes.STATE_SETTLED:
         return False
-    parts = 2**world.grid.terms.scale_bits
+    parts, whole = 2**world.grid.terms.scale_bits, option.whole_parts
     left_ns = max(0, world.lives[instrument].terms.expiry_ns - world.clock_ns)
+    now_ppb = black76.discount_ppb(PPM, option.rate_ppm, left_ns)
 
-    def value(price: int, volatility: int) -> int:
-        terms = (option.strike * parts, left_ns, volatility, option.is_call, option.coin_sub * parts)
-        return min(black76.rounded(price, *terms), contract.ticks_max * contract.mark_per_tick * parts)
+    def value(price: int, volatility: int, counted_ppb: int = now_ppb) -> int:
+        terms = (option.strike * parts, left_ns, volatility, whole, option.is_call, option.coin_sub * parts)
+        return min(black76.rounded(price, *terms, counted_ppb), contract.ticks_max * contract.mark_per_tick * parts)
 
-    now = value(forward * parts, option.volatility_ppm)
-    before = dict(world.grid.option_gains), dict(world.grid.basis_gains)
+    now = value(forward * parts, option.volatility_parts)
+    before = dict(world.grid.option_gains), dict(world.grid.long_gains), dict(world.grid.basis_gains)
     if world.grid.terms.basis.any():
         basis, gains = world.grid.terms.basis, []
         for moved_ppm in (PPM + basis.up_ppm, PPM - basis.down_ppm):
-            gained = value(max(1, forward * parts * moved_ppm // PPM), option.volatility_ppm) - now
+            gained = value(max(1, forward * parts * moved_ppm // PPM), option.volatility_parts) - now
             gains.append(gained * basis_ppb(basis, left_ns) // PPB * contract.value(1, 1))
         world.grid.basis_gains[instrument] = gains
+    discounts = counted(world, option.rate_ppm, left_ns)
     for s, scenario in enumerate(world.grid.scenarios):
-        moved = volatility_ppm(world, option.volatility_ppm, scenario.volatility_ppm, left_ns)
+        moved = volatility(world, option.volatility_parts, whole, scenario.volatility_ppm, left_ns)
         for way in ways(world):
             price = max(1, forward * parts * (PPM + world.grid.moved_ppm(instrument, scenario, way)) // PPM)
-            gained = (value(price, moved) - now) * scenario.cover_ppb() // PPB
-            world.grid.option_gains[instrument, s, way] = gained * contract.value(1, 1)
-    return before != (world.grid.option_gains, world.grid.basis_gains)
+            if scenario.skew:
+                money, terms = (option.strike * parts, price), world.grid.terms.skew
+                moved = black76.skewed(terms, option.volatility_parts, money, left_ns, scenario.skew)
+            for gains_of, counted_ppb in zip(world.grid.kept(), discounts, strict=False):
+                gained = (value(price, moved, counted_ppb) - now) * scenario.cover_ppb() // PPB
+                gains_of[instrument, s, way] = gained * contract.value(1, 1)
+    return before != (world.grid.option_gains, world.grid.long_gains, world.grid.basis_gains)
+
+
+def counted(world: "World", rate_ppm: int, left_ns: int) -> tuple[int, int]:
+    """What counts, in ppb, of an expiry's value in a scenario: where it is below zero, where it is above."""
+    terms = world.grid.terms.discount
+    short_ppm = rate_ppm * (PPM - terms.short_rate_ppm) // PPM - terms.short_add_ppm
+    long_ppm = rate_ppm * (PPM + terms.long_rate_ppm) // PPM + terms.long_add_ppm
+    short_ppb = black76.discount_ppb(terms.short_ppm, short_ppm, left_ns)
+    return short_ppb, black76.discount_ppb(terms.long_ppm, long_ppm, left_ns)
 
 
 def basis_ppb(terms: Basis, left_ns: int) -> int:
     """What counts of a loss by the basis."""
     yearly_ppb = terms.yearly_ppm * 1000 * (left_ns // 10**9) // YEAR_S
-    return min(terms.flat_ppm * 1000 + yearly_ppb, 8 * PPB)
+    return min(terms.flat_ppm * 1000 + yearly_ppb, codes.COUNTED_TIMES_MAX * PPB)
 
 
 def basis_loss(world: "World", legs: list[tuple[int, list[int]]]) -> int:
@@ -162,6 +186,29 @@ def gain(world: "World", leg: tuple[int, list[int]], scenario: StressScenario, w
     return min(lots * each for lots in leg[1])
 
 
+def gained(world: "World", legs: list[tuple[int, list[int]]], scenario: StressScenario, way: int) -> int:
+    """What legs gain in a scenario: each by itself, but options that are netted by underlying and expiry."""
+    alone, expiries = 0, dict[tuple[str, int], list[tuple[int, list[int]]]]()
+    for leg in legs:
+        if world.grid.nets and leg[0] in world.grid.strikes:
+            expiries.setdefault(world.grid.strikes[leg[0]][:2], []).append(leg)
+        else:
+            alone += gain(world, leg, scenario, way)
+    return alone + sum(expiry_gain(world, mine, scenario, way) for mine in expiries.values())
+
+
+def expiry_gain(world: "World", legs: list[tuple[int, list[int]]], scenario: StressScenario, way: int) -> int:
+    """What the options of one expiry gain, each at its worst: the lesser of what they do as a short and as a long
+    value. A skew may be turned round: its change is a loss, and all that orders may change is one."""
+    s = world.grid.scenarios.index(scenario)
+    rows = [(lots, [gains.get((instrument, s, way), 0) for gains in world.grid.kept()]) for instrument, lots in legs]
+    if not scenario.skew:
+        return min(sum(min(count * each[k] for count in lots) for lots, each in rows) for k in range(2))
+    changed = min(sum(lots[0] * each[k] for lots, each in rows) for k in range(2))
+    orders = sum(max(abs(count - lots[0]) for count in lots) * max(map(abs, each)) for lots, each in rows)
+    return -abs(changed) - orders
+
+
 def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
     """The basis contingency; the loss of every scenario of every mode, of the mode `sum`, where groups do not meet in
     one, the sum."""
@@ -172,18 +219,19 @@ def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
         by_group.setdefault(grid.groups[leg[0]].name, []).append(leg)
     if "sum" in modes:
         yield sum(
-            max(0, *(-sum(gain(world, leg, scenario, OWN) for leg in mine) for scenario in grid.scenarios))
+            max(0, *(-gained(world, mine, scenario, OWN) for scenario in grid.scenarios))
             for mine in by_group.values()
         )
     for scenario in grid.scenarios:
         if "rho_one" in modes:
-            yield -sum(gain(world, leg, scenario, OWN) for leg in legs)
+            yield -gained(world, legs, scenario, OWN)
         if "one_factor" in modes:
-            yield -sum(gain(world, leg, scenario, BETA) for leg in legs)
+            yield -gained(world, legs, scenario, BETA)
         if "flipped" in modes:
-            for name in by_group:
-                ways = [CONTRA if grid.groups[leg[0]].name == name else BETA for leg in legs]
-                yield -sum(gain(world, leg, scenario, way) for leg, way in zip(legs, ways, strict=True))
+            for turned in by_group:
+                yield -sum(
+                    gained(world, mine, scenario, CONTRA if name == turned else BETA) for name, mine in by_group.items()
+                )
 
 
 def required(world: "World", legs: list[tuple[int, list[int]]], is_initial: bool = False) -> int:

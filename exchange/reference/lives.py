@@ -29,7 +29,9 @@ class Option:
     initial_ppm: int
     floor_ppm: int
     maintenance_ppm: int
-    volatility_ppm: int = 0
+    rate_ppm: int
+    whole_parts: int
+    volatility_parts: int = 0
     initial_sub: int = 0
     maintenance_sub: int = 0
     whole_sub: int = 0
@@ -38,5 +40,6 @@ class Option:
 def option_of(row: Any) -> Option | None:
     """The option of a compiled record; None of an instrument that is none."""
     names = ("underlying", "strike", "coin_sub", "numerator", "denominator", "initial_ppm", "floor_ppm")
-    terms = {name: int(row[name]) for name in (*names, "maintenance_ppm")}
+    names = (*names, "maintenance_ppm", "rate_ppm", "whole_parts")
+    terms = {name: int(row[name]) for name in names}
     return Option(is_call=row["right"] == codes.CALL, **terms) if row["right"] else None

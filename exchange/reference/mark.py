@@ -32,7 +32,7 @@ def apply_mark(world: World, event: Event) -> None:
         return
     if world.policy.mark_source == codes.MARK_RECORDED:
         set_mark(world, event.instrument, event.price + market.index_shift_sub)
-        add_ons.measure_depth(world, event.instrument)
+        add_ons.measure(world, event.instrument)
     elif _uses(world, codes.BY_MARK):
         state.mark_ns = world.clock_ns
         source_came(world, event.instrument)
@@ -99,7 +99,7 @@ def mark_tick(world: World, instrument: int) -> None:
         mark = median([price for price, _ in prices])
     reach = market.index_sub * rules.clamp_ppm // PPM
     set_mark(world, instrument, clamp(mark, market.index_sub - reach, market.index_sub + reach) if reach else mark)
-    add_ons.measure_depth(world, instrument)
+    add_ons.measure(world, instrument)
 
 
 def mid_sub(world: World, instrument: int) -> int | None:

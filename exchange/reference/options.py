@@ -2,12 +2,12 @@
 
 from exchange import codes
 from exchange.reference import black76, grid, mark
-from exchange.reference.arithmetic import ppm_up
+from exchange.reference.arithmetic import PPM, ppm_up
 from exchange.reference.lives import Option
 from exchange.reference.records import Event
 from exchange.reference.world import World, require
 
-VOLATILITY_MAX_PPM = 10**8
+VOLATILITY_MAX = 100  # a year
 
 
 def sampled(world: World, instrument: int) -> int:
@@ -41,16 +41,22 @@ def refresh(world: World, instrument: int, recorded_sub: int = 0) -> None:
     if not forward or market.state == codes.STATE_SETTLED:
         return
     mark_sub = recorded_sub or market.mark_sub
-    if option.volatility_ppm and not recorded_sub:
+    if option.volatility_parts and not recorded_sub:
         left_ns = max(0, world.lives[instrument].terms.expiry_ns - world.clock_ns)
-        terms = (option.strike, left_ns, option.volatility_ppm, option.is_call, option.coin_sub)
-        mark_sub = black76.rounded(forward, *terms)
+        discount_ppb = black76.discount_ppb(PPM, option.rate_ppm, left_ns)
+        volatility = option.volatility_parts, option.whole_parts
+        terms = (option.is_call, option.coin_sub, discount_ppb)
+        mark_sub = black76.rounded(forward, option.strike, left_ns, *volatility, *terms)
     elif not mark_sub:
         return
     mark_sub = contract.clip_sub(mark_sub)
     before = (market.mark_sub, option.initial_sub, option.maintenance_sub, option.whole_sub)
     option.initial_sub, option.maintenance_sub = _short_rule(option, forward, mark_sub)
-    option.whole_sub = option.coin_sub or forward
+    group, index_sub = world.grid.groups.get(instrument), world.markets[option.underlying].index_sub
+    charged = forward
+    if group is not None and group.add_ons.price == "index" and index_sub:
+        charged = in_strikes(option, index_sub)
+    option.whole_sub = option.coin_sub or charged
     changed = before != (mark_sub, option.initial_sub, option.maintenance_sub, option.whole_sub)
     if changed:
         mark.set_mark(world, instrument, mark_sub)
@@ -105,9 +111,9 @@ def apply_volatility(world: World, event: Event) -> None:
     """Take an option's mark volatility."""
     option = world.contract_of(event.instrument).option
     require(option is not None, codes.BAD_INSTRUMENT)
-    require(1 <= event.price <= VOLATILITY_MAX_PPM, codes.BAD_AMOUNT)
-    require(world.markets[event.instrument].state != codes.STATE_SETTLED, codes.SETTLED)
     assert option is not None
-    option.volatility_ppm = event.price
+    require(1 <= event.price <= VOLATILITY_MAX * option.whole_parts, codes.BAD_AMOUNT)
+    require(world.markets[event.instrument].state != codes.STATE_SETTLED, codes.SETTLED)
+    option.volatility_parts = event.price
     refresh(world, event.instrument)
     start_timer(world)

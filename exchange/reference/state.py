@@ -36,7 +36,7 @@ def snapshot(world: World) -> dict[str, Any]:
         "options": {k: _option(contract) for k, contract in enumerate(world.contracts)},
         "option_risks": _option_risks(world),
         "basis_gains": _basis_gains(world),
-        "depths": {k: world.grid.depths.get(k, (0, 0, 0)) for k, _ in enumerate(world.contracts)},
+        "depths": {k: _depth(world, k) for k, _ in enumerate(world.contracts)},
         "auctions": {k: _auction(world, k) for k in range(len(world.markets))},
         "totals": dict(enumerate(zip(world.deposits, world.withdrawals, strict=True))),
         "pricing": {k: _pricing(world, k) for k in range(len(world.markets))},
@@ -72,13 +72,18 @@ def _wallets(world: World) -> dict[tuple[int, int], tuple[int, int, int]]:
     }
 
 
+def _depth(world: World, instrument: int) -> tuple[int, ...]:
+    """Number of the period in which a contract was measured, what its books absorb, the index of its charges."""
+    return *world.grid.depths.get(instrument, (0, 0, 0)), world.grid.charged_sub.get(instrument, 0)
+
+
 def _option_risks(world: World) -> dict[int, list[list[int]]]:
     """What options gain by scenario, as last reckoned; by own shocks, by beta, against it, as the modes need them."""
     if not any(wallet.portfolio for wallet in world.wallets.values()):
         return {}
-    ways = grid.ways(world)
+    rows = [(gains, way) for gains in world.grid.kept() for way in grid.ways(world)]
     return {
-        k: [[world.grid.option_gains.get((k, s, way), 0) for s in range(len(world.grid.scenarios))] for way in ways]
+        k: [[gains.get((k, s, way), 0) for s in range(len(world.grid.scenarios))] for gains, way in rows]
         for k, contract in enumerate(world.contracts)
         if contract.option is not None and k in world.grid.groups
     }
@@ -249,4 +254,4 @@ def _option(contract: Contract) -> tuple[int, int, int, int]:
     option = contract.option
     if option is None:
         return 0, 0, 0, 0
-    return option.volatility_ppm, option.initial_sub, option.maintenance_sub, option.whole_sub
+    return option.volatility_parts, option.initial_sub, option.maintenance_sub, option.whole_sub

@@ -11,8 +11,6 @@ from case_desk import HOLDER, OTHER, Contract, Desk
 from case_files import Case
 from registry import Unsupported, adapter
 
-from exchange import codes
-from exchange.core.views import unit_health
 from exchange.portfolio import StressGrid
 
 STILL = {"scenarios": ({"price_ppm": 1}, {"price_ppm": -1})}  # what is held is next to nothing but the add-ons
@@ -30,26 +28,6 @@ class Written(Contract):
         tier = {"floor": "0", "maintenance_ppm": 0, "leverage_max": 1}
         life = {"expiry_ns": scaling.FAR_NS}
         return {**super().table(symbol), "kind": "option", "tiers": [tier], "life": life, "option": option}
-
-
-@dataclass(frozen=True)
-class Kept(Contract):
-    """A spot instrument with one haircut, and more of it for initial margin."""
-
-    haircut: Any = 0
-    more: Any = 0
-
-    @classmethod
-    def of(cls, row: dict[str, Any], price: Decimal) -> "Kept":
-        """A collateral asset of a case."""
-        haircuts = {"haircut": row["mm_haircut"], "more": row["im_haircut"]}
-        return cls((price,), (row["amount"],), tick=scaling.FINE_TICK, **haircuts)
-
-    def table(self, symbol: str) -> dict[str, Any]:
-        own = {"kind": "spot", "initial_haircut_ppm": scaling.nearest_ppm(self.more)}
-        haircut = {"floor": "0", "haircut_ppm": scaling.nearest_ppm(self.haircut)}
-        rest = {name: value for name, value in super().table(symbol).items() if name not in ("tiers", "margin")}
-        return {**rest, **own, "haircuts": [haircut]}
 
 
 def held(
@@ -146,77 +124,3 @@ def covered_write(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
 @adapter("portfolio_margin_scenario", "index annual_basis days")
 def forward_of_basis(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     raise Unsupported("a future's mark has the basis that is measured or recorded, not a stated one a year")
-
-
-@adapter(
-    "portfolio_margin_scenario",
-    "parameter_set cash spot_price spot_confidence perp_position perp_price perp_confidence unrealised_perp_pnl "
-    "unrealised_funding stable_price stable_confidence collaterals options feeds",
-)
-def discounted_grid(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """Cash and holdings, of which those that cancel risk take part in the scenarios. `test_scenarios` compares what a
-    perpetual gains in each, which is the part that both have."""
-    given, terms = case.inputs, case.inputs["parameter_set"]
-    if given["options"]:
-        raise Unsupported("what options gain in a scenario is discounted by rates, as they are not in the grid")
-    if given["perp_position"]:
-        raise Unsupported("a perpetual is charged on its index, not on its mark")
-    rows = given["collaterals"]
-    prices = [scaling.in_units_of(row["price"], given["stable_price"]) for row in rows]
-    desk = collateral(given, terms, [Kept.of(row, price) for row, price in zip(rows, prices, strict=True)])
-    for k, (row, price) in enumerate(zip(rows, prices, strict=True), 1):
-        sub_tick = scaling.sub_tick(desk.contracts[k])
-        desk.send(codes.INDEX, instrument=k, price=scaling.nearest(price, sub_tick))
-        desk.send(codes.DEPOSIT_ASSET, account=HOLDER, instrument=k, qty=desk.lots(row["amount"], k))
-    fill(desk, given["cash"])
-    grid, equity = desk.exchange.portfolio_margin(HOLDER), desk.equity(HOLDER)
-    return {
-        "scenario_pnl_in_parameter_order": gains(desk, grid),
-        "basis_contingency": scaling.gain(grid.worst["basis"], desk.quantum),
-        "portfolio_mtm": equity,
-        "maintenance_margin": desk.money(unit_health(desk.exchange.state, HOLDER)),
-        "initial_margin": scaling.difference(equity, desk.order_margin(HOLDER)),
-    }
-
-
-def collateral(given: dict[str, Any], terms: dict[str, Any], kept: list[Kept]) -> Desk:
-    """A desk whose holder is in portfolio mode, on the venue's scenarios; nothing is liquidated."""
-    basis, margin = terms["BasisContingency"], terms["Margin"]
-    cancelling = [f"C{k}" for k, row in enumerate(given["collaterals"], 1) if row["risk_cancelling"]]
-    portfolio = {
-        "scenarios": tuple(scenario(shock) for shock in terms["Scenarios"]),
-        "modes": ("rho_one",),
-        "groups": ({"name": "all", "members": ("C0", *cancelling), "range_ppm": 1_000_000},),
-        "maintenance_factor_ppm": scaling.ppm(margin["MM_LOSS_FACTOR"]),
-        "initial_factor_ppm": scaling.ppm(margin["IM_LOSS_FACTOR"]),
-        "basis": {
-            "up_ppm": scaling.nearest_ppm(scaling.difference(basis["SCENARIO_SPOT_UP"], 1)),
-            "down_ppm": scaling.nearest_ppm(scaling.difference(1, basis["SCENARIO_SPOT_DOWN"])),
-            "flat_ppm": scaling.ppm(basis["BASIS_CONT_ADD_FACTOR"]),
-            "yearly_ppm": scaling.ppm(basis["BASIS_CONT_MULT_FACTOR"]),
-        },
-    }
-    debt = Contract((1, scaling.one_more(abs(given["cash"]))), (1,))
-    waits = {"detection_delay_ns": scaling.FAR_NS}
-    desk = Desk([debt, *kept], (abs(given["cash"]),), portfolio_margin=portfolio, liquidation=waits)
-    desk.enrich(OTHER)
-    desk.open_empty(HOLDER)
-    desk.send(codes.SET_MARGIN_MODE, account=HOLDER, qty=codes.PORTFOLIO)
-    return desk
-
-
-def fill(desk: Desk, cash: Decimal) -> None:
-    """Give the holder its cash; what it owes it has lost on the first contract."""
-    if cash >= 0:
-        desk.deposit(HOLDER, cash)
-        return
-    desk.mark(1)
-    desk.seed(HOLDER, OTHER, "long", scaling.one_more(abs(cash)), 1)
-    desk.seed(HOLDER, OTHER, "short", 1, 1)
-
-
-def scenario(shock: dict[str, Any]) -> dict[str, Any]:
-    """A move of the spot price, and what of it counts."""
-    cover, beyond = scaling.millionths_and_beyond(shock["DampeningFactor"])
-    move = scaling.nearest_ppm(scaling.difference(Decimal(shock["SpotShock"]), 1))
-    return {"price_ppm": move, "cover_ppm": cover, "cover_beyond_ppb": beyond}

@@ -4,7 +4,7 @@ from exchange.core.arith import MILLION
 from exchange.core.funding import average_premium, note_premium, per_lot_micro, rate_of, trim_tails
 from exchange.core.kernel import entry
 from exchange.core.margin import find_position, unit_numbers, unit_of, wallet_margin
-from exchange.core.option_grid import shocked_ppm, time_factor_ppm
+from exchange.core.option_grid import shocked, time_factor
 from exchange.core.requirement import maintenance, tier_of
 
 
@@ -62,4 +62,4 @@ def kept_samples(rows, count, tail_ppm):
 def volatility_moved(prices, left_ns, moved):
     """A volatility of 1 that the grid's whole range moved, at a time to expiry. Mutates the array."""
     grid = prices.grids[0]
-    moved[0] = shocked_ppm(grid, MILLION, MILLION, time_factor_ppm(grid, left_ns))
+    moved[0] = shocked(grid, MILLION, MILLION, MILLION, time_factor(grid, left_ns, MILLION))

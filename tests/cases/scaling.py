@@ -279,3 +279,36 @@ def threefold(number):
 def per_unit(money, size):
     """What one of so many units bears of the money that an account pays."""
     return -money / size
+
+
+def up_to_step(number, step):
+    """The next multiple of a step."""
+    return math.ceil(Decimal(number) / step) * step
+
+
+def total(*numbers):
+    return sum(map(Decimal, numbers))
+
+
+def product(number, other):
+    return Decimal(number) * Decimal(other)
+
+
+def to_step(number, step):
+    """The nearest multiple of a step."""
+    return nearest(number, step) * step
+
+
+def in_fine_lots(size):
+    """A size in lots of a millionth, where a source prints it with binary noise."""
+    return to_step(size, MILLIONTH)
+
+
+def premium_tick(price):
+    """A tick that leaves a premium fine enough on a ladder for a price."""
+    return room(price) / 10**8
+
+
+def step_for(money, steps):
+    """The finest of some steps, or of one, with which a ladder holds a sum of money."""
+    return max(room(money + 1) / 10**8, min([Decimal(1), *steps]))

@@ -1,6 +1,6 @@
 """Derive's published scenarios: what a perpetual gains in each, in the order of the venue's parameters.
 
-The whole requirement of those cases needs rules that the grid does not have (`portfolio_cases.discounted_grid`).
+The whole requirement of some of those cases needs rules that the grid does not have (`derive_cases.discounted_grid`).
 """
 
 import json
