@@ -27,6 +27,12 @@ CONTRACT = {
 SCALE_BITS = 4  # no rule but the precision of sums: one that the largest positions of any contract leave room for
 FLOOR_STEP = 10**6  # quanta: floors are whole multiples, so that what they add up to is whole at any rate
 MONEY = ("notional_above", "notional_min", "notional_max")  # of a stage
+SECTION_MONEY = {
+    "mark": ("impact_notional",),
+    "funding": ("impact_notional",),
+    "adl": ("start_below", "stop_at", "drawdown"),
+    "fund": ("use_max",),
+}
 
 Progress = Callable[[float, str], None]
 
@@ -153,8 +159,8 @@ def _convert_money(table: dict[str, Any], rate: _Price) -> None:
             _convert_fields(part or {}, names, rate, FLOOR_STEP * quantum)
     for stage in table["liquidation"]["stages"]:
         _convert_fields(stage, MONEY, rate, quantum)
-    for section in ("mark", "funding"):
-        _convert_fields(table[section], ("impact_notional",), rate, quantum)
+    for section, names in SECTION_MONEY.items():
+        _convert_fields(table[section], names, rate, quantum)
 
 
 def _convert_fields(table: dict[str, Any], names: tuple[str, ...], rate: _Price, step: Decimal) -> None:
