@@ -151,6 +151,14 @@ def leg_price(state, unit, k, p):
     return max(low, min(price_sub, high))
 
 
+@leaf
+def charge_at(prices, instrument, change, price_sub, bankruptcy_ticks):
+    """The liquidation fee of lots that leave a unit at a price, a rate of their value at the mark."""
+    notional = abs(mark_value(prices, instrument, change))
+    _, charge = forced_fees(prices, instrument, change, price_sub, bankruptcy_ticks, np.int64(0), notional)
+    return charge
+
+
 @kernel
 def lots_allowed(state, unit, k, p, price_sub, equity, goal):
     """The fewest lots of a leg that, taken at a price, bring the unit to its exit, or as far as takers may; or all.
@@ -174,7 +182,7 @@ def lots_allowed(state, unit, k, p, price_sub, equity, goal):
         change = -middle if lots > 0 else middle
         try_position(ledger, p, lots + change, entry - close_share(entry, middle, abs(lots)))
         _, required, _ = unit_numbers(ledger, prices, unit)
-        _, charge = forced_fees(prices, instrument, change, price_sub, ticks, np.int64(0))
+        charge = charge_at(prices, instrument, change, price_sub, ticks)
         given = contract_value(prices, instrument, price_sub, change) - mark_value(prices, instrument, change)
         if equity - given - charge + rest >= goal_of(ledger, prices, unit, k, required):
             many = middle
@@ -203,7 +211,7 @@ def take_leg(state, unit, k, p, account, wanted, equity, goal):
     if not can_carry(ledger, prices, other, -change, gain):
         return INSUFFICIENT_MARGIN, wanted
     ticks = np.int64(ledger.legs[p]["bankruptcy_ticks"])
-    _, charge = forced_fees(prices, instrument, change, price_sub, ticks, np.int64(0))
+    charge = charge_at(prices, instrument, change, price_sub, ticks)
     hand_over(state, unit, p, other, change, price_sub, np.int64(0), charge)
     after, required, legs = unit_numbers(ledger, prices, unit)
     missing = max(np.int64(0), goal_of(ledger, prices, unit, k, required) - after)

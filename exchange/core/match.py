@@ -139,12 +139,12 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
 
 
 @leaf
-def forced_fees(prices, instrument, lots, price_sub, bankruptcy_ticks, fee):
+def forced_fees(prices, instrument, lots, price_sub, bankruptcy_ticks, fee, notional):
     """(fee, liquidation fee) of lots of a unit in liquidation: its fee is paid out of the advantage over the bankruptcy
     price, then the liquidation fee out of the rest, of which the fund gets a least and a most; what is missing to that
     price the fund pays.
 
-    `lots` signed as the change of the position.
+    `lots` signed as the change of the position; `notional` is what the liquidation fee is a rate of.
     """
     record, policy = prices.instruments[instrument], prices.policy[0]
     value = contract_value(prices, instrument, price_sub, lots)
@@ -156,7 +156,7 @@ def forced_fees(prices, instrument, lots, price_sub, bankruptcy_ticks, fee):
     fee = min(fee, surplus)
     least = ppm_down(surplus - fee, np.int64(policy["fund_least_ppm"]))
     most = ppm_down(surplus - fee, np.int64(policy["fund_most_ppm"]))
-    return fee, min(max(ppm_up(abs(value), np.int64(record["liquidation_ppm"])), least), most)
+    return fee, min(max(ppm_up(notional, np.int64(record["liquidation_ppm"])), least), most)
 
 
 @leaf
@@ -171,7 +171,7 @@ def fill_taker(
     fee, charge = fee_of(value, np.int64(record["taker_ppm"])), np.int64(0)
     if flags & FORCED:
         price_sub = ticks * np.int64(record["mark_per_tick"])
-        fee, charge = forced_fees(prices, instrument, signed, price_sub, bankruptcy_ticks, fee)
+        fee, charge = forced_fees(prices, instrument, signed, price_sub, bankruptcy_ticks, fee, value)
     book_trade(state, instrument, p, signed, ticks, fee, charge)
     flags |= SELL if side == ASK else 0
     emit(io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)

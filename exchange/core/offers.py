@@ -48,8 +48,9 @@ def curve_ppb(prices, row, curve, after_ns):
     if k == points:
         return low
     begin_ns, rise = np.int64(stage["curve_ns"][base + k - 1]), 1_000 * np.int64(stage["curve_ppm"][base + k]) - low
-    more, _ = wide_div(rise, after_ns - begin_ns, np.int64(stage["curve_ns"][base + k]) - begin_ns)
-    return low + more
+    whole_ns = np.int64(stage["curve_ns"][base + k]) - begin_ns
+    more, rest = wide_div(rise, after_ns - begin_ns, whole_ns)
+    return low + more + (2 * rest >= whole_ns)
 
 
 @leaf

@@ -1,5 +1,6 @@
 """Dutch auctions of units in liquidation: lots of a leg for a share of a price, or a share of all legs for money."""
 
+import math
 from fractions import Fraction
 
 from exchange import codes
@@ -22,7 +23,8 @@ def value_of(curve: list[tuple[int, int]], after_ns: int) -> int:
     if not passed or not to_come:
         return 1000 * (passed[-1] if passed else to_come[0])[1]
     (begin, low), (end, high) = passed[-1], to_come[0]
-    return 1000 * low + 1000 * (high - low) * (after_ns - begin) // (end - begin)
+    exact = Fraction(1000 * (high - low) * (after_ns - begin), end - begin)
+    return 1000 * low + math.floor(exact + Fraction(1, 2))
 
 
 def _age(world: World, unit: Unit) -> int:
@@ -155,8 +157,10 @@ def _price(world: World, leg: Position, stage: Stage) -> int:
 def _charge(world: World, leg: Position, change: int, price_sub: int) -> int:
     """What the fund gets of lots that leave a leg at a price, or (negative) pays for them."""
     contract = world.contracts[leg.instrument]
+    at_bankruptcy = contract.trade_value(leg.bankruptcy_ticks, change)
+    notional = abs(contract.value(world.markets[leg.instrument].mark_sub, change))
     value = contract.value(price_sub, change)
-    return ledger.liquidation_charges(world, contract, contract.trade_value(leg.bankruptcy_ticks, change), value, 0)[1]
+    return ledger.liquidation_charges(world, contract, at_bankruptcy, value, 0, notional)[1]
 
 
 def _take_leg(world: World, leg: Position, stage: Stage, account: int, wanted: int) -> int:

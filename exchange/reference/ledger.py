@@ -60,10 +60,12 @@ def _release(position: Position, margin_before: int, lots_before: int, closed: i
     move_margin(position, -released)
 
 
-def liquidation_charges(world: World, contract: Contract, at_bankruptcy: int, value: int, fee: int) -> tuple[int, int]:
+def liquidation_charges(
+    world: World, contract: Contract, at_bankruptcy: int, value: int, fee: int, notional: int
+) -> tuple[int, int]:
     """What is charged of a forced trade of some value: a fee, and what the fund gets, or (negative) pays.
 
-    Values signed as the change of the position. Both stay within the gain over the bankruptcy price.
+    Values signed as the change of the position. Both stay within the gain over the bankruptcy price; the latter is a rate of `notional`.
     """
     gain = at_bankruptcy - value
     if gain < 0:
@@ -72,7 +74,7 @@ def liquidation_charges(world: World, contract: Contract, at_bankruptcy: int, va
         gain = max(0, gain - 1)
     fee = min(fee, gain)
     least, most = (ppm_down(gain - fee, share) for share in (world.policy.fund_least_ppm, world.policy.fund_most_ppm))
-    return fee, clamp(ppm_up(abs(value), contract.liquidation_ppm), least, most)
+    return fee, clamp(ppm_up(notional, contract.liquidation_ppm), least, most)
 
 
 def move_margin(position: Position, money: int) -> None:
