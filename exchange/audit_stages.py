@@ -113,3 +113,23 @@ def check_stage_timers(state: State) -> None:
         stage = pool["stage"][slot if slot < wallets else slot - wallets]
         drivers = int(standings["drives"][slot * count : (slot + 1) * count].sum())
         _require(stage >= codes.STAGE_REDUCE and drivers == 1, "STG-1", f"unit {slot}: {drivers} stages drive")
+    check_auctions(state)
+
+
+def check_auctions(state: State) -> None:
+    """STG-2: a stage that does not drive remembers no auction; who is auctioned has one timer."""
+    count, ledger, io = int(state.prices.stages[0]["count"]), state.ledger, state.io
+    standings, wallets = ledger.standings, len(ledger.wallets)
+    idle = standings[standings["drives"] == 0]
+    kept = sum(np.count_nonzero(idle[name]) for name in ("began_ns", "kept", "freed", "bid"))
+    _require(kept == 0, "STG-2", "a stage that does not drive remembers an auction")
+    timers = io.timers[1 : int(io.control[0]["timer_count"]) + 1]
+    for place in np.flatnonzero(standings["drives"]).tolist():
+        slot, row = place // count, standings[place]
+        unit = slot if slot < wallets else wallets - slot
+        stage = state.prices.stages[_asset(state, unit) * count + place % count]
+        if int(stage["action"]) != codes.STAGE_AUCTION:
+            continue
+        steps = int(np.count_nonzero((timers["kind"] == codes.LIQUIDATE) & (timers["unit"] == unit)))
+        _require(steps == 1, "STG-2", f"unit {unit}: {steps} timers in an auction")
+        _require(row["bid"] <= stage["bids"], "STG-2", f"unit {unit}: {row['bid']} bids made")

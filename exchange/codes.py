@@ -10,6 +10,7 @@ LEVEL_SET, TRADE_PRINT, BOOK_CLEAR, INDEX, MARK, FUNDING_RATE, FUNDING_SETTLE, S
 VOLATILITY = 24
 DEPOSIT, WITHDRAW, SET_LEVERAGE, SET_MARGIN_MODE, TRANSFER, OPEN_POSITION = range(32, 38)
 DEPOSIT_ASSET, WITHDRAW_ASSET = 44, 45
+TAKE = 46  # lots of a unit that is auctioned
 SET_FEES, HALT, RESUME = 48, 49, 50
 SET_STATE, AUCTION_START, AUCTION_END, SET_GROUP, SET_THROTTLE = range(51, 56)
 SETTLE = 56
@@ -65,6 +66,7 @@ LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, L
 TRIGGERED, REPRICED, PREVENTED = 13, 14, 15
 CONVERSION = 24
 STAGE = 25  # a stage of liquidation acts
+TAKEN = 40  # a taker's lots of a unit that is auctioned
 STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 SETTLEMENT_PRICE, SETTLEMENT = 19, 20
 FUNDING_PRICE = 28  # a computed rate settles
@@ -157,6 +159,7 @@ NOT_SPOT, NOT_CONTRACT, INSUFFICIENT_HOLDING = 104, 105, 106
 BAD_DISPLAY, BAD_PEG = 92, 94
 BAD_TIERS = 98
 ENGINE_PAUSED = 108
+NOT_OFFERED = 120
 SETTLED, NOT_LISTED = 96, 97
 
 FIRST_REJECTION = UNSUPPORTED_KIND
@@ -221,7 +224,9 @@ ADL_BANKRUPTCY, ADL_MARK, ADL_PREVIOUS = 0, 1, 2  # the price of deleveraging
 ADL_SHORTFALL, ADL_FIRST, ADL_EQUITY, ADL_DRAWDOWN, ADL_NEVER = range(5)  # when it comes before the fund
 SHARE_NONE, SHARE_POSITIONS, SHARE_PROFITS = 0, 1, 2  # who bears a deficit of the fund
 SELL_LAST, SELL_FIRST, SELL_LISTED = 0, 1, 2
-STAGE_WARN, STAGE_CANCEL, STAGE_PART, STAGE_CLOSE, STAGE_FUND = range(1, 6)  # from the third on: liquidate
+STAGE_WARN, STAGE_CANCEL, STAGE_PART, STAGE_CLOSE, STAGE_FUND, STAGE_AUCTION = range(1, 7)  # from the third: liquidate
+CURVE_POINTS = 4  # the most of what changes with the time of an auction
+CONCEDE_EQUITY, CONCEDE_MARK, CONCEDE_INDEX = 0, 1, 2  # what an auction's concession is a share of
 STAGE_PLACES = 10_000  # more units an account has not: place of a stage timer = stage times this + place of the unit
 
 OUTCOMES_PER_ORDER = 5  # a cut, a fill (both sides and a liquidation fee), another cut when the event ends
@@ -288,6 +293,7 @@ RESULT_TEXT = {
     BAD_DISPLAY: "what an iceberg shows must be 1..quantity, its least no more than that, where it may rest and hide",
     BAD_PEG: "a peg needs an order that rests (GTC, GTD), no trigger, a distance within the ladder, and a venue for it",
     BAD_TIERS: "the instrument has no tier table of this number",
+    NOT_OFFERED: "nothing of the unit is on offer, or not at a price that the fund could pay for",
     BAD_TERMS: "the terms contradict the order or each other",
     BAD_EXPIRY: "good till date needs an expiry in the future, and nothing else has one",
     BAD_TRIGGER: "no such trigger, or neither a price nor a trailing distance within the ladder",

@@ -113,6 +113,8 @@ class Liquidation(_Struct):
     in_auction: Literal["wait", "join"] = "wait"
     detection_delay_ns: Nanoseconds = 0
     order_delay_ns: Nanoseconds = 0
+    fund_least_ppm: Ppm = 0
+    fund_most_ppm: Ppm = 1_000_000
     stages: Annotated[tuple[Stage, ...], msgspec.Meta(max_length=STAGES_MAX)] = ()
 
 
@@ -360,6 +362,10 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row["join_auctions"] = venue.liquidation.in_auction == "join" and venue.liquidation.mode != "shadow"
     row["detection_delay_ns"] = venue.liquidation.detection_delay_ns
     row["order_delay_ns"] = venue.liquidation.order_delay_ns
+    least, most = venue.liquidation.fund_least_ppm, venue.liquidation.fund_most_ppm
+    if least > most:
+        raise ConfigError("$.venue.liquidation.fund_least_ppm", f"expected at most fund_most_ppm, {most}")
+    row["fund_least_ppm"], row["fund_most_ppm"] = least, most
     row["assets"], row["instruments"] = len(venue.assets), len(venue.instruments)
     row["accounts"] = codes.FIRST_USER + venue.capacity.accounts
     row["outcomes_per_order"] = outcomes_per_order(venue)

@@ -349,12 +349,11 @@ POLICY = _record(  # one record: what the profile decides
     ("join_auctions", "i8"),  # liquidation orders rest in auctions; else they wait
     ("detection_delay_ns", "i8"),
     ("order_delay_ns", "i8"),
-    ("assets", "i8"),
-    ("instruments", "i8"),
-    ("accounts", "i8"),
+    *(("assets", "i8"), ("instruments", "i8"), ("accounts", "i8")),
     ("outcomes_per_order", "i8"),  # the most that one event emits for one live order
     ("gated", "i8"),  # 1: order commands pass throttles or a gateway queue, or are counted
     *(("count_quotes", "i8"), ("sell_order", "i8")),
+    *(("fund_least_ppm", "i8"), ("fund_most_ppm", "i8")),  # the fund's share of what a forced fill gains
 )
 
 # --- io ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The loss waterfall after the book: insurance fund, auto-deleveraging, loss socialisation. DESIGN §4, §4.2.
+"""The loss waterfall after the book: insurance fund, auto-deleveraging, loss socialisation. DESIGN §4, §4.3.
 
 Part of the venue's configuration (`exchange/config.py`). Money is that of the settlement asset, each asset's own.
 """
@@ -72,7 +72,7 @@ Nanoseconds = Annotated[int, msgspec.Meta(ge=1, le=10**18)]
 
 
 class Adl(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who is deleveraged, at what price, and when. DESIGN §4.2 says which venue does what.
+    """Who is deleveraged, at what price, and when. DESIGN §4.3 says which venue does what.
 
     `trigger`: after the fund (`shortfall`), before it (`first`), before it while its equity has been below
     `start_below` and not at `stop_at` again (`fund_equity`), before it while its equity is more than `drawdown` (or

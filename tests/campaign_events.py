@@ -16,7 +16,7 @@ from tests.campaign_options import Volatilities, add_options
 from tests.campaign_owners import Owners, add_rules
 from tests.campaign_pegs import Pegs, add_pegs
 from tests.campaign_pricing import SignedSources, add_pricing
-from tests.campaign_stages import add_stages
+from tests.campaign_stages import Takers, add_stages
 from tests.campaign_terms import TermsDrawer
 from tests.campaign_waterfall import add_waterfall
 
@@ -187,6 +187,7 @@ class Stream:
         self.margins = Margins(venue, seed)
         self.holdings = Holdings(venue, seed)
         self.portfolios = Portfolios(venue, seed)
+        self.takers = Takers(venue, seed)
         self.signed = SignedSources(seed)
         self.terms = TermsDrawer(generator(seed, 22))
         weights: dict[Callable[[], None], float] = {
@@ -254,6 +255,7 @@ class Stream:
         self.rows += self.margins.beside(self.clock)
         self.rows += self.holdings.beside(self.clock, self.fair, USERS)
         self.rows += self.portfolios.beside(self.clock, USERS)
+        self.rows += self.takers.beside(self.clock, USERS)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
         for row in self.terms.crowd(self.clock, self.fair, USERS):
             self.owner[row["order_id"]] = row["account"]

@@ -1,4 +1,4 @@
-"""Auto-deleveraging: who closes against what neither book nor fund could take. DESIGN §4 step 4, §4.2; rule LIQ-5.
+"""Auto-deleveraging: who closes against what neither book nor fund could take. DESIGN §4 step 4, §4.3; rule LIQ-5.
 
 The ranking is a binary heap made at one mark version for one (instrument, side), consumed from its top. Where it
 depends on the price or is shared out it belongs to one liquidation alone.

@@ -82,13 +82,18 @@ def market_limit(prices, instrument, side):
 @leaf
 def band_limit(prices, instrument, side, band):
     """Worst price of a taker that goes no further from the mark than `band` (ppm), inside the ladder."""
+    return band_around(prices, instrument, side, band, np.int64(prices.markets[instrument]["mark_sub"]))
+
+
+@leaf
+def band_around(prices, instrument, side, band, price_sub):
+    """Worst price of a taker that goes no further than `band` (ppm) from a price in sub-ticks, inside the ladder."""
     record = prices.instruments[instrument]
-    mark = np.int64(prices.markets[instrument]["mark_sub"])
     per_tick = np.int64(record["mark_per_tick"])
     if side == BID:
-        ticks = mul_div_floor(mark, MILLION + band, MILLION) // per_tick
+        ticks = mul_div_floor(price_sub, MILLION + band, MILLION) // per_tick
     else:
-        ticks = ceil_div(mul_div_floor(mark, MILLION - band, MILLION), per_tick)
+        ticks = ceil_div(mul_div_floor(price_sub, MILLION - band, MILLION), per_tick)
     return max(np.int64(record["ticks_min"]), min(ticks, np.int64(record["ticks_max"])))
 
 

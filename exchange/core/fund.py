@@ -1,4 +1,4 @@
-"""What the insurance fund takes over and pays for in a liquidation, and when it stands back. DESIGN §4, §4.2; MON-5."""
+"""What the insurance fund takes over and pays for in a liquidation, and when it stands back. DESIGN §4, §4.3; MON-5."""
 
 import numpy as np
 

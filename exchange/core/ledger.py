@@ -122,6 +122,13 @@ def pay_residue(ledger, p, assets, asset, money):
 
 
 @leaf
+def pay_taker(ledger, p, other, money):
+    """Move `money` (signed) from one position's pocket to another's, of the same asset. Mutates both."""
+    move_pocket(ledger, p, -money)
+    move_pocket(ledger, other, money)
+
+
+@leaf
 def pay_insurance(ledger, p, assets, asset, money):
     """Move `money` from a position's pocket to the insurance fund. Mutates both."""
     move_pocket(ledger, p, -money)

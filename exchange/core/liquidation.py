@@ -13,6 +13,7 @@ from exchange.codes import (
     CANCELLED_BY_VENUE,
     CLOSED,
     DEFICIT,
+    FOK_UNFILLABLE,
     FORCED,
     INSURANCE,
     LIQUIDATION_END,
@@ -24,6 +25,7 @@ from exchange.codes import (
     REDUCED,
     STAGE,
     STAGE_ADL,
+    STAGE_AUCTION,
     STAGE_CANCEL,
     STAGE_DETECTED,
     STAGE_FUND,
@@ -41,6 +43,7 @@ from exchange.core.allocation import execute_called
 from exchange.core.arith import ratio_ppm
 from exchange.core.auction import interrupt
 from exchange.core.book import find_id, order_room
+from exchange.core.dutch import hold_auction, wait_for_takers
 from exchange.core.fund import affordable_lots, cover_shortfall, fund_unit, give_to_fund, stands_back, usable
 from exchange.core.guards import clear_dirty, disarm_unit, set_liquidation_timer, set_stage, touch, touch_position
 from exchange.core.kernel import kernel, leaf
@@ -72,16 +75,17 @@ from exchange.core.shadow import execute_shadow
 from exchange.core.socialise import socialise
 from exchange.core.stages import (
     action_of,
+    begin_driving,
     deepen,
     driving_stage,
+    end_driving,
     first_stage,
     first_standing,
     goal_of,
-    set_driving,
     set_stage_timer,
 )
 from exchange.core.states import stands_still, wait_for_market
-from exchange.core.steps import order_limit, step_lots
+from exchange.core.steps import is_killed, order_limit, step_lots
 
 
 @leaf
@@ -167,17 +171,36 @@ def reduce_leg(state, unit):
     equity, required, legs = unit_numbers(ledger, prices, unit)
     k = driving_stage(ledger, prices, unit)
     if k >= 0:
-        k = deepen(ledger, prices, unit, k, equity, required)
+        k = deepen(ledger, prices, unit, k, equity, required, np.int64(state.io.control[0]["clock_ns"]))
+    action = action_of(ledger, prices, unit, k)
+    if action == STAGE_AUCTION:
+        plan(ledger, prices, unit, equity, required)
     p = current_leg(ledger, prices, unit)
     if equity >= goal_of(ledger, prices, unit, k, required) or p == 0:
         end_liquidation(state, unit)
-        return
-    if action_of(ledger, prices, unit, k) == STAGE_FUND:
+    elif action == STAGE_AUCTION and hold_auction(state, unit, k):
+        wait_for_takers(state, unit, k)
+    elif action == STAGE_FUND or action == STAGE_AUCTION:
         take_over_leg(state, unit)
     else:
         limit = order_limit(ledger, prices, unit, k, p, equity, required)
         lots = step_lots(state, unit, k, p, equity, limit)
-        sell_leg(state, unit, p, k, limit, lots, equity)
+        if is_killed(state, unit, k, p, limit, lots):
+            emit_order(state, unit, p, FOK_UNFILLABLE, limit, lots, equity)
+            take_over_leg(state, unit)
+        else:
+            sell_leg(state, unit, p, k, limit, lots, equity)
+
+
+@leaf
+def emit_order(state, unit, p, code, ticks, lots, equity):
+    """Announce a liquidation order, or one that is not sent."""
+    instrument, account = (
+        np.int64(state.ledger.positions[p]["instrument"]),
+        unit_account(state.ledger, state.prices, unit),
+    )
+    liquidation_id = liquidation_id_of(state.ledger, unit)
+    emit(state.io, LIQUIDATION_ORDER, code, instrument, account, 0, 0, ticks, lots, equity, 0, liquidation_id)
 
 
 @kernel
@@ -196,20 +219,7 @@ def sell_leg(state, unit, p, k, limit, lots, equity):
     side = ASK if signed > 0 else BID
     limit = ticks if joins else limit
     liquidation_id = liquidation_id_of(ledger, unit)
-    emit(
-        state.io,
-        LIQUIDATION_ORDER,
-        0,
-        instrument,
-        unit_account(ledger, prices, unit),
-        0,
-        0,
-        limit,
-        lots,
-        equity,
-        0,
-        liquidation_id,
-    )
+    emit_order(state, unit, p, 0, limit, lots, equity)
     if joins:
         join_auction(state, instrument, p, side, ticks, lots, liquidation_id)
         return
@@ -303,7 +313,7 @@ def end_liquidation(state, unit):
     code, k = CLOSED if legs == 0 else RECOVERED, driving_stage(ledger, prices, unit)
     if k >= 0:
         code = REDUCED if legs != 0 and equity < goal_of(ledger, prices, unit, k, required) else code
-        set_driving(ledger, prices, unit, k, 0)
+        end_driving(ledger, prices, unit, k)
     if legs == 0 and equity < 0:
         if account != INSURANCE:
             cover_shortfall(state, unit, liquidation_id)
@@ -370,7 +380,7 @@ def stage_tick(state, unit, k, cause_seq):
         cancel_orders(state, unit, CANCELLED_BY_VENUE, 0)
     if action >= STAGE_PART:
         disarm_unit(ledger, state.guards, unit)
-        set_driving(ledger, prices, unit, k, 1)
+        begin_driving(ledger, prices, unit, k, now_ns, np.int64(0))
         start_liquidation(state, unit, cause_seq, equity, required)
         if action == STAGE_PART and unit > 0:
             begin_at_largest(ledger, prices, unit)

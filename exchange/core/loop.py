@@ -59,6 +59,7 @@ from exchange.codes import (
     SHIFT,
     STAGE_PLACES,
     STAGE_TICK,
+    TAKE,
     TERMS,
     TRADE_PRINT,
     TRANSFER,
@@ -81,6 +82,7 @@ from exchange.core.amend import amend_order, amend_termed
 from exchange.core.auction import auction_event, auction_tick, set_state
 from exchange.core.book import id_home, level_of
 from exchange.core.collateral import convert_holdings, deposit_asset, withdraw_asset
+from exchange.core.dutch import take_event
 from exchange.core.funding import funding_tick
 from exchange.core.gateway import arrive, end_command, serve, wait_for_engine
 from exchange.core.guards import close_step
@@ -285,6 +287,8 @@ def apply_rare(state, event, kind):
         deposit_asset(state, event)
     elif kind == WITHDRAW_ASSET:
         withdraw_asset(state, event)
+    elif kind == TAKE:
+        take_event(state, event)
     elif kind == SET_FEES:
         set_fees(state, event)
     elif kind == SET_TIERS:

@@ -28,9 +28,9 @@ from exchange.codes import (
     STP_NONE,
     TERMED,
 )
-from exchange.core.arith import fee_of, ppm_up
+from exchange.core.arith import fee_of, ppm_down, ppm_up
 from exchange.core.book import crosses, cut_leaves, level_of
-from exchange.core.contract import trade_notional
+from exchange.core.contract import contract_value, trade_notional, trade_value
 from exchange.core.external import cut_part
 from exchange.core.guards import touch, touch_position
 from exchange.core.iceberg import all_lots, take_shown
@@ -55,11 +55,18 @@ from exchange.core.timers import push_timer
 
 @leaf
 def book_trade(state, instrument, p, lots, ticks, fee, fund_charge):
-    """Book one side of a trade, keep open interest, touch the unit. `fund_charge` is a liquidation fee."""
+    """Book one side of a trade at a price in ticks. `fund_charge` is a liquidation fee."""
+    price_sub = ticks * np.int64(state.prices.instruments[instrument]["mark_per_tick"])
+    book_trade_at(state, instrument, p, lots, price_sub, fee, fund_charge)
+
+
+@leaf
+def book_trade_at(state, instrument, p, lots, price_sub, fee, fund_charge):
+    """Book one side of a trade at a price in sub-ticks, keep open interest, touch the unit."""
     record, market = state.prices.instruments[instrument], state.prices.markets[instrument]
     asset, assets = np.int64(record["asset"]), np.int64(state.prices.policy[0]["assets"])
     market["open_interest_lots"] += apply_trade(
-        state.ledger, state.prices, instrument, p, lots, ticks * np.int64(record["mark_per_tick"]), fee + fund_charge
+        state.ledger, state.prices, instrument, p, lots, price_sub, fee + fund_charge
     )
     market["net_lots"] += lots
     if state.ledger.positions[p]["reducing"] == HAS_REDUCING:
@@ -132,28 +139,43 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
 
 
 @leaf
+def forced_fees(prices, instrument, lots, price_sub, bankruptcy_ticks, fee, notional):
+    """(fee, liquidation fee) of lots of a unit in liquidation: its fee is paid out of the advantage over the bankruptcy
+    price, then the liquidation fee out of the rest, of which the fund gets a least and a most; what is missing to that
+    price the fund pays.
+
+    `lots` signed as the change of the position; `notional` is what the liquidation fee is a rate of.
+    """
+    record, policy = prices.instruments[instrument], prices.policy[0]
+    value = contract_value(prices, instrument, price_sub, lots)
+    surplus = trade_value(prices, instrument, bankruptcy_ticks, lots) - value
+    if surplus < 0:
+        return np.int64(0), surplus
+    if record["kind"] != LINEAR:  # rounding must not take more than the account has
+        surplus = max(np.int64(0), surplus - 1)
+    fee = min(fee, surplus)
+    least = ppm_down(surplus - fee, np.int64(policy["fund_least_ppm"]))
+    most = ppm_down(surplus - fee, np.int64(policy["fund_most_ppm"]))
+    return fee, min(max(ppm_up(notional, np.int64(record["liquidation_ppm"])), least), most)
+
+
+@leaf
 def fill_taker(
     state, instrument, p, side, ticks, lots, order_id, counterparty, flags, bankruptcy_ticks, liquidation_id
 ):
-    """Settle and announce the taking side of a fill.
-
-    A forced one pays its fee out of its advantage over the bankruptcy price, then the liquidation fee out of the rest.
-    """
+    """Settle and announce the taking side of a fill."""
     prices, io = state.prices, state.io
-    record = prices.instruments[instrument]
+    record, signed = prices.instruments[instrument], lots if side == BID else -lots
     account = account_of(prices, np.int64(state.ledger.positions[p]["wallet"]))
     value = trade_notional(prices, instrument, ticks, lots)
     fee, charge = fee_of(value, np.int64(record["taker_ppm"])), np.int64(0)
     if flags & FORCED:
-        surplus = abs(value - trade_notional(prices, instrument, bankruptcy_ticks, lots))
-        if record["kind"] != LINEAR:  # rounding must not take more than the account has
-            surplus = max(np.int64(0), surplus - 1)
-        fee = min(fee, surplus)
-        charge = min(ppm_up(value, np.int64(record["liquidation_ppm"])), surplus - fee)
-    book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, charge)
+        price_sub = ticks * np.int64(record["mark_per_tick"])
+        fee, charge = forced_fees(prices, instrument, signed, price_sub, bankruptcy_ticks, fee, value)
+    book_trade(state, instrument, p, signed, ticks, fee, charge)
     flags |= SELL if side == ASK else 0
     emit(io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)
-    if charge > 0:
+    if charge != 0:
         emit(io, LIQUIDATION_FEE, 0, instrument, account, INSURANCE, 0, ticks, lots, charge, 0, liquidation_id)
 
 

@@ -45,3 +45,18 @@ def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_tic
             slot = np.int64(book.orders[slot]["next"])
         ticks = next_level(book, instrument, other, ticks)
     return lots
+
+
+@kernel
+def recorded_within(book, instrument, side, limit_ticks):
+    """Lots of recorded size on a side at a limit or better for who takes them."""
+    other, found = ASK if side == BID else BID, np.int64(0)
+    ticks = np.int64(book.books[instrument]["best_ticks"][side])
+    while crosses(other, limit_ticks, ticks):
+        slot = np.int64(book.levels[level_of(book, instrument, side, ticks)]["head"])
+        while slot != 0:
+            if book.orders[slot]["account"] == EXTERNAL:
+                found += np.int64(book.orders[slot]["leaves_lots"])
+            slot = np.int64(book.orders[slot]["next"])
+        ticks = next_level(book, instrument, side, ticks)
+    return found

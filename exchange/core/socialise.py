@@ -1,4 +1,4 @@
-"""Loss socialisation: what the insurance fund lacks is taken from those who hold positions. DESIGN §4.2; rule MON-8."""
+"""Loss socialisation: what the insurance fund lacks is taken from those who hold positions. DESIGN §4.3; rule MON-8."""
 
 import numpy as np
 

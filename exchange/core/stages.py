@@ -94,22 +94,32 @@ def driving_stage(ledger, prices, unit):
 
 
 @leaf
-def set_driving(ledger, prices, unit, k, drives):
+def begin_driving(ledger, prices, unit, k, now_ns, kept):
     """Mutates the unit's standing."""
-    ledger.standings[first_standing(ledger, prices, unit) + k]["drives"] = drives
+    standing = ledger.standings[first_standing(ledger, prices, unit) + k]
+    standing["drives"], standing["began_ns"], standing["kept"] = 1, now_ns, kept
+
+
+@leaf
+def end_driving(ledger, prices, unit, k):
+    """Mutates the unit's standing."""
+    standing = ledger.standings[first_standing(ledger, prices, unit) + k]
+    standing["drives"] = 0
+    standing["began_ns"] = standing["kept"] = standing["freed"] = standing["bid"] = 0
 
 
 @kernel
-def deepen(ledger, prices, unit, k, equity, required):
-    """The deepest stage that closes or takes over and that a unit in liquidation is below; it drives from now on."""
+def deepen(ledger, prices, unit, k, equity, required, now_ns):
+    """The deepest stage that ends a liquidation and that a unit in one is below; it drives from now on."""
     base, deepest = first_stage(ledger, prices, unit), k
     for other in range(k + 1, np.int64(prices.stages[0]["count"])):
         stage = prices.stages[base + other]
         if stage["action"] >= STAGE_CLOSE and equity < ppm_up(required, np.int64(stage["below_ppm"])):
             deepest = np.int64(other)
     if deepest != k:
-        set_driving(ledger, prices, unit, k, 0)
-        set_driving(ledger, prices, unit, deepest, 1)
+        kept = np.int64(ledger.standings[first_standing(ledger, prices, unit) + k]["kept"])
+        end_driving(ledger, prices, unit, k)
+        begin_driving(ledger, prices, unit, deepest, now_ns, kept)
         if unit > 0:
             ledger.wallets[unit]["next_rank"] = 0
     return deepest

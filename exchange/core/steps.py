@@ -2,17 +2,21 @@
 
 import numpy as np
 
-from exchange.codes import ASK, BID, STAGE_PART
-from exchange.core.admission import band_limit
+from exchange.codes import ASK, BID, MODE_SHADOW, STAGE_PART, STP_NONE
+from exchange.core.admission import band_around
 from exchange.core.arith import MILLION, close_share, ppm_down, ppm_up, ratio_ppm
-from exchange.core.contract import mark_value, worst_ticks
+from exchange.core.contract import mark_value, trade_value, worst_ticks
+from exchange.core.demands import sure_fill
 from exchange.core.depth import lots_within
+from exchange.core.fund import fund_unit
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import try_position
-from exchange.core.margin import unit_numbers
+from exchange.core.margin import unit_account, unit_numbers
 from exchange.core.plan import leg_weight
 from exchange.core.requirement import tier_of
+from exchange.core.shadow import recorded_within
 from exchange.core.stages import action_of, first_stage, goal_of
+from exchange.core.states import reach_of, stands_still
 from exchange.core.wide import wide_div
 
 
@@ -24,8 +28,11 @@ def order_limit(ledger, prices, unit, k, p, equity, required):
     if k < 0:
         return worst
     stage, near = prices.stages[first_stage(ledger, prices, unit) + k], worst
+    if stage["beyond"] != 0:
+        worst = worst_paid(ledger, prices, p)
     if stage["band_ppm"] != 0:
-        near = band_limit(prices, instrument, side, np.int64(stage["band_ppm"]))
+        around = price_around(prices, instrument, stage["band_index"] != 0)
+        near = band_around(prices, instrument, side, np.int64(stage["band_ppm"]), around)
     elif stage["spread_ppm"] != 0:
         ratio = ratio_ppm(max(np.int64(0), equity), max(np.int64(1), required))
         missing = ppm_down(MILLION - min(np.int64(MILLION), ratio), np.int64(stage["shortage_ppm"]))
@@ -33,6 +40,22 @@ def order_limit(ledger, prices, unit, k, p, equity, required):
         value = mark_value(prices, instrument, lots) - ppm_down(given_up, min(np.int64(MILLION), missing))
         near = worst_ticks(prices, instrument, lots, value)
     return max(near, worst) if side == ASK else min(near, worst)
+
+
+@leaf
+def price_around(prices, instrument, by_index):
+    """The index (sub-ticks), where it is asked for and known; else the mark."""
+    market = prices.markets[instrument]
+    return np.int64(market["index_sub"]) if by_index and market["index_sub"] != 0 else np.int64(market["mark_sub"])
+
+
+@kernel
+def worst_paid(ledger, prices, p):
+    """The worst price (ticks) for a leg at which the fund could pay what is missing to its bankruptcy price."""
+    instrument, lots = np.int64(ledger.positions[p]["instrument"]), np.int64(ledger.positions[p]["lots"])
+    equity, required, legs = unit_numbers(ledger, prices, fund_unit(prices, instrument))
+    value = trade_value(prices, instrument, np.int64(ledger.legs[p]["bankruptcy_ticks"]), lots)
+    return worst_ticks(prices, instrument, lots, value - max(np.int64(0), equity))
 
 
 @kernel
@@ -54,6 +77,23 @@ def step_lots(state, unit, k, p, equity, limit_ticks):
         offered = lots_within(state.book, instrument, BID if lots > 0 else ASK, limit_ticks)
         taken = min(taken, max(np.int64(1), ppm_up(offered, np.int64(stage["offer_ppm"]))))
     return taken
+
+
+@kernel
+def is_killed(state, unit, k, p, limit_ticks, lots):
+    """Is an order to be filled whole or not sent, and would the book not fill it?"""
+    prices, position = state.prices, state.ledger.positions[p]
+    if k < 0 or prices.stages[first_stage(state.ledger, prices, unit) + k]["fill_or_kill"] == 0:
+        return False
+    instrument, side = np.int64(position["instrument"]), ASK if position["lots"] > 0 else BID
+    if stands_still(prices.markets[instrument]):  # it waits, or joins an auction
+        return False
+    if prices.policy[0]["mode"] == MODE_SHADOW:
+        return recorded_within(state.book, instrument, BID if side == ASK else ASK, limit_ticks) < lots
+    reach = reach_of(state, instrument, side, limit_ticks, 0)
+    account = unit_account(state.ledger, prices, unit)
+    found, _ = sure_fill(state, instrument, side, reach, lots, account, STP_NONE)
+    return found < lots
 
 
 @kernel

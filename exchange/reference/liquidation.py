@@ -1,7 +1,7 @@
 """Liquidation, one step a firing: start and plan, reduce, takeover, ADL, end. Money in quanta, prices in ticks."""
 
 from exchange import codes
-from exchange.reference import adl, ledger, margin, stages, waterfall
+from exchange.reference import adl, dutch, ledger, margin, stages, waterfall
 from exchange.reference.arithmetic import ceil_div
 from exchange.reference.auction import take
 from exchange.reference.matching import Taker, match_shadow
@@ -17,13 +17,17 @@ def fire(world: World, unit: Unit, cause_seq: int) -> None:
     if unit.stage == codes.STAGE_DETECTED:
         _start(world, unit, cause_seq)
         return
+    if unit.stage == codes.STAGE_REDUCE:
+        stages.deepen(world, unit)
+        if stages.is_auctioned(world, unit):
+            make_plan(world, unit)
     leg = leg_at_work(world, unit)
-    if unit.stage == codes.STAGE_REDUCE and stages.deepen(world, unit):
-        leg = leg_at_work(world, unit)
     rechecked = unit.stage == codes.STAGE_REDUCE or unit.wallet.account == codes.INSURANCE
     recovered = rechecked and stages.has_recovered(world, unit)
     if leg is None or recovered:
         _end(world, unit)
+    elif dutch.is_open(world, unit):
+        dutch.look(world, unit)
     elif unit.stage == codes.STAGE_REDUCE and not stages.takes_over(world, unit):
         _reduce(world, unit, leg)
     elif unit.stage in (codes.STAGE_REDUCE, codes.STAGE_TAKEOVER):
@@ -86,13 +90,21 @@ def cancel_orders(world: World, unit: Unit, code: int, liquidation_id: int = 0) 
 
 
 def _plan(world: World, unit: Unit) -> None:
+    """Give each leg a bankruptcy price, and begin with the first."""
+    make_plan(world, unit)
+    if not legs(world, unit):
+        _end(world, unit)
+        return
+    is_fund = unit.wallet.account == codes.INSURANCE
+    unit.next_rank = (0, 0)
+    _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
+
+
+def make_plan(world: World, unit: Unit) -> None:
     """Give each leg a bankruptcy price: the one at which its share of the unit's equity is gone."""
     for position in unit.positions:
         position.bankruptcy_ticks = 0
     held = legs(world, unit)
-    if not held:
-        _end(world, unit)
-        return
     equity = margin.equity(world, unit)
     weights = [margin.alone(world, leg) for leg in held]
     if margin.unit_maintenance(world, unit) == 0:
@@ -101,9 +113,6 @@ def _plan(world: World, unit: Unit) -> None:
         weights = [weight // 2 for weight in weights]
     for leg, weight in zip(held, weights, strict=True):
         leg.bankruptcy_ticks = ticks_that_cost(world, leg, equity * weight // sum(weights))
-    is_fund = unit.wallet.account == codes.INSURANCE
-    unit.next_rank = (0, 0)
-    _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
 
 
 def ticks_that_cost(world: World, leg: Position, money: int) -> int:
@@ -111,8 +120,12 @@ def ticks_that_cost(world: World, leg: Position, money: int) -> int:
 
     Where no price does, the best one; where only an inverse short is worth nothing at any price, the worst one.
     """
+    return ticks_that_bring(world, leg, margin.position_value(world, leg) - money)
+
+
+def ticks_that_bring(world: World, leg: Position, worth: int) -> int:
+    """The worst price for the leg at which it still brings some money."""
     contract = world.contracts[leg.instrument]
-    worth = margin.position_value(world, leg) - money
     bad, good = contract.ticks_min - 1, contract.ticks_max
     if leg.lots < 0:
         bad, good = contract.ticks_max + 1, contract.ticks_min
@@ -148,8 +161,10 @@ def _reduce(world: World, unit: Unit, leg: Position) -> None:
             return
     side = codes.ASK if leg.lots > 0 else codes.BID
     limit = leg.bankruptcy_ticks if market.stands_still else stages.order_limit(world, unit, leg, side)
+    is_killed = stages.is_killed(world, unit, leg, limit, lots)
     world.emit(
         codes.LIQUIDATION_ORDER,
+        code=codes.FOK_UNFILLABLE if is_killed else codes.OK,
         account=account,
         instrument=leg.instrument,
         price=limit,
@@ -157,6 +172,9 @@ def _reduce(world: World, unit: Unit, leg: Position) -> None:
         money=margin.equity(world, unit),
         liquidation_id=unit.liquidation_id,
     )
+    if is_killed:
+        _take_over(world, unit, leg)
+        return
     taker = Taker(account, 0, leg.instrument, side, limit, lots, codes.FORCED, unit.liquidation_id)
     taker.bankruptcy_ticks = leg.bankruptcy_ticks
     if market.stands_still:
@@ -301,6 +319,8 @@ def _end(world: World, unit: Unit) -> None:
     code = codes.RECOVERED
     if unit.driver is not None and not stages.has_recovered(world, unit):
         code = codes.REDUCED
+    if unit.driver is not None:
+        unit.standings[unit.driver].end()
     unit.driver = None
     if not has_legs and unit.pocket < 0 and wallet.account != codes.INSURANCE:
         paid = unit.pocket

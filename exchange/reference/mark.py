@@ -3,7 +3,7 @@
 from exchange import codes
 from exchange.reference import add_ons, funding, index, printed
 from exchange.reference.arithmetic import PPB, PPM, ceil_div, clamp, median
-from exchange.reference.records import Event
+from exchange.reference.records import Contract, Event
 from exchange.reference.world import World, require
 
 NS_PER_MS = 1_000_000
@@ -172,10 +172,14 @@ def _of_book(world: World, instrument: int, k: int) -> int | None:
 
 def band_limit(world: World, instrument: int, side: int, band_ppm: int) -> int:
     """Worst price (ticks) of a taker that goes no further from the mark than the band."""
-    contract, mark = world.contracts[instrument], world.markets[instrument].mark_sub
+    return band_around(world.contracts[instrument], side, band_ppm, world.markets[instrument].mark_sub)
+
+
+def band_around(contract: Contract, side: int, band_ppm: int, price_sub: int) -> int:
+    """Worst price (ticks) of a taker that goes no further than the band from a price in sub-ticks."""
     if side == codes.BID:
-        return contract.clip_ticks(mark * (PPM + band_ppm) // PPM // contract.mark_per_tick)
-    return contract.clip_ticks(ceil_div(mark * (PPM - band_ppm) // PPM, contract.mark_per_tick))
+        return contract.clip_ticks(price_sub * (PPM + band_ppm) // PPM // contract.mark_per_tick)
+    return contract.clip_ticks(ceil_div(price_sub * (PPM - band_ppm) // PPM, contract.mark_per_tick))
 
 
 def set_mark(world: World, instrument: int, mark_sub: int) -> None:

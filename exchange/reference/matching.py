@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from exchange import codes
 from exchange.reference import icebergs, ledger
 from exchange.reference.allocation import STEPS, Sharing
-from exchange.reference.arithmetic import fee, ppm_up
+from exchange.reference.arithmetic import fee
 from exchange.reference.book import is_within
 from exchange.reference.impact import note_flow
 from exchange.reference.printed import note_trade
@@ -191,17 +191,15 @@ def charge_liquidation(world: World, taker: Taker, ticks: int, lots: int, money:
 
 
 def taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, int]:
-    """Taker and liquidation fee (money); a liquidation pays no more than its gain over the bankruptcy price."""
+    """Taker and liquidation fee (money) of a fill."""
     contract = world.contracts[taker.instrument]
     value = contract.notional(ticks, lots)
     taker_fee = fee(value, contract.taker_ppm)
     if not taker.flags & codes.FORCED:
         return taker_fee, 0
-    surplus = abs(value - contract.notional(taker.bankruptcy_ticks or taker.limit_ticks, lots))
-    if contract.kind != codes.LINEAR:
-        surplus = max(0, surplus - 1)
-    taker_fee = min(taker_fee, surplus)
-    return taker_fee, min(ppm_up(value, contract.liquidation_ppm), surplus - taker_fee)
+    change = lots if taker.side == codes.BID else -lots
+    at_bankruptcy = contract.trade_value(taker.bankruptcy_ticks or taker.limit_ticks, change)
+    return ledger.liquidation_charges(world, contract, at_bankruptcy, contract.trade_value(ticks, change), taker_fee, value)
 
 
 def _emit_fill(

@@ -124,6 +124,8 @@ class Policy:
     index_outlier_ppm: int
     index_stale_ns: int
     sell_order: int
+    fund_least_ppm: int
+    fund_most_ppm: int
     funding_interval_ns: int
     refill: int
     refill_period_ns: int
@@ -268,6 +270,14 @@ class Standing:
     has_timer: bool = False
     due_ns: int = 0
     ready_ns: int = 0
+    began_ns: int = 0  # since when it drives
+    kept: int = 0  # equity that the takers of a whole unit have left behind
+    freed: int = 0  # how much less is missing by what takers took
+    bid: int = 0  # standing bids that were made
+
+    def end(self) -> None:
+        """The stage drives no more."""
+        self.began_ns = self.kept = self.freed = self.bid = 0
 
 
 @dataclass(slots=True)

@@ -41,12 +41,33 @@ class Stage(NamedTuple):
     band_ppm: int
     spread_ppm: int
     shortage_ppm: int
+    band_index: int
+    fill_or_kill: int
+    beyond: int
+    duration_ns: int
+    period_ns: int
+    concession_from: int
+    concession: list[tuple[int, int]]  # points: ns since the start, ppm
+    allowance: list[tuple[int, int]]
+    payout: list[tuple[int, int]]
+    bidder: int
+    bids: list[tuple[int, int]]  # concession, share, both in ppm
+
+
+def _stage(row: Any) -> Stage:
+    numbers = [int(row[name]) for name in Stage._fields[: Stage._fields.index("concession")]]
+    times, ppm = row["curve_ns"].reshape(3, -1).tolist(), row["curve_ppm"].reshape(3, -1).tolist()
+    curves = [
+        list(zip(*both, strict=True))[:count] for *both, count in zip(times, ppm, row["curve_points"], strict=True)
+    ]
+    bids = list(zip(row["bid_ppm"].tolist(), row["bid_share_ppm"].tolist(), strict=True))[: int(row["bids"])]
+    return Stage(*numbers, *curves, int(row["bidder"]), bids)
 
 
 def stages_of(rows: Any, assets: int) -> list[list[Stage]]:
     """The stages by asset; empty lists where the venue has none."""
     count = int(rows[0]["count"])
-    return [[Stage(*map(int, list(row)[1:])) for row in rows[k * count : (k + 1) * count]] for k in range(assets)]
+    return [[_stage(row) for row in rows[k * count : (k + 1) * count]] for k in range(assets)]
 
 
 class Waterfall(NamedTuple):

@@ -1,12 +1,14 @@
 """Stages of liquidation: every unit is looked at after every event, and a stage acts when its time has come."""
 
 from exchange import codes
-from exchange.reference import liquidation, margin, mark
+from exchange.reference import liquidation, margin, mark, terms
 from exchange.reference.arithmetic import PPM, ceil_div, close_share, ppm_down, ppm_up, ratio_ppm
+from exchange.reference.matching import Taker
 from exchange.reference.records import Position, Standing, Unit
 from exchange.reference.settings import Stage
 from exchange.reference.world import World
 
+ENDING = (codes.STAGE_CLOSE, codes.STAGE_FUND, codes.STAGE_AUCTION)
 UNCHECKED = (codes.EXTERNAL, codes.FEES, codes.RESIDUE)
 
 
@@ -47,7 +49,7 @@ def review(world: World, unit: Unit) -> None:
                 _set_timer(world, unit, k, standing.due_ns)
         elif not can_act or equity * PPM >= required * stage.exit_ppm:
             standing.inside = False
-        elif stage.action in (codes.STAGE_PART, codes.STAGE_CLOSE, codes.STAGE_FUND):
+        elif stage.action not in (codes.STAGE_WARN, codes.STAGE_CANCEL):
             _set_timer(world, unit, k, max(world.clock_ns, standing.ready_ns))
 
 
@@ -80,7 +82,7 @@ def fire(world: World, unit: Unit, k: int, cause_seq: int) -> None:
     if stage.action == codes.STAGE_CANCEL:
         liquidation.cancel_orders(world, unit, codes.CANCELLED_BY_VENUE)
     elif stage.action != codes.STAGE_WARN:
-        unit.driver = k
+        unit.driver, standing.began_ns = k, world.clock_ns
         liquidation.begin(world, unit, cause_seq)
         if goes_by_steps(world, unit):
             _begin_at_largest(world, unit)
@@ -93,52 +95,77 @@ def _begin_at_largest(world: World, unit: Unit) -> None:
         unit.next_rank = liquidation.rank(world, max(legs, key=lambda leg: margin.alone(world, leg)))
 
 
-def _driving(world: World, unit: Unit) -> Stage | None:
+def driving(world: World, unit: Unit) -> Stage | None:
     return None if unit.driver is None else world.stages[unit.wallet.asset][unit.driver]
 
 
 def deepen(world: World, unit: Unit) -> bool:
-    """Hand a liquidation to the deepest stage that closes or takes over and that the unit is below by now."""
+    """Hand a liquidation to the deepest stage that ends it and that the unit is below by now."""
     if unit.driver is None:
         return False
     before = unit.driver
     for k, stage in enumerate(world.stages[unit.wallet.asset]):
-        if k > before and stage.action in (codes.STAGE_CLOSE, codes.STAGE_FUND):
+        if k > before and stage.action in ENDING:
             if _is_below(world, unit, stage.below_ppm):
                 unit.driver = k
     if unit.driver != before:
-        unit.next_rank = (0, 0)
+        unit.next_rank, now = (0, 0), unit.standings[unit.driver]
+        now.began_ns, now.kept = world.clock_ns, unit.standings[before].kept
+        unit.standings[before].end()
     return unit.driver != before
 
 
 def has_recovered(world: World, unit: Unit) -> bool:
     """Whether a liquidation has reached its aim: the exit of its stage, or maintenance where there are no stages."""
-    stage = _driving(world, unit)
+    stage = driving(world, unit)
     return not _is_below(world, unit, PPM if stage is None else stage.exit_ppm)
 
 
 def takes_over(world: World, unit: Unit) -> bool:
-    """Whether the fund takes the legs without an order first."""
-    stage = _driving(world, unit)
-    return stage is not None and stage.action == codes.STAGE_FUND
+    """Whether the fund takes the legs without an order first: at once, or after an auction."""
+    stage = driving(world, unit)
+    return stage is not None and stage.action in (codes.STAGE_FUND, codes.STAGE_AUCTION)
+
+
+def is_auctioned(world: World, unit: Unit) -> bool:
+    stage = driving(world, unit)
+    return stage is not None and stage.action == codes.STAGE_AUCTION
 
 
 def goes_by_steps(world: World, unit: Unit) -> bool:
     """Whether one order is all, and what follows is another liquidation."""
-    stage = _driving(world, unit)
+    stage = driving(world, unit)
     return stage is not None and stage.action == codes.STAGE_PART
 
 
 def order_limit(world: World, unit: Unit, leg: Position, side: int) -> int:
     """Worst price (ticks) of a liquidation order: the bankruptcy price, or nearer the mark where the stage says so."""
-    stage, worst = _driving(world, unit), leg.bankruptcy_ticks
+    stage = driving(world, unit)
     if stage is None or not (stage.band_ppm or stage.spread_ppm):
-        return worst
+        return leg.bankruptcy_ticks
+    worst = worst_limit(world, leg, stage)
     if stage.band_ppm:
-        near = mark.band_limit(world, leg.instrument, side, stage.band_ppm)
+        around = price_around(world, leg.instrument, bool(stage.band_index))
+        near = mark.band_around(world.contracts[leg.instrument], side, stage.band_ppm, around)
     else:
         near = liquidation.ticks_that_cost(world, leg, _most_given_up(world, unit, leg, stage))
     return max(near, worst) if side == codes.ASK else min(near, worst)
+
+
+def price_around(world: World, instrument: int, by_index: bool) -> int:
+    """The mark (sub-ticks), or the index where it is asked for and known."""
+    market = world.markets[instrument]
+    return market.index_sub if by_index and market.index_sub else market.mark_sub
+
+
+def worst_limit(world: World, leg: Position, stage: Stage) -> int:
+    """The bankruptcy price, or the worst (ticks) at which the fund could pay all that is missing to it."""
+    if not stage.beyond:
+        return leg.bankruptcy_ticks
+    contract = world.contracts[leg.instrument]
+    fund = margin.equity(world, world.fund(contract.asset).unit)
+    value = contract.trade_value(leg.bankruptcy_ticks, leg.lots) - max(0, fund)
+    return liquidation.ticks_that_bring(world, leg, value)
 
 
 def _most_given_up(world: World, unit: Unit, leg: Position, stage: Stage) -> int:
@@ -151,7 +178,7 @@ def _most_given_up(world: World, unit: Unit, leg: Position, stage: Stage) -> int
 
 def order_lots(world: World, unit: Unit, leg: Position) -> int:
     """Lots of a liquidation order: all of a leg, or, of one worth enough, as much as the stage takes in a step."""
-    stage, lots = _driving(world, unit), abs(leg.lots)
+    stage, lots = driving(world, unit), abs(leg.lots)
     if stage is None or stage.action != codes.STAGE_PART:
         return lots
     notional, taken = abs(margin.position_value(world, leg)), lots
@@ -164,6 +191,21 @@ def order_lots(world: World, unit: Unit, leg: Position) -> int:
         offered = _offered(world, unit, leg)
         taken = min(taken, max(1, ppm_up(offered, stage.offer_ppm)))
     return taken
+
+
+def is_killed(world: World, unit: Unit, leg: Position, limit: int, lots: int) -> bool:
+    """Whether an order must be filled whole, and the book would not do so now."""
+    stage, market = driving(world, unit), world.markets[leg.instrument]
+    if stage is None or not stage.fill_or_kill or market.stands_still:
+        return False
+    side = codes.ASK if leg.lots > 0 else codes.BID
+    if world.policy.mode == codes.MODE_SHADOW:
+        levels = world.books[leg.instrument].levels_within(1 - side, limit)
+        found = sum(order.leaves_lots for _, orders in levels for order in orders if order.external is not None)
+    else:
+        taker = Taker(unit.wallet.account, 0, leg.instrument, side, limit, lots, 0)
+        found = sum(size for _, size in terms.sure_fills(world, taker, limit, codes.STP_NONE))
+    return found < lots
 
 
 def _step(world: World, unit: Unit, leg: Position, stage: Stage) -> int:

@@ -56,7 +56,7 @@ def _standings(world: World) -> dict[tuple[int, int], list[tuple[int, ...]]]:
     for wallet in world.wallets.values():
         for unit in (wallet.unit, *(position.isolated_unit for position in wallet.positions.values())):
             rows = [
-                (int(row.inside), int(row.has_timer), int(unit.driver == k), row.due_ns, row.ready_ns)
+                (int(row.inside), int(row.has_timer), int(unit.driver == k), *astuple(row)[2:])
                 for k, row in enumerate(unit.standings)
             ]
             if any(map(any, rows)):

@@ -4,6 +4,7 @@ from exchange import codes
 from exchange.reference import margin, triggers
 from exchange.reference.arithmetic import ceil_div
 from exchange.reference.auction import reach
+from exchange.reference.matching import Taker
 from exchange.reference.records import Contract, Event, Order, OrderTerms, Terms
 from exchange.reference.selftrade import same_owner
 from exchange.reference.world import World, require
@@ -80,7 +81,7 @@ def demand(world: World, event: Event, held: Terms, sure: list[tuple[int, int]],
         require(total <= event.price if is_bid else total >= event.price, codes.FOK_UNFILLABLE)
 
 
-def sure_fills(world: World, event: Event, limit: int, self_trade: int) -> list[tuple[int, int]]:
+def sure_fills(world: World, event: Event | Taker, limit: int, self_trade: int) -> list[tuple[int, int]]:
     """Prices and lots that a taker is sure to find, best first; of a level that is shared all lots in one."""
     reached = reach(world, event.instrument, event.side, limit)
     if reached is None:
@@ -115,9 +116,7 @@ def _keeps_size(world: World, order: Order) -> bool:
     return not margin.open_orders(world.position(order.account, order.instrument), order.side)
 
 
-def attach(
-    world: World, order: Order, held: Terms, time_in_force: int, partner: Order | None, cap: int = 0
-) -> None:
+def attach(world: World, order: Order, held: Terms, time_in_force: int, partner: Order | None, cap: int = 0) -> None:
     """Give an order what stays of its row, with a peg its cap; its expiry sets a timer."""
     terms = OrderTerms(expiry_ns=held.expiry_ns, time_in_force=time_in_force, self_trade=held.self_trade)
     if time_in_force == codes.TO_LIMIT and not order.is_parked:

@@ -17,7 +17,7 @@ HOLDER, OTHER, THIRD, BANK = 8, 9, 10, 11  # users: the case's own account, its 
 SIDES = {"buy": codes.BID, "bid": codes.BID, "long": codes.BID, "sell": codes.ASK, "ask": codes.ASK, "short": codes.ASK}
 TIMES = {"GTC": codes.GTC, "IOC": codes.IOC, "FOK": codes.FOK, "TO_LIMIT": codes.TO_LIMIT}
 IN_LOTS = (codes.AUCTION, codes.INDICATIVE)  # their money is an imbalance
-IN_SUB_TICKS = (codes.MARK_PRICE, codes.FUNDING, codes.LIQUIDATION_START)
+IN_SUB_TICKS = (codes.MARK_PRICE, codes.FUNDING, codes.LIQUIDATION_START, codes.TAKEN)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,6 @@ class Contract:
             "life": self.life or {},
             "iceberg": self.iceberg,
         }
-
 
     @staticmethod
     def tier(floor: Any, rate: Any, leverage: int, initial_ppm: int | None = None) -> dict[str, Any]:
@@ -217,6 +216,14 @@ class Desk:
         """Open a user with no cash, so that its cash is its realised profit."""
         self.move_cash(codes.DEPOSIT, account, 1)
         self.move_cash(codes.WITHDRAW, account, 1)
+
+    def take(self, account: int, owner: int, size: Any, ns: int) -> list[Row]:
+        """What changes hands when somebody takes up to a size of what is auctioned of an account at a time."""
+        return self.send(codes.TAKE, account=account, order_id=owner, qty=self.lots(size), ts_ns=ns)
+
+    def left_behind(self) -> Decimal:
+        """Equity that takers of a unit have left behind in it."""
+        return self.money(self.exchange.state.ledger.standings["kept"].sum())
 
     def mark(self, price: Any, instrument: int = 0) -> list[Row]:
         return self.mark_sub(scaling.nearest(price, scaling.sub_tick(self.contracts[instrument])), instrument)

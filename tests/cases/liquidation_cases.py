@@ -164,17 +164,17 @@ def inverse_bankruptcy(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     "bankruptcy_adjustment spread_to_mmr_ratio",
 )
 def fillable_price(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """dYdX's limit, which grows with the shortage; of a unit with equity left it is above the bankruptcy price."""
+    """dYdX's limit, which grows with the shortage, beyond the bankruptcy price where the unit owes."""
     given, positions = case.inputs, case.inputs["positions"]
     spread = {
         "spread_ppm": scaling.ppm(given["spread_to_mmr_ratio"]),
         "shortage_ppm": scaling.ppm(given["bankruptcy_adjustment"]),
     }
-    desk = quote_desk(positions, given["mmf"], stages=({"below_ppm": 1_000_000, "action": "close", **spread},))
+    stage = {"below_ppm": 1_000_000, "action": "close", "beyond_bankruptcy": True, **spread}
+    desk = quote_desk(positions, given["mmf"], stages=(stage,))
+    desk.enrich(codes.INSURANCE)
     carry(desk, HOLDER, given["quote_balance_usd"], [row["size"] for row in positions])
     rows = set_marks(desk, positions)
-    if of_kind(rows, "LIQUIDATION_START", HOLDER)[0].money <= 0:
-        raise Unsupported("a limit beyond the bankruptcy price: an order stops there, the fund pays for no fill")
     leg = [row["market"] for row in positions].index(given["close_market"])
     (order,) = (row for row in of_kind(rows, "LIQUIDATION_ORDER", HOLDER) if row.instrument == leg)
     return {
@@ -197,17 +197,16 @@ def fund_share_of_fill(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     if ticks < 1:
         raise Unsupported("a fill below one tick")
     price = scaling.amount(ticks, PENNY)
-    desk = quote_desk(positions, given["mmf"], (price,), liquidation=given["max_liquidation_fee_rate"])
-    desk.enrich(OTHER)
+    stage = {"below_ppm": 1_000_000, "action": "close", "spread_ppm": 1_000_000, "beyond_bankruptcy": True}
+    fee = given["max_liquidation_fee_rate"]
+    desk = quote_desk(positions, given["mmf"], (price,), stages=(stage,), liquidation=fee)
+    desk.enrich(OTHER, codes.INSURANCE)
+    before = desk.cash(codes.INSURANCE)
     carry(desk, HOLDER, given["quote_balance_usd"], [positions[0]["size"]])
     desk.mark(positions[0]["oracle_price"])
     desk.order(OTHER, 1, "buy" if given["side"] == "sell" else "sell", price, given["fill_size"])
-    rows = desk.settle()
-    if not of_kind(rows, "FILL", HOLDER):
-        raise Unsupported(
-            "a fill beyond the bankruptcy price: the order is limited there, and the fund takes over instead"
-        )
-    return {"insurance_fund_delta_usd": desk.cash(codes.INSURANCE)}
+    desk.settle()
+    return {"insurance_fund_delta_usd": scaling.difference(desk.cash(codes.INSURANCE), before)}
 
 
 @adapter("adl_outcome", "bankruptcy_loss insurance_fund")
@@ -289,12 +288,3 @@ def liquidation_cancels(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     kinds = [(row.kind, row.order_id) for row in rows if row.kind in ("CANCELLED", "LIQUIDATION_ORDER")]
     first = kinds[:2] == [("CANCELLED", 3), ("LIQUIDATION_ORDER", 0)]
     return {"resting_order": "cancelled before the liquidation order is sent" if first else f"outcomes {kinds}"}
-
-
-@adapter(
-    "liquidation_end_to_end",
-    "oracle_price position quote collateral mmr liquidator_fee",
-    "buffer if_fee if_fee_max open_bids",
-)
-def liquidator(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("no liquidator that takes a position at the index less a fee")

@@ -21,12 +21,9 @@ class Adapter(NamedTuple):
 ADAPTERS: list[Adapter] = []
 
 REASONS = {
-    "auction_price": "no Dutch auction of a liquidated account",
     "fee_tier": "no fee tiers by volume or stake",
     "insurance_fund_flow": "the fund does not confiscate and trade out of the book",
     "liquidation_cascade": "no network that trades positions out",
-    "liquidation_fee": "a fee that depends on shortage or time: it is a rate of the value, within the surplus",
-    "partial_liquidation_sizing": "a Dutch auction of a share of the whole account: a step closes lots of one leg",
     "rounding": "the value of a trade is rounded once, not for each contract of it, and a rebate down, not up",
 }
 

@@ -312,3 +312,61 @@ def premium_tick(price):
 def step_for(money, steps):
     """The finest of some steps, or of one, with which a ladder holds a sum of money."""
     return max(room(money + 1) / 10**8, min([Decimal(1), *steps]))
+
+
+def parts_of(value, step, multiple, most):
+    """A count and a price, in whole steps, whose product is nearest to a value: counts that are multiples, near `most`."""
+
+    def distance(count):
+        return abs(value - count * nearest(value / count, step) * step)
+
+    count = min(
+        range(most // multiple * multiple, most // multiple * multiple - 4_000 * multiple, -multiple), key=distance
+    )
+    return count, nearest(value / count, step) * step
+
+
+def sold_before(count, reserved, left, kept_share):
+    """Lots whose sale, at a share of the equity of each lot, has left `reserved` when `count` lots with `left` remain."""
+    return nearest(count * reserved / (left * kept_share), Decimal(1))
+
+
+def with_sold(amount_left, count, sold):
+    """What all lots had, of which `count` have `amount_left` now and `sold` went."""
+    return amount_left * (count + sold) / count
+
+
+def product(number, other):
+    return number * other
+
+
+def ratio(number, whole_number):
+    return number / whole_number
+
+
+def share_of_sum(part, other):
+    return part / (part + other)
+
+
+def rest_of(number):
+    """What of 1 a number leaves."""
+    return 1 - number
+
+
+def within_a_lot(money, per_lot):
+    """Money, or none where it is less than what a lot is worth: no smaller step there is."""
+    return Decimal(0) if abs(money) < per_lot else money
+
+
+def between_lots(lots, of):
+    """The share at which that many lots do and one less do not: the middle of both."""
+    return (lots - Decimal("0.5")) / of
+
+
+def quote_short_of(size, price, rate, shortage):
+    """Quote balance of a position whose equity is its maintenance less a shortage."""
+    return size * price * rate - shortage - size * price
+
+
+def added(*numbers):
+    return sum(numbers)

@@ -4,6 +4,7 @@ import os
 
 import auction_cases  # noqa: F401  registers adapters, as the modules below do
 import derive_cases  # noqa: F401
+import dutch_cases  # noqa: F401
 import funding_cases  # noqa: F401
 import liquidation_cases  # noqa: F401
 import margin_cases  # noqa: F401
