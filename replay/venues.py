@@ -137,7 +137,8 @@ def _regrouped(terms: dict[str, Any], theirs: config.Venue, own: config.Venue) -
     if not groups:
         return msgspec.to_builtins(config.PortfolioMargin())
     rows = [row.symbol for row in own.instruments if row.kind not in ("spot", "option")]
-    return terms | {"scale_bits": SCALE_BITS, "groups": [groups[0] | {"name": row, "members": [row], "basis_ppm": {}} for row in rows]}
+    own_groups = [groups[0] | {"name": row, "members": [row], "basis_ppm": {}} for row in rows]
+    return terms | {"scale_bits": SCALE_BITS, "groups": own_groups}
 
 
 def _first_price(venue: config.Venue, tape: Tape) -> Decimal:

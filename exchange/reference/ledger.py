@@ -65,7 +65,8 @@ def liquidation_charges(
 ) -> tuple[int, int]:
     """What is charged of a forced trade of some value: a fee, and what the fund gets, or (negative) pays.
 
-    Values signed as the change of the position. Both stay within the gain over the bankruptcy price; the latter is a rate of `notional`.
+    Values signed as the change of the position. Both stay within the gain over the bankruptcy price; the latter is a
+    rate of `notional`.
     """
     gain = at_bankruptcy - value
     if gain < 0:

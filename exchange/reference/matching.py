@@ -199,7 +199,8 @@ def taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, 
         return taker_fee, 0
     change = lots if taker.side == codes.BID else -lots
     at_bankruptcy = contract.trade_value(taker.bankruptcy_ticks or taker.limit_ticks, change)
-    return ledger.liquidation_charges(world, contract, at_bankruptcy, contract.trade_value(ticks, change), taker_fee, value)
+    traded = contract.trade_value(ticks, change)
+    return ledger.liquidation_charges(world, contract, at_bankruptcy, traded, taker_fee, value)
 
 
 def _emit_fill(
