@@ -138,7 +138,7 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
     take_from_order(state, slot, lots)
 
 
-@leaf
+@kernel
 def forced_fees(prices, instrument, lots, price_sub, bankruptcy_ticks, fee, notional):
     """(fee, liquidation fee) of lots of a unit in liquidation: its fee is paid out of the advantage over the bankruptcy
     price, then the liquidation fee out of the rest, of which the fund gets a least and a most; what is missing to that
