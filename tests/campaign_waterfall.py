@@ -21,9 +21,9 @@ def add_waterfall(table: dict[str, Any], seed: int) -> dict[str, Any]:
 
     trigger = pick({}, {"trigger": "first"}, {"trigger": "first"}, {"trigger": "never"},
                    {"trigger": "fund_equity", "start_below": pick("50", "2000"), "stop_at": pick("2000", "2500")},
-                   {"trigger": "drawdown", "window_ns": pick(SECOND, 30 * SECOND), "drawdown": pick("0", "50")},
-                   {"trigger": "drawdown", "window_ns": 10 * SECOND, "drawdown_ppm": pick(50_000, 400_000)})
+                   {"trigger": "drawdown", "window_ns": pick(SECOND, 21 * SECOND), "drawdown": pick("0", "50")},
+                   {"trigger": "drawdown", "window_ns": 7 * SECOND, "drawdown_ppm": pick(50_000, 400_000)})
     adl = {"ranking": pick(*RANKINGS), "price": pick("bankruptcy", "bankruptcy", "mark", "previous_mark"),
            "overlap": pick(False, False, True), "counterparties": pick("healthy", "all"), **trigger}
-    fund = pick({}, {"use_max": pick("0", "20", "300"), "interval_ns": pick(SECOND, 20 * SECOND)})
+    fund = pick({}, {"use_max": pick("0", "20", "300"), "interval_ns": pick(SECOND, 21 * SECOND)})
     return {**table, "adl": adl, "fund": fund, "socialise": pick("none", "positions", "profits")}

@@ -61,9 +61,12 @@ def relabel_accounts(seed: int, count: int) -> Case:
 def scale_lots(seed: int, count: int) -> Case:
     """Lots a tenth as large, ten times as many: the same money. The fund is rich, because it takes over whole lots.
     Refill by half-lives, impact, conversions, shared queues, levels and reserves, and stages that reduce divide lots:
-    finer ones are rounded otherwise, and so is what a lot gains in a stress scenario."""
+    finer ones are rounded otherwise, and so is what a lot gains in a stress scenario, gives up of a position or bears of
+    a deficit."""
     table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"},
                   collateral={"conversions": []}, funding={"payment": "rate"}, portfolio_margin={"groups": []})
+    table |= {"fund": {}, "socialise": "none"}
+    table["adl"]["ranking"] = {"pro_rata": "list"}.get(table["adl"]["ranking"], table["adl"]["ranking"])
     for stage in table["liquidation"]["stages"]:
         stage["action"] = {"reduce": "close"}.get(stage["action"], stage["action"])
         for name in stage.keys() - {"action", "below_ppm", "exit_ppm", "dwell_ns", "cooldown_ns", "band_ppm"}:
