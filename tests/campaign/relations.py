@@ -31,6 +31,7 @@ from tests.campaign_events import SECOND, TICKS_MAX, TIERS, USERS, generator
 from tests.differential import first_difference
 
 SCALE = 10
+PAIRED = (codes.OPEN_POSITION, codes.TAKE)  # whose order id is another account
 
 
 def relabel_accounts(seed: int, count: int) -> Case:
@@ -44,12 +45,14 @@ def relabel_accounts(seed: int, count: int) -> Case:
     for instrument in renamed["instruments"]:
         for maker in instrument["allocation"]["market_makers"]:
             maker["account"] = int(names[maker["account"]])
+    for stage in renamed["liquidation"]["stages"]:
+        stage["bidder"] = None if stage["bidder"] is None else int(names[stage["bidder"]])
     image["account"] = names[events["account"]]
-    pairs = (events["kind"] == codes.OPEN_POSITION) & (events["order_id"] > 0) & (events["order_id"] < len(names))
+    pairs = is_in(events, PAIRED) & (events["order_id"] > 0) & (events["order_id"] < len(names))
     image["order_id"][pairs] = names[events["order_id"][pairs]]
 
     def rename(outcomes: np.ndarray) -> None:
-        seeded = answers(outcomes, (codes.OPEN_POSITION,)) & (outcomes["order_id"] > 0)
+        seeded = answers(outcomes, PAIRED) & (outcomes["order_id"] > 0)
         seeded &= outcomes["order_id"] < len(names)
         outcomes["order_id"][seeded] = names[outcomes["order_id"][seeded]]
         for field in ("account", "counterparty"):
@@ -68,7 +71,7 @@ def scale_lots(seed: int, count: int) -> Case:
     table |= {"fund": {}, "socialise": "none"}
     table["adl"]["ranking"] = {"pro_rata": "list"}.get(table["adl"]["ranking"], table["adl"]["ranking"])
     for stage in table["liquidation"]["stages"]:
-        stage["action"] = {"reduce": "close"}.get(stage["action"], stage["action"])
+        stage["action"] = {"reduce": "close", "auction": "close"}.get(stage["action"], stage["action"])
         for name in stage.keys() - {"action", "below_ppm", "exit_ppm", "dwell_ns", "cooldown_ns", "band_ppm"}:
             del stage[name]
     for instrument in table["instruments"]:
@@ -144,7 +147,7 @@ def split_deposits(seed: int, count: int) -> Case:
 
 def shift_time(seed: int, count: int) -> Case:
     """Everything later by whole seconds, which every period divides."""
-    table, later = world(seed), 777 * SECOND
+    table, later = world(seed), 840 * SECOND
     events, delayed = stream(table, seed, count), copy.deepcopy(table)
     for instrument in delayed["instruments"]:
         for name in ("listed_ns", "expiry_ns"):
