@@ -72,7 +72,7 @@ def draw_auction(rng: np.random.Generator) -> dict[str, Any]:
         terms |= pick({}, {"beyond_bankruptcy": True})
     if rng.random() < 0.5:
         bids = pick([[0, 250_000], [100_000, 1_000_000]], [[5_000, 400_000], [5_000, 100_000], [8_000, 300_000]])
-        terms |= {"bidder": codes.FIRST_USER + int(rng.integers(12)), "bids_ppm": bids}
+        terms |= {"bidder": codes.FIRST_USER + int(rng.integers(8)), "bids_ppm": bids}
     return terms
 
 

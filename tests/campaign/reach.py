@@ -227,9 +227,41 @@ def rare_stops(seed: int) -> None:
         raise AssertionError("a broken sum did not stop the loop")
 
 
+def _long_of_ten(*stages: dict[str, Any]) -> Twin:
+    """Somebody long of ten lots from 1,000 with a tenth of that; two others are rich."""
+    twin = Twin(venue_table(liquidation={"stages": list(stages)}))
+    for account, money in ((FIRST, 100_000), (FIRST + 1, 10**8), (FIRST + 2, 10**8)):
+        twin.send(codes.DEPOSIT, account=account, qty=money)
+    twin.send(codes.MARK, price=10_000)
+    twin.send(codes.OPEN_POSITION, account=FIRST, order_id=FIRST + 1, price=1_000, qty=10)
+    return twin
+
+
+def an_auction_that_finds_a_taker() -> Counter:
+    """It takes what brings the unit to its exit; then nothing is on offer."""
+    twin = _long_of_ten({"below_ppm": 1_000_000, "action": "auction", "concession_ppm": [[0, 50_000]],
+                         "duration_ns": 10**10, "period_ns": 10**9})
+    twin.send(codes.MARK, price=9_050)
+    twin.settle()
+    assert twin.send(codes.TAKE, account=FIRST + 2, order_id=FIRST, qty=10) == codes.OK
+    assert twin.send(codes.TAKE, account=FIRST + 2, order_id=FIRST, qty=10) == codes.NOT_OFFERED
+    twin.settle(10**9)
+    return twin.reached
+
+
+def a_step_that_is_not_sent() -> Counter:
+    """Nobody would fill it: the fund takes the position, which costs it nothing at the mark."""
+    twin = _long_of_ten({"below_ppm": 1_000_000, "action": "reduce", "share_ppm": 500_000, "cooldown_ns": 10**9,
+                         "fill_or_kill": True}, {"below_ppm": 1, "action": "takeover"})
+    twin.send(codes.MARK, price=9_050)
+    twin.settle()
+    return twin.reached
+
+
 DIRECTED = (every_kind_refused, a_stop_beside_a_source_without_a_price, pegged_orders_that_come_back_to_nothing,
             a_pegged_order_filled_in_part_that_comes_back, a_liquidation_that_joins_an_auction,
-            a_command_in_the_gateway_of_a_paused_engine)
+            a_command_in_the_gateway_of_a_paused_engine,
+            an_auction_that_finds_a_taker, a_step_that_is_not_sent)
 
 
 def streams(seed: int) -> list[tuple[str, int]]:
