@@ -64,8 +64,7 @@ def relabel_accounts(seed: int, count: int) -> Case:
 def scale_lots(seed: int, count: int) -> Case:
     """Lots a tenth as large, ten times as many: the same money. The fund is rich, because it takes over whole lots.
     Refill by half-lives, impact, conversions, shared queues, levels and reserves, and stages that reduce divide lots:
-    finer ones are rounded otherwise, and so is what a lot gains in a stress scenario, gives up of a position or bears of
-    a deficit."""
+    finer ones are rounded otherwise, and so is what a lot gains in a stress scenario or bears of a deficit."""
     table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"},
                   collateral={"conversions": []}, funding={"payment": "rate"}, portfolio_margin={"groups": []})
     table |= {"fund": {}, "socialise": "none"}
