@@ -66,7 +66,8 @@ class Desk:
         return self.venue.state()["positions"][account, instrument]
 
     def market(self) -> dict[str, int]:
-        names = ("recorded_index", "index", "recorded_mark", "mark", "last", "funding_rate", "next_funding", "shift",
+        names = ("recorded_index", "index", "recorded_mark", "mark", "previous_mark", "last", "funding_rate",
+                 "next_funding", "shift",
                  "index_shift", "depth", "basis_sum", "basis_count", "open_interest", "state", "crossed_levels",
                  "flow", "permanent_flow", "decaying_flow", "impact")
         return dict(zip(names, self.venue.state()["markets"][0], strict=True))
@@ -556,7 +557,7 @@ def check_laws(state: dict[str, Any], asset_of: list[int]) -> None:
     for instrument, market in state["markets"].items():
         lots = [row[0] for (_, k), row in state["positions"].items() if k == instrument]
         assert sum(lots) == 0
-        assert market[12] == sum(held for held in lots if held > 0)
+        assert market[13] == sum(held for held in lots if held > 0)
     for (_, side), levels in state["books"].items():
         prices = [ticks for ticks, _ in levels]
         assert prices == sorted(prices, reverse=side == codes.BID)

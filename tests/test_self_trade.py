@@ -189,4 +189,4 @@ def test_orders_of_one_owner_never_trade_under_a_mode():
                 mine, other = (groups.get(int(row[name]), 0) for name in ("account", "counterparty"))
                 assert row["account"] != row["counterparty"] and not mine == other != 0
                 checked += 1
-    assert checked > 100
+    assert checked > 50

@@ -28,12 +28,13 @@ def count_use(state, asset, money):
 
 @leaf
 def usable(state, asset, fund_equity):
-    """What of its equity the fund may bear losses with now. Mutates what it remembers of its use."""
+    """What of its equity the fund may bear losses with now."""
     rules, fund = state.prices.waterfalls[asset], state.ledger.funds[asset]
     if rules["interval_ns"] == 0:
         return fund_equity
-    count_use(state, asset, np.int64(0))
-    return min(fund_equity, np.int64(rules["use_max"]) - np.int64(fund["used"]))
+    interval = np.int64(state.io.control[0]["clock_ns"]) // np.int64(rules["interval_ns"]) + 1
+    used = np.int64(fund["used"]) if fund["interval"] == interval else np.int64(0)
+    return min(fund_equity, np.int64(rules["use_max"]) - used)
 
 
 @leaf

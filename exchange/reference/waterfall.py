@@ -32,8 +32,9 @@ def usable(world: World, asset: int) -> int:
     equity, rules = fund_equity(world, asset), world.waterfalls[asset]
     if not rules.interval_ns:
         return equity
-    count_use(world, asset, 0)
-    return min(equity, rules.use_max - world.funds[asset].used)
+    fund = world.funds[asset]
+    used = fund.used if fund.interval == world.clock_ns // rules.interval_ns + 1 else 0
+    return min(equity, rules.use_max - used)
 
 
 def count_use(world: World, asset: int, money: int) -> None:

@@ -139,7 +139,8 @@ def split_deposits(seed: int, count: int) -> Case:
     parts["qty"][second - 1] -= parts["qty"][second]
 
     def unsized(outcomes: np.ndarray) -> None:
-        outcomes["lots"][answers(outcomes, (codes.DEPOSIT,)) & (outcomes["code"] == codes.OK)] = 0
+        known = np.isin(outcomes["code"], (codes.OK, codes.ENGINE_PAUSED))
+        outcomes["lots"][answers(outcomes, (codes.DEPOSIT,)) & known] = 0
 
     return Case(table, table, events, parts, unsized, unsized)
 
