@@ -21,14 +21,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "exchange" / "core"
 OTHER = (  # margin and money, contracts, collateral, liquidation, recorded liquidity, prices, and the decorators
-    "accounts", "add_ons", "adl", "basis", "black76", "collateral", "contract", "depth", "expiries", "external", "fund",
-    "funding", "grid", "guard_ladder", "guards", "impact", "impact_price", "index", "kernel", "ledger", "limits",
-    "liquidation", "maps", "margin", "margin_events", "margin_mode", "mark", "option_grid", "option_margin",
+    "accounts", "add_ons", "adl", "basis", "black76", "collateral", "contract", "depth", "dutch", "dutch_share",
+    "expiries", "external", "fund", "funding", "grid", "guard_ladder", "guards", "impact", "impact_price", "index", "kernel", "ledger", "limits",
+    "liquidation", "maps", "margin", "margin_events", "margin_mode", "mark", "offers", "option_grid", "option_margin",
     "options", "passing", "plan", "printed", "queue_model", "recorded", "requirement", "settlement", "shadow",
     "shift", "socialise", "spot", "stages", "steps", "stress", "wide")
-TESTS = ("accounts", "allocation", "auctions", "book_stream", "boundaries", "capacity", "gateway",
-         "icebergs", "impact", "ladder", "margin_models", "market_states", "matching_edges", "pegged", "portfolio",
-         "pricing", "resting", "self_trade", "terms", "throttles")
+TESTS = ("accounts", "allocation", "auctions", "book_stream", "boundaries", "capacity", "dutch_auctions", "gateway",
+         "icebergs", "impact", "ladder", "margin_models", "market_states", "matching_edges", "pause", "pegged",
+         "portfolio", "pricing", "resting", "self_trade", "terms", "throttles")
 SEEDS, EVENTS = range(40), 800
 
 
