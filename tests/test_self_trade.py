@@ -177,7 +177,7 @@ def test_orders_of_one_owner_never_trade_under_a_mode():
         venue = make_venue(seed)
         if all(instrument.self_trade == "none" for instrument in venue.instruments):
             continue
-        events = make_events(venue, seed, 500)
+        events = make_events(venue, seed, 700)
         events = events[events["kind"] != codes.TERMS]
         outcomes = np.array(run_core(venue, events)[0], schema.OUTCOME)
         groups = {}
@@ -189,4 +189,4 @@ def test_orders_of_one_owner_never_trade_under_a_mode():
                 mine, other = (groups.get(int(row[name]), 0) for name in ("account", "counterparty"))
                 assert row["account"] != row["counterparty"] and not mine == other != 0
                 checked += 1
-    assert checked > 50
+    assert checked > 100
