@@ -1,8 +1,8 @@
 """The columns of the matrix: the ways in which the same scenarios are run.
 
 Some go through the scenarios in this process, the others in a process of their own under other flags. Compiled code is
-kept by flags (exchange/core/kernel.py), so bounds checks and the generic processor cost a compile only when the kernels
-have changed. Two columns compile every time: cold, whose process also shows what it compiled, and opt 0, because numba
+kept by flags (exchange/core/kernel.py), so bounds checks on a generic processor cost a compile, one for both, only when
+the kernels have changed. Two columns compile every time: cold, whose process also shows what it compiled, and opt 0, because numba
 keeps no code that was not optimised.
 """
 
@@ -38,8 +38,7 @@ PROCESSES = {  # the longest first
     "hash seed 0": {"PYTHONHASHSEED": "0"},
     "hash seed 1": {"PYTHONHASHSEED": "1"},
     "interpreted": {"NUMBA_DISABLE_JIT": "1"},
-    "boundscheck": {"NUMBA_BOUNDSCHECK": "1", "NUMBA_DISABLE_JIT": "0"},
-    "generic": {"NUMBA_CPU_NAME": "generic", "NUMBA_DISABLE_JIT": "0"},
+    "bounds and generic": {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CPU_NAME": "generic", "NUMBA_DISABLE_JIT": "0"},
     "opt 3": {"NUMBA_OPT": "3", "NUMBA_DISABLE_JIT": "0"},
 }
 CACHES = ("cold", "warm")
