@@ -1,6 +1,8 @@
 """A crowd of cross accounts on twenty instruments, seeded through events, and the scan that guards replace."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +23,15 @@ class Crowd:
     Every position was opened with another account of the crowd at the first mark; cash is the value of both over a
     leverage drawn from LEVERAGE. A bid and an ask of recorded size, far larger than the crowd, stand at the first mark,
     where liquidation orders fill. A mixed crowd has 70 % accounts with isolated positions, 20 % cross ones and 10 % under
-    portfolio margin.
+    portfolio margin. `stages` are the venue's of liquidation.
     """
 
-    def __init__(self, accounts: int, seed: int = 5, tiers: int | None = None, fund: int = FUND, mixed: bool = False):
+    def __init__(self, accounts: int, seed: int = 5, tiers: int | None = None, fund: int = FUND, mixed: bool = False,
+                 stages: Sequence[dict[str, Any]] = ()):
         self.fund, self.mixed = fund, mixed
         self.generator = np.random.default_rng(seed)
         self.accounts = accounts
-        self.venue = crowd_venue(accounts, INSTRUMENTS, tiers, mixed)
+        self.venue = crowd_venue(accounts, INSTRUMENTS, tiers, mixed, stages)
         self.state = state.allocate(self.venue)
         self.record = self.state.prices.instruments[0]
         self.ticks = np.linspace(100_000, 500_000, INSTRUMENTS).astype(np.int64)

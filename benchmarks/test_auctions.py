@@ -40,7 +40,7 @@ def test_an_auction_ends(benchmark):
     end = schema.events({"ts_ns": 4, "kind": codes.AUCTION_END})
 
     def prepare():
-        prepare.own = state.State(*(type(group)(*map(state.aligned_copy, group)) for group in first))
+        prepare.own = venues.copy(first)
         venues.touch(prepare.own)
         return prepare.own, end
 

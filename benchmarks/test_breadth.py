@@ -1,4 +1,4 @@
-"""What another kind of contract and more instruments cost, and a cascade over many of both."""
+"""What another kind of contract and more instruments cost."""
 
 import time
 
@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 
 from benchmarks import streams, venues
-from benchmarks.crowd import INSTRUMENTS, Crowd
+from benchmarks.crowd import INSTRUMENTS
 from benchmarks.measure import Row, measure, report, spread, timed
 from benchmarks.streams import ACCOUNTS, LIVE, MESSAGES, MID_TICKS
 from exchange import codes, config, schema, state
-from exchange.rows import joined
 
 ROUNDS = 9
 CASH = 10**12
 LADDER = "20000"  # highest price of each instrument: twenty ladders are to fit in memory
-CASCADE, CRASH_STEP = 100_000, 10e-4  # accounts to liquidate, and how far all marks fall at a time
-CASCADE_DEPTH, CASCADE_FUND = 2 * 10**12, 10**11  # quanta: 2 M units of the asset a bid, 100,000 in the fund
-AGAIN = 1.05  # liquidations by account, so that the accounts are as many: some recover and are liquidated again
 
 
 def play(venue: config.Venue, opening: np.ndarray) -> state.State:
@@ -93,33 +89,3 @@ def test_many_instruments_against_one(benchmark, stream, apart):
         measured=spread([1e9 * s / MESSAGES for s in seconds], "ns a message", 0),
         conditions=f"streams of row 2's mix, in turn, together {MESSAGES:,} messages and about {LIVE:,} live orders; "
         f"{ACCOUNTS:,} cross accounts; nothing refused"))
-
-
-@pytest.mark.benchmark(timer=time.process_time)
-def test_a_cascade(benchmark):
-    crowd = Crowd(1_000_000, fund=CASCADE_FUND)
-    before, kept = int(crowd.control["guard_checks"]), []
-
-    def crash() -> None:
-        started = int(crowd.control["liquidation_seq"])
-        while crowd.control["liquidation_seq"] - started < AGAIN * CASCADE:
-            venues.run(crowd.state, crowd.stamp(crowd.fall(CRASH_STEP, CASCADE_DEPTH)), 0, kept)
-            venues.finish(crowd.state, kept)
-
-    benchmark.pedantic(crash, rounds=1)
-    seconds, outcomes = benchmark.stats.stats.data[0], joined(kept, schema.OUTCOME)
-    kinds = {kind: outcomes[outcomes["kind"] == kind] for kind in
-             (codes.LIQUIDATION_START, codes.LIQUIDATION_END, codes.FILL, codes.TAKEOVER, codes.ADL, codes.DEFICIT)}
-    accounts = len(np.unique(kinds[codes.LIQUIDATION_START]["account"]))
-    closed = int(np.count_nonzero(kinds[codes.LIQUIDATION_END]["code"] == codes.CLOSED))
-    assert accounts >= CASCADE and closed >= CASCADE // 2
-    assert min(len(kinds[kind]) for kind in (codes.FILL, codes.TAKEOVER, codes.ADL)) > 1_000, "the whole waterfall"
-    report(benchmark, Row(
-        place="10", what=f"a crash that liquidates {CASCADE:,} of 1 M accounts", value=seconds, unit="s", floor=3.0,
-        less_is_better=True, measured=f"{seconds:.2f} s",
-        conditions=f"{crowd.accounts:,} cross accounts, 2 M positions, {INSTRUMENTS} instruments; marks and recorded "
-        f"bids fall by {CRASH_STEP * 1e4:.0f} bp at a time, each with bids of limited size, and a small fund: "
-        f"{accounts:,} accounts liquidated, {closed:,} liquidations closed all positions, "
-        f"{len(kinds[codes.FILL]):,} fills, {len(kinds[codes.TAKEOVER]):,} takeovers, "
-        f"{len(kinds[codes.ADL]) // 2:,} ADL closes; {int(crowd.control['guard_checks']) - before:,} units checked, "
-        f"{len(outcomes):,} outcomes, taken out"))

@@ -1,5 +1,6 @@
 """Venues for the benchmarks, and the compiled loop called on them as `Exchange` calls it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from exchange import codes, config, schema
 from exchange.core import loop
 from exchange.rows import copied
-from exchange.state import State
+from exchange.state import State, aligned_copy
 from exchange.venue import EVENTS_PER_CALL, FOREVER_NS
 
 COIN_CONTRACT = {"kind": "inverse", "settle": "COIN", "multiplier": "100", "lot": "1", "mark_per_tick": 2,
@@ -30,12 +31,15 @@ def stream_venue(accounts: int, orders: int = 20_000, positions: int | None = No
     return config.build_venue(table)
 
 
-def crowd_venue(accounts: int, instruments: int, tiers: int | None = None, portfolios: bool = False) -> config.Venue:
+def crowd_venue(accounts: int, instruments: int, tiers: int | None = None, portfolios: bool = False,
+                stages: Sequence[dict[str, Any]] = ()) -> config.Venue:
     """Many instruments with the (first) tiers of the shipped rules, settled in one asset, marks as recorded; with a
-    stress grid, if asked, of groups of five instruments each."""
+    stress grid, if asked, of groups of five instruments each, and stages of liquidation."""
     table = config.load_profile("binance_um")
     table["mark"] = {"source": "recorded"}
     table["capacity"] = {"accounts": accounts, "positions": 2 * accounts + 64}
+    if stages:
+        table["liquidation"] = {"stages": list(stages)}
     model: dict[str, Any] = table["instruments"][0] | {"price_max": "100000"}
     model["tiers"] = model["tiers"][:tiers]
     table["instruments"] = [model | {"symbol": f"I{k}"} for k in range(instruments)]
@@ -76,6 +80,11 @@ def run(state: State, events: np.ndarray, horizon_ns: int, kept: list[np.ndarray
             kept.append(copied(state.io.outbox[:int(control["outbox_count"])]))
         control["outbox_count"] = 0
     assert code == codes.NEED_INPUT, f"the loop stopped with {code}"
+
+
+def copy(state: State) -> State:
+    """A venue's state once more, each array on its own."""
+    return State(*(type(group)(*map(aligned_copy, group)) for group in state))
 
 
 def touch(state: State) -> None:
