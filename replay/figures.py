@@ -20,9 +20,11 @@ _KEPT = (
     codes.MARK_PRICE,
     codes.LIQUIDATION_START,
     codes.LIQUIDATION_FEE,
+    codes.TAKEN,
     codes.TAKEOVER,
     codes.ADL,
     codes.DEFICIT,
+    codes.SOCIALISED,
     codes.LIQUIDATION_END,
 )
 
@@ -40,11 +42,13 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     liquidated_notional: int
     forced_notional: int
     liquidation_fees: int
+    taken_notional: int  # by takers, in auctions
     takeover_notional: int
     adl_closes: int
     adl_notional: int
     deficits: int
     deficit_money: int
+    socialised_money: int  # what others paid for the fund
     contained_ms: int  # from the start of the first liquidation to the end of the last; 0 without one
     fund_start: int
     fund_end: int
@@ -106,6 +110,16 @@ def traded_values(outcomes: np.ndarray, record: np.void) -> np.ndarray:
     return contract_value(record, outcomes["price"] * int(record["mark_per_tick"]), outcomes["lots"])
 
 
+def taken_notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
+    """Value of what takers took in auctions, whose prices are in sub-ticks."""
+    legs = taken(outcomes)
+    return sum(
+        int(np.abs(contract_value(instruments[k], own["price"], own["lots"])).sum())
+        for k in np.unique(legs["instrument"])
+        for own in (legs[legs["instrument"] == k],)
+    )
+
+
 def notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
     """Traded value of outcomes of instruments of one asset, whose price is in ticks."""
     return sum(
@@ -149,6 +163,11 @@ def adl_closes(outcomes: np.ndarray) -> np.ndarray:
     return of_kind(outcomes, codes.ADL)[0::2]
 
 
+def taken(outcomes: np.ndarray) -> np.ndarray:
+    """Legs that takers took in auctions, one record each: the liquidated account's, which comes first of each two."""
+    return of_kind(outcomes, codes.TAKEN)[0::2]
+
+
 def deficits(outcomes: np.ndarray) -> np.ndarray:
     """Losses of users that the fund paid."""
     rows = of_kind(outcomes, codes.DEFICIT)
@@ -156,12 +175,13 @@ def deficits(outcomes: np.ndarray) -> np.ndarray:
 
 
 def liquidated_notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
-    """Value of users' positions closed by liquidation whichever way: forced fills, takeovers, auto-deleveraging.
+    """Value of users' positions closed by liquidation whichever way: forced fills, auctions, takeovers, deleveraging.
 
     What the fund inherited and passes on by auto-deleveraging was counted when it took it over.
     """
     parts = (forced_fills(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes))
-    return sum(notional(part[part["account"] >= codes.FIRST_USER], instruments) for part in parts)
+    traded = sum(notional(part[part["account"] >= codes.FIRST_USER], instruments) for part in parts)
+    return traded + taken_notional(outcomes, instruments)
 
 
 def mark_at(outcomes: np.ndarray, seqs: np.ndarray, instrument: int, first_sub: int) -> np.ndarray:
@@ -211,7 +231,7 @@ def contained_ms(outcomes: np.ndarray) -> int:
 
 def compute_closed(outcomes: np.ndarray, instruments: np.ndarray) -> dict[str, int]:
     """The fields of `Closed` that come from outcomes, all of one settlement asset."""
-    paid, closes = deficits(outcomes), adl_closes(outcomes)
+    paid, closes, shared = deficits(outcomes), adl_closes(outcomes), of_kind(outcomes, codes.SOCIALISED)
     return {
         "liquidated_accounts": liquidated_accounts(outcomes),
         "liquidated_through_book": liquidated_through_book(outcomes),
@@ -219,11 +239,13 @@ def compute_closed(outcomes: np.ndarray, instruments: np.ndarray) -> dict[str, i
         "liquidated_notional": liquidated_notional(outcomes, instruments),
         "forced_notional": notional(forced_fills(outcomes), instruments),
         "liquidation_fees": int(of_kind(outcomes, codes.LIQUIDATION_FEE)["money"].sum()),
+        "taken_notional": taken_notional(outcomes, instruments),
         "takeover_notional": notional(of_kind(outcomes, codes.TAKEOVER), instruments),
         "adl_closes": len(closes),
         "adl_notional": notional(closes, instruments),
         "deficits": len(paid),
         "deficit_money": -int(paid["money"].sum()),
+        "socialised_money": -int(shared["money"][shared["account"] >= codes.FIRST_USER].sum()),
         "contained_ms": contained_ms(outcomes),
     }
 

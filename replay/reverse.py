@@ -36,7 +36,7 @@ class Trial(msgspec.Struct, frozen=True):
     """One size tried. Times since the moment, -1 = never; without feedback nothing takes time and nobody is closed."""
 
     size_ppm: int
-    drained: list[str]  # assets whose fund was used up, or had to leave losses to auto-deleveraging
+    drained: list[str]  # assets whose fund was used up, or had to leave losses to others
     accounts: int  # liquidated; without feedback, breached
     funds: list[Fund]
     adl_closes: int
@@ -203,10 +203,11 @@ class Cascade:
                 path.append(int(exchange.fund_equity(k)))
 
         outcomes = twin.go_on(self.until, look)
-        closes = figures.adl_closes(outcomes)
+        closes, shared = figures.adl_closes(outcomes), figures.of_kind(outcomes, codes.SOCIALISED)
+        short = closes if self.session.venue.adl.trigger == "shortfall" else shared  # what the fund could not carry
         carried = outcomes[np.isin(outcomes["kind"], (codes.TAKEOVER, codes.DEFICIT, codes.ADL))]
         settled = twin.exchange.compiled.instruments["asset"]
-        left = {int(settled[k]) for k in np.unique(closes["instrument"])}
+        left = {int(settled[k]) for k in np.unique(short["instrument"])}
         drained = [one.name for k, one in enumerate(assets) if k in left or min(paths[k]) <= 0 < paths[k][0]]
         funds = [Fund(one.name, path[0], min(path), path[-1]) for one, path in zip(assets, paths, strict=True)]
         accounts = figures.liquidated_accounts(outcomes)

@@ -225,10 +225,12 @@ def _figures_table(title: str, figures: Sequence[Closed], formats: Formats, scop
         ("instrument", "  slippage against the mark", lambda f: percent(f.forced_slippage_ppm)),
         ("instrument", "  in extrapolated depth", lambda f: f"{f.extrapolated_share:.2%}"),
         ("closed", f"liquidation fees {formats.asset}", lambda f: formats.money(f.liquidation_fees)),
+        ("closed", f"taken in auctions {formats.asset}", lambda f: formats.money(f.taken_notional)),
         ("closed", f"takeovers {formats.asset}", lambda f: formats.money(f.takeover_notional)),
         ("closed", "ADL closes", lambda f: f"{f.adl_closes:,}"),
         ("closed", f"ADL {formats.asset}", lambda f: formats.money(f.adl_notional)),
         ("asset", "deficits paid by the fund", lambda f: f"{f.deficits:,} ({formats.money(f.deficit_money)})"),
+        ("asset", f"losses shared by others {formats.asset}", lambda f: formats.money(f.socialised_money)),
         ("asset", f"fund start {formats.asset}", lambda f: formats.money(f.fund_start)),
         ("asset", f"fund end {formats.asset}", lambda f: formats.money(f.fund_end)),
         ("instrument", "mark start", lambda f: formats.mark(f.mark_start)),
@@ -241,6 +243,12 @@ def _figures_table(title: str, figures: Sequence[Closed], formats: Formats, scop
         ("run", "events refused", lambda f: "\n".join(f"{name} {n:,}" for name, n in f.rejected.items()) or "0"),
         ("run", "outcome digest", lambda f: f.digest[:12]),
     ]
+    unused = {
+        name
+        for name, field in (("taken in auctions", "taken_notional"), ("losses shared by others", "socialised_money"))
+        if not any(getattr(f, field) for f in figures)
+    }
+    rows = [row for row in rows if row[1].removesuffix(f" {formats.asset}") not in unused]
     header = ["figure", *(f"{f.refill}\n{f.mode}" for f in figures)]
     shown = [[name, *(show(f) for f in figures)] for scope, name, show in rows if scope in scopes]
     return table(f"{title} (refill model and mode)", header, shown)

@@ -250,6 +250,8 @@ def test_each_close_is_counted_once():
         {"kind": codes.TAKEOVER, "lots": -4, "price": 5, "account": 8},
         {"kind": codes.ADL, "lots": -2, "price": 5, "account": 8, "counterparty": 9},
         {"kind": codes.ADL, "lots": 2, "price": 5, "account": 9, "counterparty": 8},
+        {"kind": codes.TAKEN, "lots": -3, "price": 500, "account": 8, "counterparty": 9},  # in sub-ticks
+        {"kind": codes.TAKEN, "lots": 3, "price": 500, "account": 9, "counterparty": 8},
         {"kind": codes.DEFICIT, "account": 8, "money": -70},
         {"kind": codes.DEFICIT, "account": codes.INSURANCE, "money": -5},
     )
@@ -257,7 +259,8 @@ def test_each_close_is_counted_once():
     assert figures.liquidations(outcomes) == 2
     assert figures.extrapolated_share(outcomes) == 0.25
     assert len(figures.adl_closes(outcomes)) == 1
-    assert figures.liquidated_notional(outcomes, LINEAR) == (1 + 3 + 4 + 2) * 5 * 100
+    assert figures.taken_notional(outcomes, LINEAR) == 3 * 5 * 100
+    assert figures.liquidated_notional(outcomes, LINEAR) == (1 + 3 + 4 + 2 + 3) * 5 * 100
     assert figures.deficits(outcomes)["money"].sum() == -70
 
 
