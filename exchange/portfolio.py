@@ -14,7 +14,11 @@ from exchange.state import State, aligned_copy
 
 SHARES = ("price_ppm", "volatility_ppm", "basis_ppm", "cover_ppm")
 GRID_ROW = np.dtype(  # one scenario of one correlation mode; the loss in quanta, rounded up, negative = a gain
-    [("mode", "U10"), ("group", "U24"), ("scenario", "i8"), *((name, "i8") for name in SHARES), ("loss", "i8")]
+    [
+        *(("mode", "U10"), ("group", "U24"), ("scenario", "i8")),
+        *((name, "i8") for name in SHARES),
+        *(("skew", "U8"), ("loss", "i8")),
+    ]
 )
 
 
@@ -38,7 +42,9 @@ class StressGrid(NamedTuple):
         for row in self.rows:
             mine = self.rows[(self.rows["mode"] == row["mode"])]
             alone = mine[mine["group"] == row["group"]] if row["mode"] == "sum" else mine
-            shares = "".join(f"{int(row[name]) / 10_000:>{8 if name == 'cover_ppm' else 9}.2f}" for name in SHARES)
+            percents = {name: f"{int(row[name]) / 10_000:.2f}" for name in SHARES}
+            percents["volatility_ppm"] = row["skew"] or percents["volatility_ppm"]
+            shares = "".join(f"{text:>{8 if name == 'cover_ppm' else 9}}" for name, text in percents.items())
             mark = " <" if row["loss"] == alone["loss"].max() and row["loss"] > 0 else ""
             lines.append(
                 f"{row['mode']:<11}{row['group'][:11]:<12}{row['scenario']:>8}{shares}{int(row['loss']):>18}{mark}"
@@ -113,7 +119,7 @@ def stress_grid(state: State, venue: config.Venue, wallet: int) -> StressGrid:
         by_name = _losses(mode, gains, [group.name for group in terms.groups], len(scenarios_of(terms)))
         for name, losses in by_name.items():
             rows += [
-                (mode, name, s, *(getattr(scenario, share) for share in SHARES), -(-int(losses[s]) >> bits))
+                (mode, name, s, *(getattr(scenario, share) for share in (*SHARES, "skew")), -(-int(losses[s]) >> bits))
                 for s, scenario in enumerate(scenarios_of(terms))
             ]
         most = [max(0, int(losses.max())) for losses in by_name.values()] or [0]

@@ -23,6 +23,7 @@ class Bound(msgspec.Struct, frozen=True):
     volatility_ppm: int
     basis_ppm: int
     cover_ppm: int
+    skew: str
     wallets: int
     loss: int  # theirs, in quanta
 
@@ -67,10 +68,10 @@ def _bound(exchange: Exchange, asset: str, found: Binding) -> Iterator[Bound]:
             for k in range(-1, len(scenarios)):
                 own = (found.mode == mode) & (found.group == group) & (found.scenario == k) & (worst > 0)
                 if own.any():
-                    shares = (0, 0, 0, 0)
+                    shares = (0, 0, 0, 0, "")
                     if k >= 0:
                         one = scenarios[k]
-                        shares = (one.price_ppm, one.volatility_ppm, one.basis_ppm, one.cover_ppm)
+                        shares = (one.price_ppm, one.volatility_ppm, one.basis_ppm, one.cover_ppm, one.skew)
                     yield Bound(asset, mode, group, k, *shares, int(own.sum()), int(quanta[own].sum()))
 
 

@@ -131,6 +131,7 @@ def _grid(document: Playbook, formats: dict[str, Formats]) -> Any:
         if one.scenario >= 0:
             shares = f"price {one.price_ppm / PPM:+.0%}"
             shares += f", volatility {one.volatility_ppm / PPM:+.0%}" if one.volatility_ppm else ""
+            shares += f", {one.skew} skew" if one.skew else ""
             shares += f", basis {one.basis_ppm / PPM:+.0%}" if one.basis_ppm else ""
             shares += f", {one.cover_ppm / PPM:.0%} of the loss" if one.cover_ppm != PPM else ""
         turned = f" {one.group}" if one.group else ""

@@ -159,3 +159,12 @@ def test_printed_grids_what_binds_and_the_audit_agree(modes):
     found = bindings(desk.state, desk.exchange.venue, np.array([A, B]))
     assert -(-int(found.losses[modes[0]][0]) >> 10) == shown.loss
     desk.exchange.audit()
+
+
+def test_the_printed_grid_names_the_skew_of_a_scenario():
+    desk = Calls(Exchange, volatility_ppm=500_000, scenarios=[*STILL, {"skew": "absolute"}], skew=SKEW)
+    desk.hold(2, -1_000)
+    shown = desk.exchange.portfolio_margin(A)
+    assert shown.rows["skew"].tolist() == [""] * len(STILL) + ["absolute"]
+    (line,) = (line for line in str(shown).splitlines() if "absolute" in line)
+    assert line.endswith(" <"), "it binds"
