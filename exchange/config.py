@@ -39,6 +39,7 @@ NOTIONAL_SLACK = 4  # exposure is position + orders, and a trade value may meet 
 
 Ppm = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 FeePpm = Annotated[int, msgspec.Meta(ge=-100_000, le=100_000)]
+Beyond = Annotated[int, msgspec.Meta(ge=0, le=999)]
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
@@ -55,11 +56,24 @@ class Asset(_Struct):
 
 
 class Fees(_Struct):
-    """Rates of the traded value. Negative = rebate. `liquidation_ppm` goes to the insurance fund."""
+    """Rates of the traded value. Negative = rebate. `liquidation_ppm` goes to the insurance fund.
+
+    `maker_beyond_ppb` and `taker_beyond_ppb` are billionths beyond the rate, where millionths are too coarse.
+    """
 
     maker_ppm: FeePpm = 200
     taker_ppm: FeePpm = 500
     liquidation_ppm: Ppm = 0
+    maker_beyond_ppb: Beyond = 0
+    taker_beyond_ppb: Beyond = 0
+
+    def maker_ppb(self) -> int:
+        """The maker's rate in billionths."""
+        return 1000 * self.maker_ppm + self.maker_beyond_ppb
+
+    def taker_ppb(self) -> int:
+        """The taker's rate in billionths."""
+        return 1000 * self.taker_ppm + self.taker_beyond_ppb
 
 
 class Instrument(_Struct):
@@ -300,9 +314,11 @@ def _compile_instrument(record: np.void, margin: np.void, venue: Venue, k: int) 
     record["feedback_ppm"] = venue.index.feedback_ppm if own is None else own
     compile_matching(record, instrument)
     fees = fees_of(venue, instrument)
-    record["maker_ppm"], record["taker_ppm"] = fees.maker_ppm, fees.taker_ppm
-    if fees.maker_ppm + fees.taker_ppm < 0:
-        raise ConfigError(f"{where}.fees", "maker_ppm + taker_ppm is negative: every trade would lose the venue money")
+    record["maker_ppb"], record["taker_ppb"] = fees.maker_ppb(), fees.taker_ppb()
+    if fees.maker_ppb() + fees.taker_ppb() < 0:
+        raise ConfigError(
+            f"{where}.fees", "maker and taker rate together are negative: every trade would cost the venue"
+        )
     record["liquidation_ppm"] = fees.liquidation_ppm
     record["initial_ppm"] = instrument.initial_haircut_ppm
     record["constituent_count"] = len(instrument.constituents)

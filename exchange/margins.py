@@ -232,9 +232,11 @@ def _compile_terms(row: np.void, margin: Margin, fees: "Fees", quantum: Decimal,
     row["orders_at_mark"] = margin.order_price == "larger"
     kinds = {"none": codes.CLOSING_NONE, "taker": codes.CLOSING_TAKER, "liquidation": codes.CLOSING_LIQUIDATION}
     row["closing_fee"] = kinds[margin.closing_fee]
-    row["reserve_ppm"] = {"none": 0, "taker": max(0, fees.taker_ppm), "liquidation": fees.liquidation_ppm}[
-        margin.closing_fee
-    ]
+    row["reserve_ppm"] = {
+        "none": 0,
+        "taker": max(0, -(-fees.taker_ppb() // 1000)),
+        "liquidation": fees.liquidation_ppm,
+    }[margin.closing_fee]
     row["by_leverage"] = margin.initial == "leverage"
     row["at_bankruptcy"] = margin.closing_fee_price == "bankruptcy"
     if row["at_bankruptcy"] and margin.closing_fee == "none":

@@ -290,8 +290,8 @@ INSTRUMENT = _record(  # set from the config; only SET_FEES changes it
     ("order_max_lots", "i8"),
     ("position_max_lots", "i8"),
     ("open_interest_max_lots", "i8"),
-    ("maker_ppm", "i8"),
-    ("taker_ppm", "i8"),
+    ("maker_ppb", "i8"),
+    ("taker_ppb", "i8"),
     ("liquidation_ppm", "i8"),
     *(("market_band_ppm", "i8"), ("feedback_ppm", "i8")),  # the latter: this venue's share of its index
     ("initial_ppm", "i8"),  # of a holding: initial margin beyond its haircut

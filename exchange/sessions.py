@@ -138,7 +138,7 @@ def compile_auctions(venue: "Venue") -> np.ndarray:
     for k, instrument in enumerate(venue.instruments):
         terms, row = instrument.auction or venue.auction, records[k]
         fees = instrument.fees or venue.fees
-        if terms.fee == "maker" and fees.maker_ppm < 0:
+        if terms.fee == "maker" and fees.maker_ppb() < 0:
             where = "$.venue.auction" if instrument.auction is None else f"$.venue.instruments[{k}].auction"
             raise ConfigError(f"{where}.fee", "both sides would get the maker's rebate: every trade would lose money")
         row["midpoint"], row["maker_fee"] = terms.price == "midpoint", terms.fee == "maker"

@@ -112,7 +112,7 @@ def ruled(live: Prices, old: Venue, new: Venue) -> Prices:
     for k in range(len(made.instruments)):
         _choose_tiers(made, k, int(made.margins[k]["tier_set"]), new)
         if made.margins[k]["closing_fee"] == codes.CLOSING_TAKER:
-            made.margins[k]["reserve_ppm"] = max(0, int(made.instruments[k]["taker_ppm"]))
+            made.margins[k]["reserve_ppm"] = max(0, -(-int(made.instruments[k]["taker_ppb"]) // 1000))
     return made
 
 

@@ -1,4 +1,5 @@
-"""Campaign switches of margin models, absent in half of the seeds; drawn apart: other streams stay as they are."""
+"""Campaign switches of margin models, absent in half of the seeds, and of fine fees; drawn apart: other streams stay
+as they are."""
 
 from typing import Any
 
@@ -20,6 +21,9 @@ def add_margins(table: dict[str, Any], seed: int) -> dict[str, Any]:
     if rng.random() < 0.5:
         for instrument in table["instruments"]:
             instrument |= MODELS[str(rng.choice(list(MODELS)))]
+    fine = generator(seed, 2)
+    if fine.random() < 0.1:
+        table["fees"] |= {f"{side}_beyond_ppb": int(fine.integers(1_000)) for side in ("maker", "taker")}
     return table
 
 

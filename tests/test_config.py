@@ -187,6 +187,7 @@ def test_an_outbox_that_one_event_could_overfill_is_refused_and_the_named_size_i
     ({"funding": {"interval_ns": 0}}, "$.venue.funding.interval_ns"),
     ({"depth": {"half_life_ns": 7}}, "$.venue.depth.half_life_ns"),
     ({"fees": {"taker_ppm": 100_001}}, "$.venue.fees.taker_ppm"),
+    ({"fees": {"maker_ppm": -502, "maker_beyond_ppb": 999, "taker_ppm": 500}}, "$.venue.instruments[0].fees"),
     ({"liquidation": {"order_delay_ns": -1}}, "$.venue.liquidation.order_delay_ns"),
     ({"assets": [{"name": "USD", "quantum": "0.01"}] * 2}, "$.venue.assets"),
     ({"assets": [{"name": "USD", "quantum": "0"}]}, "$.venue.assets[0].quantum"),

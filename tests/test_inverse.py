@@ -62,6 +62,15 @@ def test_fees_are_a_share_of_the_coin_value_rounded_against_the_payer():
     assert desk.exchange.wallet(SHORT)["cash"] == 10 * COIN + 33  # a rebate of 100 ppm is 33.33
 
 
+def test_fees_may_be_finer_than_a_millionth():
+    rates = {"maker_ppm": -1, "maker_beyond_ppb": 250, "taker_ppm": 2, "taker_beyond_ppb": 300}
+    desk = coin_desk(fees=rates)
+    desk.new(SHORT, 1, codes.ASK, 30_000, 90)  # 9,000 USD at 30,000: 30,000,000 quanta
+    assert desk.new(LONG, 2, codes.BID, 30_000, 90) == codes.FILLED
+    assert desk.exchange.wallet(LONG)["cash"] == 10 * COIN - 69
+    assert desk.exchange.wallet(SHORT)["cash"] == 10 * COIN + 22  # 22.5
+
+
 def test_funding_is_paid_on_the_coin_value_at_the_mark():
     desk = coin_desk()
     desk.seed(LONG, SHORT, 50_000, 100)

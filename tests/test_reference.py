@@ -92,9 +92,9 @@ def code(outcomes: list[dict[str, int]]) -> str:
 
 
 def test_fees_round_against_the_payer():
-    assert arithmetic.fee(10_001, 150) == 2  # 1.50015
-    assert arithmetic.fee(10_001, -150) == -1
-    assert arithmetic.fee(0, 150) == 0
+    assert arithmetic.fee(10_001, 150_000) == 2  # 1.50015
+    assert arithmetic.fee(10_001, -150_000) == -1
+    assert arithmetic.fee(0, 150_000) == 0
 
 
 def test_close_share_rounds_toward_zero_and_takes_all_when_flat():

@@ -97,7 +97,7 @@ def test_what_the_run_itself_changed_stays():
     assert not same.breaches.any() and (same.required_after == same.required_before).all()
     fees = {"maker_ppm": 0, "taker_ppm": 700, "liquidation_ppm": 1_000}
     prices = switched(exchange, other(exchange, fees=fees)).after.prices
-    assert prices.instruments["taker_ppm"].tolist() == [9_000, 700, 700]
+    assert prices.instruments["taker_ppb"].tolist() == [9_000_000, 700_000, 700_000]
     assert prices.margins["reserve_ppm"].tolist() == [9_000, 700, 700]
     assert prices.margins["tier_set"].tolist() == [0, 1, 0]
     assert prices.tiers["maintenance_ppm"][prices.instruments["tier_base"]].tolist() == [10_000, 110_000, 10_000]

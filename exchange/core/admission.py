@@ -35,7 +35,7 @@ from exchange.codes import (
     STATE_CONTINUOUS,
     TRIGGER_NONE,
 )
-from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_up
+from exchange.core.arith import MILLION, ceil_div, most_fee, mul_div_floor
 from exchange.core.book import crosses, find_id
 from exchange.core.contract import mark_exposure, mark_value, trade_notional, trade_value
 from exchange.core.demands import sure_fill
@@ -176,7 +176,7 @@ def order_costs(prices, instrument, side, limit_ticks, lots):
     change = lots if side == BID else -lots
     value = trade_notional(prices, instrument, limit_ticks, lots)
     open_loss = trade_value(prices, instrument, limit_ticks, change) - mark_value(prices, instrument, change)
-    fee_reserve = ppm_up(value, max(np.int64(prices.instruments[instrument]["taker_ppm"]), np.int64(0)))
+    fee_reserve = most_fee(value, np.int64(prices.instruments[instrument]["taker_ppb"]))
     return value, max(np.int64(0), open_loss), fee_reserve
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from exchange.core.kernel import high_bit, leaf
 
 MILLION = 1_000_000
+BILLION = 1_000_000_000
 INT32_MAX = (1 << 31) - 1
 SAFE_EXPOSURE = 2**62 // 100  # below it one division does
 
@@ -68,11 +69,23 @@ def initial_margin(exposure, leverage_e2):
 
 
 @leaf
-def fee_of(value, ppm):
+def ppb_up(value, ppb):
+    """ceil(value * ppb / 10**9), value >= 0, 0 <= ppb <= 8 * 10**9."""
+    return value // BILLION * ppb + (value % BILLION * ppb + BILLION - 1) // BILLION
+
+
+@leaf
+def fee_of(value, ppb):
     """Fee of a trade value >= 0, rounded against the payer; negative = rebate."""
-    if ppm >= 0:
-        return ppm_up(value, ppm)
-    return -ppm_down(value, -ppm)
+    if ppb >= 0:
+        return ppb_up(value, ppb)
+    return -(value // BILLION * -ppb + value % BILLION * -ppb // BILLION)
+
+
+@leaf
+def most_fee(value, ppb):
+    """What a fee may come to before its trade: a rebate counts as none."""
+    return ppb_up(value, max(ppb, np.int64(0)))
 
 
 @leaf

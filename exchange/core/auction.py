@@ -95,7 +95,7 @@ def settle_side(state, slot, price, lots, counterparty, flags):
         take_from_order(state, slot, lots)
         return
     record = prices.instruments[instrument]
-    rate = np.int64(record["maker_ppm"] if prices.auctions[instrument]["maker_fee"] else record["taker_ppm"])
+    rate = np.int64(record["maker_ppb"] if prices.auctions[instrument]["maker_fee"] else record["taker_ppb"])
     fee = fee_of(trade_notional(prices, instrument, price, lots), rate)
     book_trade(state, instrument, np.int64(order["position"]), signed, price, fee, 0)
     flags |= 0 if bid else SELL

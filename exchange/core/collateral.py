@@ -28,7 +28,7 @@ from exchange.codes import (
 from exchange.core.accounts import done
 from exchange.core.admission import band_limit, instrument_exists, open_user, reachable_lots, wallet_for
 from exchange.core.allocation import execute_called
-from exchange.core.arith import ceil_div, ppm_up
+from exchange.core.arith import ceil_div, most_fee, ppm_up
 from exchange.core.auction import interrupt
 from exchange.core.contract import trade_value
 from exchange.core.guards import touch
@@ -136,8 +136,8 @@ def withdraw_asset(state, event):
 @leaf
 def lots_for(prices, instrument, ticks, held, need, charge_ppm):
     """How much of a holding brings `need` at a price, fees and charge paid."""
-    value, taker_ppm = trade_value(prices, instrument, ticks, 1), np.int64(prices.instruments[instrument]["taker_ppm"])
-    net = value - ppm_up(value, max(taker_ppm, np.int64(0))) - ppm_up(value, charge_ppm)
+    value, taker_ppb = trade_value(prices, instrument, ticks, 1), np.int64(prices.instruments[instrument]["taker_ppb"])
+    net = value - most_fee(value, taker_ppb) - ppm_up(value, charge_ppm)
     return min(held, ceil_div(need, net)) if net > 0 else held
 
 

@@ -20,12 +20,12 @@ from exchange.codes import (
     STRESS_SUM,
 )
 from exchange.core.add_ons import charges_alone, leg_lots, wallet_charges
-from exchange.core.arith import INT32_MAX, mul_div_floor, ppm_up
+from exchange.core.arith import BILLION, INT32_MAX, mul_div_floor, ppb_up, ppm_up
 from exchange.core.basis import basis_alone, basis_loss, counts_basis
 from exchange.core.contract import mark_value
 from exchange.core.expiries import add_option, fold_expiry, is_netted, mark_at
 from exchange.core.kernel import kernel, leaf
-from exchange.core.requirement import BILLION, leg_maintenance, maintenance, ppb_up
+from exchange.core.requirement import leg_maintenance, maintenance
 
 NEVER = 1 << 61  # a notional that no position reaches
 

@@ -23,7 +23,7 @@ from exchange.codes import (
     STAGE_NONE,
 )
 from exchange.core.ahead import LOOK_AHEAD, fetch_for_checks
-from exchange.core.arith import MILLION, mul_div_floor, ppm_up
+from exchange.core.arith import MILLION, mul_div_floor, ppb_up, ppm_up
 from exchange.core.contract import mark_at_notional, mark_value, mark_where, rises_against
 from exchange.core.grid import band_in_grid, grid_change, grid_weight, in_grid
 from exchange.core.guard_ladder import arm, disarm
@@ -49,7 +49,7 @@ from exchange.core.margin import (
     unit_pocket,
     unit_stage,
 )
-from exchange.core.requirement import ppb_up, tier_of
+from exchange.core.requirement import tier_of
 from exchange.core.spot import start_conversion
 from exchange.core.stages import enter_stages, unit_order
 from exchange.core.timers import push_timer

@@ -6,11 +6,11 @@ Within a tier the health of a leg is monotone in its notional, and so along the 
 import numpy as np
 
 from exchange.codes import LINEAR, MARGIN_OF_INITIAL, MARGIN_PLAIN, MARGIN_RISK
-from exchange.core.arith import MILLION, ceil_div, mul_div_floor, ppm_down, ppm_up
+from exchange.core.arith import BILLION, MILLION, ceil_div, mul_div_floor, ppb_up, ppm_down, ppm_up
 from exchange.core.contract import contract_value, mark_value, mark_where, rises_against
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import unit_pocket
-from exchange.core.requirement import BILLION, ppb_up, required_by_model, risk_ppb, tier_maintenance, tier_of
+from exchange.core.requirement import required_by_model, risk_ppb, tier_maintenance, tier_of
 
 UP = 1
 NEVER = 1 << 61  # a notional that no position reaches

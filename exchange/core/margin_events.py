@@ -5,6 +5,7 @@ import numpy as np
 from exchange.codes import BAD_INSTRUMENT, BAD_TIERS, CLOSING_TAKER, FIRST_USER, OK, SWEEP_TOUCH
 from exchange.core.accounts import done
 from exchange.core.admission import instrument_exists
+from exchange.core.arith import ceil_div
 from exchange.core.kernel import kernel, leaf
 
 
@@ -40,5 +41,6 @@ def reserve_fee(state, instrument):
     """The taker rate of an instrument changed: where maintenance holds that fee, so does what its holders need."""
     row = state.prices.margins[instrument]
     if row["closing_fee"] == CLOSING_TAKER:
-        row["reserve_ppm"] = max(np.int64(0), np.int64(state.prices.instruments[instrument]["taker_ppm"]))
+        taker_ppb = np.int64(state.prices.instruments[instrument]["taker_ppb"])
+        row["reserve_ppm"] = max(np.int64(0), ceil_div(taker_ppb, 1000))
         touch_users(state, instrument)

@@ -110,7 +110,7 @@ def set_fees(state, event):
     elif not (-FEE_PPM_MAX <= event["price"] <= FEE_PPM_MAX and -FEE_PPM_MAX <= event["qty"] <= FEE_PPM_MAX):
         done(state, event, BAD_AMOUNT)
     else:
-        state.prices.instruments[instrument]["maker_ppm"] = np.int64(event["price"])
-        state.prices.instruments[instrument]["taker_ppm"] = np.int64(event["qty"])
+        state.prices.instruments[instrument]["maker_ppb"] = 1000 * np.int64(event["price"])
+        state.prices.instruments[instrument]["taker_ppb"] = 1000 * np.int64(event["qty"])
         reserve_fee(state, instrument)
         done(state, event, OK)

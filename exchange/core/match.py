@@ -130,7 +130,7 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
     order, prices = state.book.orders[slot], state.prices
     p, ticks, side = np.int64(order["position"]), np.int64(order["ticks"]), np.int64(order["side"])
     account, order_id = np.int64(order["account"]), np.int64(order["order_id"])
-    fee = fee_of(trade_notional(prices, instrument, ticks, lots), np.int64(prices.instruments[instrument]["maker_ppm"]))
+    fee = fee_of(trade_notional(prices, instrument, ticks, lots), np.int64(prices.instruments[instrument]["maker_ppb"]))
     book_trade(state, instrument, p, lots if side == BID else -lots, ticks, fee, 0)
     flags |= MAKER | (SELL if side == ASK else 0)
     emit(state.io, FILL, 0, instrument, account, counterparty, order_id, ticks, lots, fee, flags, liquidation_id)
@@ -168,7 +168,7 @@ def fill_taker(
     record, signed = prices.instruments[instrument], lots if side == BID else -lots
     account = account_of(prices, np.int64(state.ledger.positions[p]["wallet"]))
     value = trade_notional(prices, instrument, ticks, lots)
-    fee, charge = fee_of(value, np.int64(record["taker_ppm"])), np.int64(0)
+    fee, charge = fee_of(value, np.int64(record["taker_ppb"])), np.int64(0)
     if flags & FORCED:
         price_sub = ticks * np.int64(record["mark_per_tick"])
         fee, charge = forced_fees(prices, instrument, signed, price_sub, bankruptcy_ticks, fee, value)

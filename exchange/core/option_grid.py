@@ -3,10 +3,9 @@
 import numpy as np
 
 from exchange.codes import COUNTED_TIMES_MAX, SHOCKS, STATE_SETTLED
-from exchange.core.arith import INT32_MAX, MILLION, mul_div_floor
+from exchange.core.arith import BILLION, INT32_MAX, MILLION, mul_div_floor
 from exchange.core.black76 import black_sub, discount_ppb, power_of_times, skewed
 from exchange.core.kernel import kernel, leaf
-from exchange.core.requirement import BILLION
 
 DAY_NS, SECOND_NS, YEAR_S = 86_400_000_000_000, 1_000_000_000, 31_536_000
 

@@ -16,12 +16,10 @@ from exchange.codes import (
     ORDERS_PREMIUM,
     ORDERS_SUM,
 )
-from exchange.core.arith import MILLION, ceil_div, initial_margin, mul_div_floor, part_ppm, ppm_up
+from exchange.core.arith import MILLION, ceil_div, initial_margin, mul_div_floor, part_ppm, ppb_up, ppm_up
 from exchange.core.contract import mark_value
 from exchange.core.kernel import kernel, leaf
 from exchange.core.option_margin import option_initial, option_maintenance
-
-BILLION = 1_000_000_000
 
 
 @leaf
@@ -53,12 +51,6 @@ def leg_maintenance(ledger, prices, p, instrument, notional):
     if prices.instruments[instrument]["margin_model"] == MARGIN_PLAIN:
         return maintenance(prices, instrument, notional)
     return required_by_model(ledger, prices, p, notional)
-
-
-@leaf
-def ppb_up(value, ppb):
-    """ceil(value * ppb / 10**9), value >= 0, 0 <= ppb <= 8 * 10**9."""
-    return value // BILLION * ppb + (value % BILLION * ppb + BILLION - 1) // BILLION
 
 
 @leaf

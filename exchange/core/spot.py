@@ -14,7 +14,7 @@ from exchange.codes import (
     OK,
     PRIORITY_CONVERT,
 )
-from exchange.core.arith import ppm_up
+from exchange.core.arith import most_fee
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import account_of, find_position, wallet_equity, wallet_margin
 from exchange.core.timers import push_timer
@@ -61,8 +61,8 @@ def check_holding(ledger, prices, p, side, order_value, lots):
     if side == ASK:
         return OK if lots <= spare_lots(ledger, p) else INSUFFICIENT_HOLDING
     position = ledger.positions[p]
-    taker_ppm = np.int64(prices.instruments[np.int64(position["instrument"])]["taker_ppm"])
-    cost = order_value + ppm_up(order_value, max(taker_ppm, np.int64(0)))
+    taker_ppb = np.int64(prices.instruments[np.int64(position["instrument"])]["taker_ppb"])
+    cost = order_value + most_fee(order_value, taker_ppb)
     return OK if cost <= available_balance(ledger, prices, np.int64(position["wallet"])) else INSUFFICIENT_BALANCE
 
 

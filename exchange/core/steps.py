@@ -4,7 +4,7 @@ import numpy as np
 
 from exchange.codes import ASK, BID, MODE_SHADOW, STAGE_PART, STP_NONE
 from exchange.core.admission import band_around
-from exchange.core.arith import MILLION, close_share, ppm_down, ppm_up, ratio_ppm
+from exchange.core.arith import MILLION, close_share, most_fee, ppm_down, ppm_up, ratio_ppm
 from exchange.core.contract import mark_value, trade_value, worst_ticks
 from exchange.core.demands import sure_fill
 from exchange.core.depth import lots_within
@@ -151,5 +151,5 @@ def lots_to_exit(ledger, prices, unit, k, p, equity):
 def closing_fees(prices, instrument, lots):
     """What a liquidation order for `lots` pays at the mark, where its surplus is enough."""
     record, value = prices.instruments[instrument], abs(mark_value(prices, instrument, lots))
-    taker = ppm_up(value, max(np.int64(0), np.int64(record["taker_ppm"])))
+    taker = most_fee(value, np.int64(record["taker_ppb"]))
     return taker + ppm_up(value, np.int64(record["liquidation_ppm"]))

@@ -74,7 +74,7 @@ def trade_at_mark(state, p, lots):
     """Book a trade on a position at today's mark, with the taker's fee. Mutates the ledger. Returns the fee."""
     prices = state.prices
     instrument = np.int64(state.ledger.positions[p]["instrument"])
-    fee = fee_of(abs(mark_value(prices, instrument, lots)), np.int64(prices.instruments[instrument]["taker_ppm"]))
+    fee = fee_of(abs(mark_value(prices, instrument, lots)), np.int64(prices.instruments[instrument]["taker_ppb"]))
     apply_trade(
         state.ledger, prices, instrument, p, lots, np.int64(prices.markets[instrument]["mark_sub"]), np.int64(fee)
     )

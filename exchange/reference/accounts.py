@@ -162,7 +162,7 @@ def apply_set_fees(world: World, event: Event) -> Reply:
     """Change maker and taker rates (ppm)."""
     contract = world.contract_of(event.instrument)
     require(max(abs(event.price), abs(event.qty)) <= FEE_MAX_PPM, codes.BAD_AMOUNT)
-    contract.maker_ppm, contract.taker_ppm = event.price, event.qty
+    contract.maker_ppb, contract.taker_ppb = 1000 * event.price, 1000 * event.qty
     return Reply()
 
 

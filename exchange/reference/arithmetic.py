@@ -23,9 +23,9 @@ def ppm_down(value: int, rate_ppm: int) -> int:
     return value * rate_ppm // PPM
 
 
-def fee(value: int, rate_ppm: int) -> int:
+def fee(value: int, rate_ppb: int) -> int:
     """Fee of a trade value >= 0, rounded against the payer; a negative rate is a rebate."""
-    return ppm_up(value, rate_ppm) if rate_ppm >= 0 else -ppm_down(value, -rate_ppm)
+    return ceil_div(value * rate_ppb, PPB)
 
 
 def close_share(entry_value: int, position_lots: int, closed_lots: int) -> int:

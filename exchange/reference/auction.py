@@ -222,7 +222,7 @@ def _settle(world: World, order: Order, price: int, lots: int, counterparty: int
     forced = Taker(order.account, 0, order.instrument, order.side, order.ticks, lots, codes.FORCED)
     forced.liquidation_id = order.liquidation_id
     if order.external is None:
-        rate = contract.maker_ppm if world.auctions[order.instrument].maker_fee else contract.taker_ppm
+        rate = contract.maker_ppb if world.auctions[order.instrument].maker_fee else contract.taker_ppb
         paid = fee(contract.notional(price, lots), rate)
         if order.flags & codes.FORCED:
             paid, charge = taker_fees(world, forced, price, lots)

@@ -2,7 +2,7 @@
 
 from exchange import codes
 from exchange.reference import ledger, margin
-from exchange.reference.arithmetic import ceil_div, ppm_up
+from exchange.reference.arithmetic import ceil_div, fee, ppm_up
 from exchange.reference.auction import take
 from exchange.reference.mark import band_limit
 from exchange.reference.matching import Taker, match_shadow
@@ -104,7 +104,7 @@ def _sell(world: World, position: Position) -> None:
             world.remove_order(order)
     limit, cash = band_limit(world, instrument, codes.ASK, terms.band_ppm), wallet.cash
     value = contract.trade_value(limit, 1)
-    net = value - ppm_up(value, max(contract.taker_ppm, 0)) - ppm_up(value, terms.charge_ppm)
+    net = value - fee(value, max(contract.taker_ppb, 0)) - ppm_up(value, terms.charge_ppm)
     lots = min(position.lots, ceil_div(-terms.target - cash, net)) if net > 0 else position.lots
     taker = Taker(wallet.account, 0, instrument, codes.ASK, limit, lots, codes.CONVERTED)
     if world.policy.mode == codes.MODE_SHADOW:

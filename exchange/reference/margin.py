@@ -2,7 +2,7 @@
 
 from exchange import codes
 from exchange.reference import grid, requirement
-from exchange.reference.arithmetic import ppm_up
+from exchange.reference.arithmetic import fee, ppm_up
 from exchange.reference.records import Order, Position, Unit, Wallet
 from exchange.reference.world import World, require
 
@@ -224,7 +224,7 @@ def check_admission(world: World, position: Position, side: int, limit_ticks: in
     if contract.spot and side == codes.ASK:
         require(lots <= spare_lots(position), codes.INSUFFICIENT_HOLDING)
     elif contract.spot:
-        cost = value + ppm_up(value, max(contract.taker_ppm, 0))
+        cost = value + fee(value, max(contract.taker_ppb, 0))
         require(cost <= available(world, position.wallet), codes.INSUFFICIENT_BALANCE)
     if grid.is_held(world, position):
         _check_grid(world, position, side, limit_ticks, lots)
@@ -244,7 +244,7 @@ def check_admission(world: World, position: Position, side: int, limit_ticks: in
         open_loss = 0  # the bid is paid in full
     if contract.model.order_rule == codes.ORDERS_PREMIUM:
         open_loss = 0
-    fee_reserve = ppm_up(value, max(contract.taker_ppm, 0))
+    fee_reserve = fee(value, max(contract.taker_ppb, 0))
     needed = wallet_margin(world, position.wallet, without=position)
     needed += order_margin(world, position, position.leverage_e2, side, value, lots)
     free = equity(world, position.wallet.unit) - open_loss - fee_reserve
@@ -260,7 +260,7 @@ def _check_grid(world: World, position: Position, side: int, limit_ticks: int, l
     change = lots if side == codes.BID else -lots
     at_mark = contract.value(world.markets[position.instrument].mark_sub, change)
     cost = max(0, contract.trade_value(limit_ticks, change) - at_mark)
-    cost += ppm_up(contract.notional(limit_ticks, lots), max(contract.taker_ppm, 0))
+    cost += fee(contract.notional(limit_ticks, lots), max(contract.taker_ppb, 0))
     before = grid.initial(world, wallet)
     after = grid.initial(world, wallet, (position, side, lots))
     total = wallet_margin(world, wallet) - before + after

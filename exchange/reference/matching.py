@@ -153,7 +153,7 @@ def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
     if maker.external is not None and maker.external.extrapolated:
         flags |= codes.EXTRAPOLATED
     taker_fee, liquidation_fee = taker_fees(world, taker, maker.ticks, lots)
-    maker_fee = 0 if maker.account == codes.EXTERNAL else fee(value, contract.maker_ppm)
+    maker_fee = 0 if maker.account == codes.EXTERNAL else fee(value, contract.maker_ppb)
     ledger.trade(world, maker.account, taker.instrument, maker.ticks, -signed, maker_fee)
     ledger.trade(world, taker.account, taker.instrument, maker.ticks, signed, taker_fee + liquidation_fee)
     ledger.credit(world, codes.FEES, contract.asset, maker_fee + taker_fee)
@@ -194,7 +194,7 @@ def taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, 
     """Taker and liquidation fee (money) of a fill."""
     contract = world.contracts[taker.instrument]
     value = contract.notional(ticks, lots)
-    taker_fee = fee(value, contract.taker_ppm)
+    taker_fee = fee(value, contract.taker_ppb)
     if not taker.flags & codes.FORCED:
         return taker_fee, 0
     change = lots if taker.side == codes.BID else -lots
@@ -226,7 +226,7 @@ def _emit_fill(
 def fill_from_external(world: World, maker: Order, lots: int, flags: int = 0) -> None:
     """Fill a resting simulated order at its own price against the recorded world; last stays."""
     contract = world.contracts[maker.instrument]
-    maker_fee = fee(contract.notional(maker.ticks, lots), contract.maker_ppm)
+    maker_fee = fee(contract.notional(maker.ticks, lots), contract.maker_ppb)
     signed = lots if maker.side == codes.BID else -lots
     ledger.trade(world, maker.account, maker.instrument, maker.ticks, signed, maker_fee)
     ledger.trade(world, codes.EXTERNAL, maker.instrument, maker.ticks, -signed, 0)

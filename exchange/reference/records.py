@@ -66,8 +66,8 @@ class Contract:
     order_max_lots: int
     position_max_lots: int
     open_interest_max_lots: int
-    maker_ppm: int
-    taker_ppm: int
+    maker_ppb: int
+    taker_ppb: int
     liquidation_ppm: int
     market_band_ppm: int
     iceberg: int

@@ -60,7 +60,7 @@ def closing_ppm(contract: "Contract") -> int:
     if contract.model.closing_fee == codes.CLOSING_NONE:
         return 0
     taken = contract.model.closing_fee == codes.CLOSING_TAKER
-    return max(0, contract.taker_ppm) if taken else contract.liquidation_ppm
+    return max(0, ceil_div(contract.taker_ppb, 1000)) if taken else contract.liquidation_ppm
 
 
 def risk_ppb(contract: "Contract", lots: int) -> int:

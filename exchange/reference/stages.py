@@ -2,7 +2,7 @@
 
 from exchange import codes
 from exchange.reference import liquidation, margin, mark, terms
-from exchange.reference.arithmetic import PPM, ceil_div, close_share, ppm_down, ppm_up, ratio_ppm
+from exchange.reference.arithmetic import PPM, ceil_div, close_share, fee, ppm_down, ppm_up, ratio_ppm
 from exchange.reference.matching import Taker
 from exchange.reference.records import Position, Standing, Unit
 from exchange.reference.settings import Stage
@@ -233,7 +233,7 @@ def _is_enough(world: World, unit: Unit, leg: Position, stage: Stage, closed: in
     equity = margin.equity(world, unit)
     if stage.after_fees:
         value = abs(contract.value(at, closed))
-        equity -= ppm_up(value, max(0, contract.taker_ppm)) + ppm_up(value, contract.liquidation_ppm)
+        equity -= fee(value, max(0, contract.taker_ppb)) + ppm_up(value, contract.liquidation_ppm)
     return equity * PPM >= _required_without(world, unit, leg, closed) * stage.exit_ppm
 
 

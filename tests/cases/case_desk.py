@@ -56,9 +56,10 @@ class Contract:
         """The `[[venue.instruments]]` table of this contract."""
         limit = scaling.text(self.limit or scaling.limit_of(self.sizes, self.lot))
         tiers = [self.tier(*tier) for tier in self.tiers]
+        rates = {"maker": scaling.rate(self.maker), "taker": scaling.rate(self.taker)}
         fees = {
-            "maker_ppm": scaling.ppm(self.maker),
-            "taker_ppm": scaling.ppm(self.taker),
+            **{f"{side}_ppm": ppm for side, (ppm, _) in rates.items()},
+            **{f"{side}_beyond_ppb": beyond_ppb for side, (_, beyond_ppb) in rates.items()},
             "liquidation_ppm": scaling.ppm(self.liquidation),
         }
         weights = self.weights or tuple(0 for _ in range(self.constituents))

@@ -210,13 +210,42 @@ def fee_per_lot(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     raise Unsupported("a fee per lot: fees are rates of the traded value")
 
 
-@adapter(
-    "trading_fee",
-    "price",
-    "qty side liquidity standard_taker standard_seller tax_taker tax_seller size aggressor_pays rates",
-)
-def fee_components(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    raise Unsupported("a fee of several components: there is one rate for the maker and one for the taker")
+@adapter("trading_fee", "price qty side liquidity standard_taker standard_seller tax_taker tax_seller")
+def commission_by_component(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """A seller takes; each component is charged by a venue of its own, at the rates of a taker and of a seller."""
+    given, paid = case.inputs, dict[str, Any]()
+    if (given["side"], given["liquidity"]) != ("sell", "taker"):
+        raise Unsupported("a side without a rate of its own here")
+    for component in ("standard", "tax"):
+        rate = scaling.total(given[f"{component}_taker"], given[f"{component}_seller"])
+        desk = book_desk([given["price"]], [given["qty"]], taker=rate)
+        desk.order(OTHER, 1, "buy", given["price"], given["qty"])
+        fill = of_kind(desk.order(HOLDER, 2, "sell", given["price"], given["qty"]), "FILL")[1]
+        paid |= {"notional": scaling.product(fill.price, fill.size), component: fill.money}
+    return paid
+
+
+@adapter("trading_fee", "price size aggressor_pays rates")
+def fee_of_several_receivers(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    raise Unsupported("a fee of which a part goes to the other side, rounded by itself")
+
+
+@adapter("liquidation_cascade", "asks stop_market_buy taker")
+def stop_set_off_by_a_trade(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """A trade at the trigger price sets off a stop that waits for the last price; one below it was the last before."""
+    given, stop, taker = case.inputs, case.inputs["stop_market_buy"], case.inputs["taker"]
+    prices, sizes = zip(*given["asks"], strict=True)
+    desk = book_desk(list(prices), list(sizes), band=Decimal("0.5"))
+    below = scaling.difference(stop["trigger"], desk.contracts[0].tick)
+    desk.order(OTHER, 20, "sell", below, taker["qty"])
+    desk.order(THIRD, 21, "buy", below, taker["qty"])
+    for order_id, (price, size) in enumerate(given["asks"], 1):
+        desk.order(OTHER, order_id, "sell", price, size)
+    trigger = {"trigger": codes.TRIGGER_LAST, "trigger_kind": codes.STOP, "trigger_ticks": desk.ticks(stop["trigger"])}
+    desk.order(HOLDER, 10, "buy", None, stop["qty"], **trigger)
+    rows = [*desk.order(THIRD, 11, taker["side"], taker["limit"], taker["qty"]), *desk.settle()]
+    (fill,) = (row for row in of_kind(rows, "FILL") if row.account == HOLDER)
+    return {"stop_fill_price": fill.price, "stop_owner_size": desk.size(HOLDER)}
 
 
 @adapter("liquidation_limit_price", "mark market_slippage asks taker")

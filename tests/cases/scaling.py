@@ -41,6 +41,11 @@ def ppm(fraction):
     return whole(fraction, MILLIONTH)
 
 
+def rate(fraction):
+    """A fraction as millionths and the billionths beyond them, exactly."""
+    return divmod(whole(fraction, BILLIONTH), 1000)
+
+
 def nearest_ppm(fraction):
     """A fraction that a source prints with binary noise."""
     return nearest(fraction, MILLIONTH)
