@@ -17,7 +17,7 @@ from exchange.audit_pause import check_pause
 from exchange.audit_pegs import check_pegs
 from exchange.audit_stages import check_stage_timers, check_stages
 from exchange.audit_triggers import check_icebergs, check_triggers, set_bits, whole_lots
-from exchange.audit_waterfall import check_waterfall
+from exchange.audit_waterfall import check_disposals, check_waterfall
 from exchange.core.book import id_home
 from exchange.errors import InvariantError
 from exchange.state import Book, State
@@ -48,6 +48,7 @@ def check(state: State, full: bool = True) -> None:
         check_gate(state)
         check_stage_timers(state)
         check_waterfall(state)
+        check_disposals(state)
 
 
 def _require(holds: bool, rule: str, where: str) -> None:

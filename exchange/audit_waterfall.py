@@ -1,4 +1,4 @@
-"""What the insurance funds remember, and owe, recomputed. MON-8 of DESIGN §5."""
+"""What the insurance funds remember, and owe, recomputed, and what works positions off. MON-8, BKS-1 of DESIGN §5."""
 
 import numpy as np
 
@@ -20,9 +20,22 @@ def check_waterfall(state: State) -> None:
             _require(-int(wallet["cash"]) <= fund["uncovered"], f"{where} owes {-int(wallet['cash'])}")
 
 
-def _require(holds: bool, where: str) -> None:
+def check_disposals(state: State) -> None:
+    """Where positions are worked off the timer that is noted is set, and a fund that does so itself has one."""
+    timers, prices = state.io.timers[1 : int(state.io.control[0]["timer_count"]) + 1], state.prices
+    due = timers["unit"][timers["kind"] == codes.DISPOSE].tolist()
+    noted = np.flatnonzero(prices.markets["disposal_timer"]).tolist()
+    _require(sorted(due) == noted, f"timers of {sorted(due)}, noted of {noted}", "BKS-1")
+    rules = prices.waterfalls[prices.instruments["asset"]]
+    _require(bool(np.all(rules["disposal_ns"][noted] != 0)), f"instruments {noted}: nothing works off", "BKS-1")
+    held = state.ledger.positions[1 + len(rules) :][: len(rules)]["lots"] != 0
+    left = np.flatnonzero(held & (rules["backstop"] == 0) & (rules["disposal_ns"] != 0)).tolist()
+    _require(set(left) <= set(noted), f"the fund holds lots of {left}, timers of {noted}", "BKS-1")
+
+
+def _require(holds: bool, where: str, rule: str = "MON-8") -> None:
     if not holds:
-        raise InvariantError(f"MON-8 does not hold: {where}")
+        raise InvariantError(f"{rule} does not hold: {where}")
 
 
 def _is_open(state: State, asset: int) -> bool:

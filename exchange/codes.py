@@ -22,6 +22,7 @@ STAGE_TICK = 77
 EXPIRE, TRIGGER, AUCTION_TICK, GATEWAY_TICK = 68, 69, 70, 71
 LIFE_TICK, OPTION_TICK = 72, 73
 ENGINE_RESUME = 78
+DISPOSE = 79
 FUNDING_TICK = 80
 
 # --- sides, time in force, contract kinds, margin modes ----------------------------------------------
@@ -48,6 +49,7 @@ SELL = 2048  # the outcome's account sold
 PARKED = 4096  # an order that waits for its trigger, in no queue
 TERMED = 8192  # an order with a row in the table of terms
 CONVERTED = 32768  # a fill of a forced conversion
+BACKSTOP = 65536  # of the backstop: it takes over, or works off what was taken over
 BUDGET = 16384  # FOK: price is the money that the whole order may cost (bid) or must bring (ask)
 
 # --- what a TERMS row adds to an order ---------------------------------------------------------------------
@@ -66,7 +68,8 @@ LIQUIDATION_START, LIQUIDATION_ORDER, LIQUIDATION_FEE, TAKEOVER, ADL, DEFICIT, L
 TRIGGERED, REPRICED, PREVENTED = 13, 14, 15
 CONVERSION = 24
 STAGE = 25  # a stage of liquidation acts
-TAKEN = 40  # a taker's lots of a unit that is auctioned
+TAKEN = 40  # a taker's lots of a unit that is auctioned, or the backstop's
+DISPOSAL = 41  # an order that works off what was taken over
 STATE_CHANGE, INDICATIVE, AUCTION = 16, 17, 18
 SETTLEMENT_PRICE, SETTLEMENT = 19, 20
 FUNDING_PRICE = 28  # a computed rate settles
@@ -183,6 +186,7 @@ PRIORITY_MARK, PRIORITY_REFILL, PRIORITY_IMPACT, PRIORITY_TRIGGER, PRIORITY_LIQU
 PRIORITY_LIFE = 7  # all that is due by the end of an instrument is done before it
 PRIORITY_CONVERT = 8  # what is liquidated at that time is not converted
 PRIORITY_STAGE = 9
+PRIORITY_DISPOSE = 10  # what is taken over at that time waits for the next
 PRIORITY_GATEWAY = 16  # after all else of its time
 PRIORITY_FUNDING_LAST = 12  # funding after liquidations; else it comes right after the marks
 
@@ -222,6 +226,7 @@ SWEEP_FUNDING, SWEEP_TOUCH, SWEEP_SETTLEMENT, SWEEP_SHARE = range(4)
 RANK_PROFIT, RANK_COLLATERAL, RANK_PRICE, RANK_MARGIN, RANK_STATED, RANK_LIST, RANK_PRO_RATA = range(7)
 ADL_BANKRUPTCY, ADL_MARK, ADL_PREVIOUS = 0, 1, 2  # the price of deleveraging
 ADL_SHORTFALL, ADL_FIRST, ADL_EQUITY, ADL_DRAWDOWN, ADL_NEVER = range(5)  # when it comes before the fund
+AROUND_MARK, AROUND_INDEX, AROUND_MID = 0, 1, 2  # where the band of a backstop's orders stands
 SHARE_NONE, SHARE_POSITIONS, SHARE_PROFITS = 0, 1, 2  # who bears a deficit of the fund
 SELL_LAST, SELL_FIRST, SELL_LISTED = 0, 1, 2
 STAGE_WARN, STAGE_CANCEL, STAGE_PART, STAGE_CLOSE, STAGE_FUND, STAGE_AUCTION = range(1, 7)  # from the third: liquidate

@@ -20,6 +20,7 @@ from exchange.allocation import (
     compile_matching,
     outcomes_per_order,
 )
+from exchange.backstop import Backstop
 from exchange.collateral import SELL_ORDERS, Collateral, Haircut, check_kind, compile_conversions, compile_haircuts
 from exchange.errors import ConfigError
 from exchange.fields import explained
@@ -162,6 +163,7 @@ class Venue(_Struct):
     liquidation: Liquidation = Liquidation()
     adl: Adl = Adl()
     fund: Fund = Fund()
+    backstop: Backstop = Backstop()
     socialise: Literal["none", "positions", "profits"] = "none"  # who bears what fund and deleveraging leave
     collateral: Collateral = Collateral()
     portfolio_margin: PortfolioMargin = PortfolioMargin()

@@ -327,7 +327,7 @@ MARKET = _record(
     ("fenced", "i1"),  # in an auction, or with price bands: takers do not reach as far as their limit
     ("guarded", "i1"),  # orders are held to the terms of ORDER_GUARD
     *(("mark_timer", "i1"), ("trades", "i1")),  # what of trades the mark needs: TRADES_*, 0 = the last price alone
-    ("refill_timer", "i2"),
+    *(("refill_timer", "i1"), ("disposal_timer", "i1")),
 )
 
 CONSTITUENT = _record(("price_sub", "i8"), ("ts_ns", "i8"), ("weight_ppm", "i8"), ("seen", "i4"), ("outside", "i4"))

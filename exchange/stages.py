@@ -4,7 +4,6 @@ Part of the venue's configuration (`exchange/config.py`).
 """
 
 import itertools
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -12,7 +11,7 @@ import numpy as np
 
 from exchange import codes, units
 from exchange.errors import ConfigError
-from exchange.terms import MONEY_MAX, number
+from exchange.terms import money_of
 
 if TYPE_CHECKING:
     from exchange.config import Venue
@@ -229,7 +228,7 @@ def compile_stages(venue: "Venue") -> np.ndarray:
         quantum = units.decimal(asset.quantum)
         for k, stage in enumerate(stages):
             above, least, most = (
-                _money(getattr(stage, name) or "0", quantum, f"{where}[{k}].{name}")
+                money_of(getattr(stage, name), quantum, f"{where}[{k}].{name}")
                 for name in ("notional_above", "notional_min", "notional_max")
             )
             if stage.notional_max is not None and most < max(1, least):
@@ -280,16 +279,6 @@ def _compile_auction(row: np.void, stage: Stage, accounts: int, where: str) -> N
     row["bidder"], row["bids"] = stage.bidder, len(stage.bids_ppm or ())
     for j, (ppm, share_ppm) in enumerate(stage.bids_ppm or ()):
         row["bid_ppm"][j], row["bid_share_ppm"][j] = ppm, share_ppm
-
-
-def _money(text: str, quantum: Decimal, where: str) -> int:
-    try:
-        money = units.whole(number(where, text, positive=False), quantum)
-    except ValueError as error:
-        raise ConfigError(where, str(error)) from None
-    if not 0 <= money < MONEY_MAX:
-        raise ConfigError(where, f"expected from 0 to below 2**62 quanta, got {money}")
-    return money
 
 
 def multiple(venue: "Venue") -> int:

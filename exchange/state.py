@@ -293,7 +293,7 @@ def _io(capacity: config.Capacity, compiled: config.Compiled, wallets: int, posi
     # each order's two, one each for the gateway and for options, and scratch
     units = wallets + positions + (wallets if compiled.sales[0] >= 0 else 0)
     units += (wallets + positions) * int(compiled.stages[0]["count"])
-    timers = units + 6 * count + 2 * capacity.orders + 4
+    timers = units + 7 * count + 2 * capacity.orders + 4
     return IO(
         pool(capacity.outcomes, schema.OUTCOME),
         zeros(1, schema.CONTROL),

@@ -35,6 +35,17 @@ def count_of(where: str, text: str, step: Decimal) -> int:
         raise ConfigError(where, str(error)) from None
 
 
+def money_of(text: str | None, quantum: Decimal, where: str) -> int:
+    """Quanta of an amount of money that may be 0; of one that is not stated 0."""
+    try:
+        money = units.whole(number(where, text or "0", positive=False), quantum)
+    except ValueError as error:
+        raise ConfigError(where, str(error)) from None
+    if not 0 <= money < MONEY_MAX:
+        raise ConfigError(where, f"expected from 0 to below 2**62 quanta, got {money}")
+    return money
+
+
 def _quanta(where: str, formula: str, money: Decimal, quantum: Decimal) -> int:
     quanta = money / quantum
     if quanta != quanta.to_integral_value():

@@ -3,15 +3,15 @@
 Part of the venue's configuration (`exchange/config.py`). Money is that of the settlement asset, each asset's own.
 """
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
 
 from exchange import codes, units
+from exchange.backstop import FIELDS, backstop_terms
 from exchange.errors import ConfigError
-from exchange.terms import MONEY_MAX, number
+from exchange.terms import money_of
 
 if TYPE_CHECKING:
     from exchange.config import Venue
@@ -52,6 +52,7 @@ WATERFALL = np.dtype(  # one an asset
         ("use_max", "i8"),
         ("interval_ns", "i8"),  # of `use_max`; 0 = no bound on use
         ("socialise", "i8"),
+        *((name, "i8") for name in FIELDS),  # of the backstop
     ],
     align=True,
 )
@@ -125,8 +126,8 @@ def compile_waterfall(venue: "Venue") -> np.ndarray:
     rows = np.zeros(len(venue.assets), WATERFALL)
     for k, asset in enumerate(venue.assets):
         quantum = units.decimal(asset.quantum)
-        start = _money(adl.start_below, quantum, "$.venue.adl.start_below")
-        stop = start if adl.stop_at is None else _money(adl.stop_at, quantum, "$.venue.adl.stop_at")
+        start = money_of(adl.start_below, quantum, "$.venue.adl.start_below")
+        stop = start if adl.stop_at is None else money_of(adl.stop_at, quantum, "$.venue.adl.stop_at")
         if stop < start:
             raise ConfigError("$.venue.adl.stop_at", "expected at least start_below")
         rows[k] = (
@@ -138,20 +139,11 @@ def compile_waterfall(venue: "Venue") -> np.ndarray:
             start,
             stop,
             adl.window_ns or 0,
-            _money(adl.drawdown, quantum, "$.venue.adl.drawdown"),
+            money_of(adl.drawdown, quantum, "$.venue.adl.drawdown"),
             adl.drawdown_ppm or 0,
-            _money(fund.use_max, quantum, "$.venue.fund.use_max"),
+            money_of(fund.use_max, quantum, "$.venue.fund.use_max"),
             fund.interval_ns or 0,
             SOCIALISE[venue.socialise],
+            *backstop_terms(venue, k),
         )
     return rows
-
-
-def _money(text: str | None, quantum: Decimal, where: str) -> int:
-    try:
-        money = units.whole(number(where, text or "0", positive=False), quantum)
-    except ValueError as error:
-        raise ConfigError(where, str(error)) from None
-    if not 0 <= money < MONEY_MAX:
-        raise ConfigError(where, f"expected from 0 to below 2**62 quanta, got {money}")
-    return money

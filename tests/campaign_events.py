@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from exchange import codes, config, schema
+from tests.campaign_backstop import Backers, add_backstop
 from tests.campaign_collateral import Holdings, add_collateral
 from tests.campaign_grid import Portfolios, add_grid
 from tests.campaign_icebergs import Icebergs, add_icebergs
@@ -79,7 +80,7 @@ def make_venue(seed: int) -> config.Venue:
         **gate_sections(seed),
     }
     for add in (add_rules, add_icebergs, add_pegs, add_pricing, add_margins, add_lives, add_options, add_collateral,
-                add_grid, add_stages, add_waterfall):
+                add_grid, add_stages, add_waterfall, add_backstop):
         table = add(table, seed)
     return config.build_venue(table)
 
@@ -188,6 +189,7 @@ class Stream:
         self.holdings = Holdings(venue, seed)
         self.portfolios = Portfolios(venue, seed)
         self.takers = Takers(venue, seed)
+        self.backers = Backers(venue, seed)
         self.signed = SignedSources(seed)
         self.terms = TermsDrawer(generator(seed, 22))
         weights: dict[Callable[[], None], float] = {
@@ -256,6 +258,7 @@ class Stream:
         self.rows += self.holdings.beside(self.clock, self.fair, USERS)
         self.rows += self.portfolios.beside(self.clock, USERS)
         self.rows += self.takers.beside(self.clock, USERS)
+        self.rows += self.backers.beside(self.clock)
         self.makers[int(self.rng.choice(len(self.makers), p=self.chances))]()
         for row in self.terms.crowd(self.clock, self.fair, USERS):
             self.owner[row["order_id"]] = row["account"]

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "exchange" / "core"
 OTHER = (  # margin and money, contracts, collateral, liquidation, recorded liquidity, prices, and the decorators
-    "accounts", "add_ons", "adl", "basis", "black76", "collateral", "contract", "depth", "dutch", "dutch_share",
+    "accounts", "add_ons", "adl", "backstop", "basis", "black76", "collateral", "contract", "depth", "dutch", "dutch_share",
     "expiries", "external", "fund", "funding", "grid", "guard_ladder", "guards", "impact", "impact_price", "index", "kernel", "ledger", "limits",
     "liquidation", "maps", "margin", "margin_events", "margin_mode", "mark", "offers", "option_grid", "option_margin",
     "options", "passing", "plan", "printed", "queue_model", "recorded", "requirement", "settlement", "shadow",

@@ -212,7 +212,7 @@ def take_leg(state, unit, k, p, account, wanted, equity, goal):
         return INSUFFICIENT_MARGIN, wanted
     ticks = np.int64(ledger.legs[p]["bankruptcy_ticks"])
     charge = charge_at(prices, instrument, change, price_sub, ticks)
-    hand_over(state, unit, p, other, change, price_sub, np.int64(0), charge)
+    hand_over(state, unit, p, other, change, price_sub, np.int64(0), charge, 0)
     after, required, legs = unit_numbers(ledger, prices, unit)
     missing = max(np.int64(0), goal_of(ledger, prices, unit, k, required) - after)
     ledger.standings[own]["freed"] += max(np.int64(0), goal - equity - missing)

@@ -117,6 +117,6 @@ def take_share(state, unit, k, p, account, wanted, equity, goal):
             other = find_position(ledger, wallet_for(prices, account, instrument), instrument)
             if change != 0:
                 mark_sub = np.int64(prices.markets[instrument]["mark_sub"])
-                hand_over(state, unit, leg, other, change, mark_sub, paid_here, np.int64(0))
+                hand_over(state, unit, leg, other, change, mark_sub, paid_here, np.int64(0), 0)
         leg = next_leg(ledger, unit, leg)
     return OK, lots

@@ -1,8 +1,18 @@
-"""What the insurance fund takes over and pays for in a liquidation, and when it stands back. DESIGN §4, §4.3; MON-5."""
+"""What the fund takes over and pays for in a liquidation, when it stands back; disposal timers. DESIGN §4–§4.4."""
 
 import numpy as np
 
-from exchange.codes import ADL_DRAWDOWN, ADL_EQUITY, ADL_FIRST, DEFICIT, INSURANCE, LINEAR, TAKEOVER
+from exchange.codes import (
+    ADL_DRAWDOWN,
+    ADL_EQUITY,
+    ADL_FIRST,
+    DEFICIT,
+    DISPOSE,
+    INSURANCE,
+    LINEAR,
+    PRIORITY_DISPOSE,
+    TAKEOVER,
+)
 from exchange.core.arith import ceil_div, ppm_down
 from exchange.core.contract import mark_value, trade_value
 from exchange.core.guards import touch
@@ -12,6 +22,7 @@ from exchange.core.margin import insurance_position, unit_account, unit_pocket
 from exchange.core.match import book_trade
 from exchange.core.outbox import emit
 from exchange.core.plan import instrument_label, liquidation_id_of
+from exchange.core.timers import push_timer
 
 
 @leaf
@@ -60,6 +71,17 @@ def stands_back(state, asset, fund_equity):
 
 
 @leaf
+def set_disposal_timer(state, instrument):
+    """Set the timer that works an instrument's positions off, if there is one and it is not set. Mutates the heap."""
+    prices, market = state.prices, state.prices.markets[instrument]
+    period_ns = np.int64(prices.waterfalls[np.int64(prices.instruments[instrument]["asset"])]["disposal_ns"])
+    if period_ns != 0 and market["disposal_timer"] == 0:
+        market["disposal_timer"] = 1
+        due_ns = np.int64(state.io.control[0]["clock_ns"]) + period_ns
+        push_timer(state.io, due_ns, PRIORITY_DISPOSE, 0, instrument, instrument, DISPOSE)
+
+
+@leaf
 def give_to_fund(state, unit, p, lots, fund_equity):
     """The fund takes `lots` (signed like the position) at the bankruptcy price."""
     instrument, ticks = (
@@ -70,6 +92,8 @@ def give_to_fund(state, unit, p, lots, fund_equity):
     count_use(state, np.int64(state.prices.instruments[instrument]["asset"]), loss)
     book_trade(state, instrument, p, -lots, ticks, 0, 0)
     book_trade(state, instrument, insurance_position(state.prices, instrument), lots, ticks, 0, 0)
+    if state.prices.waterfalls[np.int64(state.prices.instruments[instrument]["asset"])]["backstop"] == 0:
+        set_disposal_timer(state, instrument)
     emit(
         state.io,
         TAKEOVER,

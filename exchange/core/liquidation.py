@@ -42,6 +42,7 @@ from exchange.core.admission import reach_of
 from exchange.core.allocation import execute_called
 from exchange.core.arith import ratio_ppm
 from exchange.core.auction import interrupt
+from exchange.core.backstop import give_to_backstop
 from exchange.core.book import find_id, order_room
 from exchange.core.dutch import hold_auction, wait_for_takers
 from exchange.core.fund import affordable_lots, cover_shortfall, fund_unit, give_to_fund, stands_back, usable
@@ -50,10 +51,7 @@ from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import shift_margin
 from exchange.core.margin import (
     account_of,
-    first_leg,
     is_breached,
-    live_leg,
-    next_leg,
     unit_account,
     unit_numbers,
     unit_of,
@@ -62,10 +60,10 @@ from exchange.core.margin import (
 from exchange.core.orders import rest_order
 from exchange.core.outbox import emit
 from exchange.core.plan import (
+    begin_at_largest,
     current_leg,
     instrument_label,
     leg_rank,
-    leg_weight,
     liquidation_id_of,
     plan,
     set_liquidation_id,
@@ -244,11 +242,14 @@ def sell_leg(state, unit, p, k, limit, lots, equity):
 
 @kernel
 def take_over_leg(state, unit):
-    """Stage TAKEOVER: the fund takes what it may and can carry at the mark, unless it stands back."""
+    """Stage TAKEOVER: the backstop, then the fund takes what it may and can carry, unless it stands back."""
     ledger, prices = state.ledger, state.prices
     p = current_leg(ledger, prices, unit)
     if p == 0:
         end_liquidation(state, unit)
+        return
+    if give_to_backstop(state, unit, p):
+        next_leg_stage(state, unit, p)
         return
     position = ledger.positions[p]
     instrument, lots, ticks = (
@@ -342,20 +343,6 @@ def end_liquidation(state, unit):
         touch_position(ledger, io, -unit)
     else:
         touch(ledger, io, unit)
-
-
-@leaf
-def begin_at_largest(ledger, prices, wallet):
-    """A reduction takes one leg a step: the one that maintains most, the first of equals. Mutates the wallet."""
-    p, most = first_leg(ledger, wallet), np.int64(-1)
-    while p != 0:
-        if live_leg(ledger, prices, wallet, p):
-            held = leg_weight(ledger, prices, wallet, p, False)
-            rank = leg_rank(prices, np.int64(ledger.positions[p]["instrument"]))
-            if held > most or (held == most and rank < ledger.wallets[wallet]["next_rank"]):
-                most = held
-                ledger.wallets[wallet]["next_rank"] = rank
-        p = next_leg(ledger, wallet, p)
 
 
 @kernel

@@ -23,6 +23,7 @@ from exchange.codes import (
     CONVERT,
     DEPOSIT,
     DEPOSIT_ASSET,
+    DISPOSE,
     DONE,
     ENGINE_PAUSE,
     ENGINE_RESUME,
@@ -80,6 +81,7 @@ from exchange.core.admission import instrument_exists
 from exchange.core.ahead import LOOK_AHEAD, fetch_position
 from exchange.core.amend import amend_order, amend_termed
 from exchange.core.auction import auction_event, auction_tick, set_state
+from exchange.core.backstop import dispose
 from exchange.core.book import id_home, level_of
 from exchange.core.collateral import convert_holdings, deposit_asset, withdraw_asset
 from exchange.core.dutch import take_event
@@ -346,6 +348,8 @@ def fire_timer(state):
         convert_holdings(state, unit)
     elif kind == ENGINE_RESUME:
         engine_resume(state)
+    elif kind == DISPOSE:
+        dispose(state, unit)
     elif kind == STAGE_TICK:
         stage_tick(state, unit, np.int64(timer["order"]) // STAGE_PLACES, cause_seq)
     elif timer["ts_ns"] < control["paused_until_ns"]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from exchange.codes import (
     ASK,
+    BACKSTOP,
     BID,
     CANCELLED_SELF_TRADE,
     EXTERNAL,
@@ -169,7 +170,7 @@ def fill_taker(
     account = account_of(prices, np.int64(state.ledger.positions[p]["wallet"]))
     value = trade_notional(prices, instrument, ticks, lots)
     fee, charge = fee_of(value, np.int64(record["taker_ppb"])), np.int64(0)
-    if flags & FORCED:
+    if flags & FORCED and not flags & BACKSTOP:
         price_sub = ticks * np.int64(record["mark_per_tick"])
         fee, charge = forced_fees(prices, instrument, signed, price_sub, bankruptcy_ticks, fee, value)
     book_trade(state, instrument, p, signed, ticks, fee, charge)

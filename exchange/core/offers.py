@@ -94,7 +94,7 @@ def passes_limit(ledger, prices, other, lots):
 
 
 @leaf
-def hand_over(state, unit, p, other, lots, price_sub, paid, charge):
+def hand_over(state, unit, p, other, lots, price_sub, paid, charge, flags):
     """`lots` (signed, as they leave the unit) go to a taker, to whom the unit pays, and a charge to the fund."""
     ledger, prices, io = state.ledger, state.prices, state.io
     instrument, liquidation_id = np.int64(ledger.positions[p]["instrument"]), liquidation_id_of(ledger, unit)
@@ -102,7 +102,7 @@ def hand_over(state, unit, p, other, lots, price_sub, paid, charge):
     pay_taker(ledger, p, other, paid)
     book_trade_at(state, instrument, p, lots, price_sub, 0, charge)
     book_trade_at(state, instrument, other, -lots, price_sub, 0, 0)
-    emit(io, TAKEN, 0, instrument, account, taker, 0, price_sub, lots, -paid, 0, liquidation_id)
-    emit(io, TAKEN, 0, instrument, taker, account, 0, price_sub, -lots, paid, 0, liquidation_id)
+    emit(io, TAKEN, 0, instrument, account, taker, 0, price_sub, lots, -paid, flags, liquidation_id)
+    emit(io, TAKEN, 0, instrument, taker, account, 0, price_sub, -lots, paid, flags, liquidation_id)
     if charge != 0:
         emit(io, LIQUIDATION_FEE, 0, instrument, account, INSURANCE, 0, price_sub, abs(lots), charge, 0, liquidation_id)

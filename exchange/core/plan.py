@@ -98,3 +98,17 @@ def current_leg(ledger, prices, unit):
             found, best = p, rank
         p = next_leg(ledger, unit, p)
     return found
+
+
+@leaf
+def begin_at_largest(ledger, prices, wallet):
+    """A reduction takes one leg a step: the one that maintains most, the first of equals. Mutates the wallet."""
+    p, most = first_leg(ledger, wallet), np.int64(-1)
+    while p != 0:
+        if live_leg(ledger, prices, wallet, p):
+            held = leg_weight(ledger, prices, wallet, p, False)
+            rank = leg_rank(prices, np.int64(ledger.positions[p]["instrument"]))
+            if held > most or (held == most and rank < ledger.wallets[wallet]["next_rank"]):
+                most = held
+                ledger.wallets[wallet]["next_rank"] = rank
+        p = next_leg(ledger, wallet, p)

@@ -13,7 +13,7 @@ from exchange.core.match import book_trade, extrapolated_flag, fill_taker
 def execute_shadow(state, instrument, p, side, limit_ticks, lots, bankruptcy_ticks, liquidation_id, flags):
     """Fill a forced order against the recorded size it would meet, leaving the book as it is (no-feedback run).
 
-    `flags`: FORCED of a liquidation, CONVERTED of a conversion.
+    `flags`: FORCED of a liquidation, also BACKSTOP where that works off a position, CONVERTED of a conversion.
 
     Returns lots not filled. Mutates ledger, market's open interest, outbox; neither book, displaced nor last.
     """

@@ -98,7 +98,7 @@ def take(world: World, leg: Position, account: int, wanted: int) -> int:
     return _take_leg(world, leg, stage, account, wanted)
 
 
-def _taker(world: World, account: int, instrument: int) -> Position:
+def taker_of(world: World, account: int, instrument: int) -> Position:
     """The position that lots go to."""
     require(not world.markets[instrument].stands_still, codes.HALTED)
     position = world.position(account, instrument)
@@ -107,7 +107,7 @@ def _taker(world: World, account: int, instrument: int) -> Position:
     return position
 
 
-def _check_room(world: World, gets: list[tuple[Position, int]], money: int) -> None:
+def check_room(world: World, gets: list[tuple[Position, int]], money: int) -> None:
     """Refuse a taker whose positions pass their limits, or whose wallet lacks initial margin, with more lots."""
     for position, lots in gets:
         side = codes.BID if lots > 0 else codes.ASK
@@ -123,8 +123,15 @@ def _check_room(world: World, gets: list[tuple[Position, int]], money: int) -> N
     require(equity >= needed, codes.INSUFFICIENT_MARGIN)
 
 
-def _hand_over(
-    world: World, leg: Position, taker: Position, change: int, price_sub: int, paid: int = 0, charge: int = 0
+def hand_over(
+    world: World,
+    leg: Position,
+    taker: Position,
+    change: int,
+    price_sub: int,
+    paid: int = 0,
+    charge: int = 0,
+    flags: int = 0,
 ) -> None:
     """Lots leave a leg for a taker, to whom the unit pays; a charge goes to the fund."""
     unit, owner, account = leg.unit, leg.wallet.account, taker.wallet.account
@@ -133,8 +140,8 @@ def _hand_over(
     ledger.trade_at(world, owner, leg.instrument, price_sub, change, charge)
     ledger.trade_at(world, account, leg.instrument, price_sub, -change, 0)
     about = {"instrument": leg.instrument, "price": price_sub, "liquidation_id": unit.liquidation_id}
-    world.emit(codes.TAKEN, account=owner, counterparty=account, lots=change, money=-paid, **about)
-    world.emit(codes.TAKEN, account=account, counterparty=owner, lots=-change, money=paid, **about)
+    world.emit(codes.TAKEN, account=owner, counterparty=account, lots=change, money=-paid, flags=flags, **about)
+    world.emit(codes.TAKEN, account=account, counterparty=owner, lots=-change, money=paid, flags=flags, **about)
     if charge:
         ledger.credit(world, codes.INSURANCE, leg.wallet.asset, charge)
         fee = {"account": owner, "counterparty": codes.INSURANCE, "lots": abs(change), "money": charge}
@@ -167,14 +174,14 @@ def _take_leg(world: World, leg: Position, stage: Stage, account: int, wanted: i
     unit, contract, mark = leg.unit, world.contracts[leg.instrument], world.markets[leg.instrument].mark_sub
     assert unit.driver is not None
     standing = unit.standings[unit.driver]
-    taker, price = _taker(world, account, leg.instrument), _price(world, leg, stage)
+    taker, price = taker_of(world, account, leg.instrument), _price(world, leg, stage)
     lots = min(wanted, _allowed(world, leg, stage, price))
     require(lots > 0, codes.NOT_OFFERED)
     change = -lots if leg.lots > 0 else lots
     gain = contract.value(price, change) - contract.value(mark, change)
-    _check_room(world, [(taker, -change)], gain)
+    check_room(world, [(taker, -change)], gain)
     before = _missing(world, unit, stage)
-    _hand_over(world, leg, taker, change, price, charge=_charge(world, leg, change, price))
+    hand_over(world, leg, taker, change, price, charge=_charge(world, leg, change, price))
     standing.freed += max(0, before - max(0, _missing(world, unit, stage)))
     return lots
 
@@ -211,7 +218,7 @@ def _take_share(world: World, named: Position, stage: Stage, account: int, wante
     unit, held = named.unit, abs(named.lots)
     assert unit.driver is not None
     standing, legs = unit.standings[unit.driver], _offered(world, unit)
-    takers = [_taker(world, account, leg.instrument) for leg in legs]
+    takers = [taker_of(world, account, leg.instrument) for leg in legs]
     equity, missing = margin.equity(world, unit), _missing(world, unit, stage)
     unsold = equity - standing.kept
     given = _given_up(world, unit, stage, unsold, equity + missing)
@@ -223,13 +230,13 @@ def _take_share(world: World, named: Position, stage: Stage, account: int, wante
     require(kept >= min(0, -fund), codes.NOT_OFFERED)
     parts = [abs(leg.lots) * lots // held for leg in legs]
     changes = [-part if leg.lots > 0 else part for leg, part in zip(legs, parts, strict=True)]
-    _check_room(world, [(taker, -change) for taker, change in zip(takers, changes, strict=True)], paid)
+    check_room(world, [(taker, -change) for taker, change in zip(takers, changes, strict=True)], paid)
     if unit.position is None or unsold <= 0:
         standing.kept = kept
     for leg, taker, change in zip(legs, takers, changes, strict=True):
         if change:
             mark = world.markets[leg.instrument].mark_sub
-            _hand_over(world, leg, taker, change, mark, paid if leg is named else 0)
+            hand_over(world, leg, taker, change, mark, paid if leg is named else 0)
     return lots
 
 

@@ -1,7 +1,7 @@
 """Liquidation, one step a firing: start and plan, reduce, takeover, ADL, end. Money in quanta, prices in ticks."""
 
 from exchange import codes
-from exchange.reference import adl, dutch, ledger, margin, stages, waterfall
+from exchange.reference import adl, backstop, dutch, ledger, margin, stages, waterfall
 from exchange.reference.arithmetic import ceil_div
 from exchange.reference.auction import take
 from exchange.reference.matching import Taker, match_shadow
@@ -208,8 +208,12 @@ def _join(world: World, unit: Unit, taker: Taker) -> None:
 
 
 def _take_over(world: World, unit: Unit, leg: Position) -> None:
-    """The fund takes what it may and can carry at the bankruptcy price, unless it stands back."""
+    """The backstop, then the fund takes what it may and can carry, unless it stands back."""
     contract = world.contracts[leg.instrument]
+    backstop.take_over(world, leg)
+    if not leg.lots:
+        _next_leg(world, unit, leg)
+        return
     if waterfall.stands_back(world, contract.asset):
         _next_step(world, unit, codes.STAGE_ADL)
         return
@@ -235,6 +239,8 @@ def _give_to_fund(world: World, unit: Unit, leg: Position, lots: int) -> None:
     waterfall.count_use(world, asset, loss)
     ledger.trade(world, unit.wallet.account, leg.instrument, leg.bankruptcy_ticks, -signed, 0)
     ledger.trade(world, codes.INSURANCE, leg.instrument, leg.bankruptcy_ticks, signed, 0)
+    if not world.waterfalls[asset].backstop:
+        backstop.set_timer(world, leg.instrument)
     world.emit(
         codes.TAKEOVER,
         account=unit.wallet.account,

@@ -149,7 +149,7 @@ def _fill(world: World, maker: Order, taker: Taker, lots: int) -> None:
     contract = world.contracts[taker.instrument]
     value = contract.notional(maker.ticks, lots)
     signed = lots if taker.side == codes.BID else -lots
-    flags = taker.flags & (codes.FORCED | codes.CONVERTED | codes.SHADOW)
+    flags = taker.flags & (codes.FORCED | codes.BACKSTOP | codes.CONVERTED | codes.SHADOW)
     if maker.external is not None and maker.external.extrapolated:
         flags |= codes.EXTRAPOLATED
     taker_fee, liquidation_fee = taker_fees(world, taker, maker.ticks, lots)
@@ -195,7 +195,7 @@ def taker_fees(world: World, taker: Taker, ticks: int, lots: int) -> tuple[int, 
     contract = world.contracts[taker.instrument]
     value = contract.notional(ticks, lots)
     taker_fee = fee(value, contract.taker_ppb)
-    if not taker.flags & codes.FORCED:
+    if not taker.flags & codes.FORCED or taker.flags & codes.BACKSTOP:
         return taker_fee, 0
     change = lots if taker.side == codes.BID else -lots
     at_bankruptcy = contract.trade_value(taker.bankruptcy_ticks or taker.limit_ticks, change)

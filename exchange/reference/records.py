@@ -375,6 +375,7 @@ class Market:
     crossed_levels: int = 0
     has_mark_timer: bool = False
     has_refill_timer: bool = False
+    has_disposal_timer: bool = False
     basis_samples: list[int] = field(default_factory=list)
     constituents: dict[int, tuple[int, int]] = field(default_factory=dict)
 

@@ -86,6 +86,15 @@ class Waterfall(NamedTuple):
     use_max: int
     interval_ns: int
     socialise: int
+    backstop: int
+    backstop_mark: int
+    disposal_ns: int
+    share_ppm: int
+    notional_above: int
+    notional_max: int
+    offer_ppm: int
+    band_ppm: int
+    band_around: int
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from exchange import codes, config
 from exchange.reference import (
     accounts,
     auction,
+    backstop,
     collateral,
     dutch,
     funding,
@@ -120,6 +121,8 @@ class ReferenceVenue:
                 collateral.convert(world, timer.target)
             elif timer.kind == codes.ENGINE_RESUME:
                 pause.end(world)
+            elif timer.kind == codes.DISPOSE:
+                backstop.fire(world, timer.target)
             elif timer.kind == codes.STAGE_TICK:
                 stages.fire(world, *timer.target, timer.cause_seq)
             elif timer.kind == codes.EXPIRE:

@@ -36,7 +36,8 @@ STOPS = {codes.DONE: "DONE", codes.NEED_INPUT: "NEED_INPUT", codes.OUTBOX_FULL: 
 SILENT = ("LEVEL_SET", "TRADE_PRINT", "BOOK_CLEAR", "INDEX", "MARK", "FUNDING_RATE", "FUNDING_SETTLE", "SHIFT",
           "VOLATILITY")
 INTERNAL = ("MARK_TICK", "REFILL_TICK", "LIQUIDATE", "IMPACT_TICK", "EXPIRE", "TRIGGER", "AUCTION_TICK",
-            "GATEWAY_TICK", "ENGINE_RESUME", "LIFE_TICK", "FUNDING_TICK", "OPTION_TICK", "CONVERT", "STAGE_TICK")
+            "GATEWAY_TICK", "ENGINE_RESUME", "LIFE_TICK", "FUNDING_TICK", "OPTION_TICK", "CONVERT", "STAGE_TICK",
+            "DISPOSE")
 COMMANDS = {kind: name for kind, name in codes.EVENT_NAME.items() if kind != codes.TERMS}  # that one has no answer
 UNMOVED = (codes.BOOK_CLEAR, codes.HALT, codes.RESUME)  # they look at nothing but the instrument
 EXEMPT = {
@@ -258,10 +259,25 @@ def a_step_that_is_not_sent() -> Counter:
     return twin.reached
 
 
+def a_backstop_that_works_off_what_it_took() -> Counter:
+    """It takes all that its margin carries over, and sells it."""
+    twin = Twin(venue_table(backstop={"account": FIRST + 2, "period_ns": 10**9}))
+    for account, money in ((FIRST, 100_000), (FIRST + 1, 10**8), (FIRST + 2, 10**8)):
+        twin.send(codes.DEPOSIT, account=account, qty=money)
+    twin.send(codes.MARK, price=10_000)
+    twin.send(codes.OPEN_POSITION, account=FIRST, order_id=FIRST + 1, price=1_000, qty=10)
+    twin.send(codes.MARK, price=9_050)
+    twin.settle()
+    twin.send(codes.LEVEL_SET, side=codes.BID, price=900, qty=50, flags=codes.LAST)
+    twin.settle(10**9)
+    assert twin.reached["outcome DISPOSAL"] == 1 and not twin.reached["outcome TAKEOVER"]
+    return twin.reached
+
+
 DIRECTED = (every_kind_refused, a_stop_beside_a_source_without_a_price, pegged_orders_that_come_back_to_nothing,
             a_pegged_order_filled_in_part_that_comes_back, a_liquidation_that_joins_an_auction,
             a_command_in_the_gateway_of_a_paused_engine,
-            an_auction_that_finds_a_taker, a_step_that_is_not_sent)
+            an_auction_that_finds_a_taker, a_step_that_is_not_sent, a_backstop_that_works_off_what_it_took)
 
 
 def streams(seed: int) -> list[tuple[str, int]]:

@@ -47,6 +47,8 @@ def relabel_accounts(seed: int, count: int) -> Case:
             maker["account"] = int(names[maker["account"]])
     for stage in renamed["liquidation"]["stages"]:
         stage["bidder"] = None if stage["bidder"] is None else int(names[stage["bidder"]])
+    held = renamed["backstop"]["account"]
+    renamed["backstop"]["account"] = None if held is None else int(names[held])
     image["account"] = names[events["account"]]
     pairs = is_in(events, PAIRED) & (events["order_id"] > 0) & (events["order_id"] < len(names))
     image["order_id"][pairs] = names[events["order_id"][pairs]]
@@ -67,7 +69,7 @@ def scale_lots(seed: int, count: int) -> Case:
     finer ones are rounded otherwise, and so is what a lot gains in a stress scenario or bears of a deficit."""
     table = world(seed, depth={"refill": "none"}, impact={"model": "none"}, queue={"model": "whole_level"},
                   collateral={"conversions": []}, funding={"payment": "rate"}, portfolio_margin={"groups": []})
-    table |= {"fund": {}, "socialise": "none"}
+    table |= {"fund": {}, "socialise": "none", "backstop": {}}
     table["adl"]["ranking"] = {"pro_rata": "list"}.get(table["adl"]["ranking"], table["adl"]["ranking"])
     for stage in table["liquidation"]["stages"]:
         stage["action"] = {"reduce": "close", "auction": "close"}.get(stage["action"], stage["action"])
