@@ -24,6 +24,7 @@ _KEPT = (
     codes.ADL,
     codes.DEFICIT,
     codes.LIQUIDATION_END,
+    codes.TAKEN,
 )
 
 
@@ -41,6 +42,7 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     forced_notional: int
     liquidation_fees: int
     takeover_notional: int
+    taken_notional: int  # by takers of auctions
     adl_closes: int
     adl_notional: int
     deficits: int
@@ -101,13 +103,19 @@ def of_instruments(outcomes: np.ndarray, places: Sequence[int], count: int) -> n
     return outcomes[own | ((outcomes["instrument"] < 0) & np.isin(outcomes["liquidation_id"], liquidations))]
 
 
+def prices_sub(outcomes: np.ndarray, record: np.void) -> np.ndarray:
+    """Price of each outcome in sub-ticks: what takers of auctions had has it so, all else in ticks."""
+    prices: np.ndarray = outcomes["price"] * np.where(outcomes["kind"] == codes.TAKEN, 1, int(record["mark_per_tick"]))
+    return prices
+
+
 def traded_values(outcomes: np.ndarray, record: np.void) -> np.ndarray:
-    """Value of each outcome's lots, signed like them, at its price in ticks."""
-    return contract_value(record, outcomes["price"] * int(record["mark_per_tick"]), outcomes["lots"])
+    """Value of each outcome's lots, signed like them, at its price."""
+    return contract_value(record, prices_sub(outcomes, record), outcomes["lots"])
 
 
 def notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
-    """Traded value of outcomes of instruments of one asset, whose price is in ticks."""
+    """Traded value of outcomes of instruments of one asset."""
     return sum(
         int(np.abs(traded_values(outcomes[outcomes["instrument"] == k], instruments[k])).sum())
         for k in np.unique(outcomes["instrument"])
@@ -149,6 +157,11 @@ def adl_closes(outcomes: np.ndarray) -> np.ndarray:
     return of_kind(outcomes, codes.ADL)[0::2]
 
 
+def taken(outcomes: np.ndarray) -> np.ndarray:
+    """What takers of auctions had, one record a leg: the liquidated account's, which comes first of each two."""
+    return of_kind(outcomes, codes.TAKEN)[0::2]
+
+
 def deficits(outcomes: np.ndarray) -> np.ndarray:
     """Losses of users that the fund paid."""
     rows = of_kind(outcomes, codes.DEFICIT)
@@ -156,11 +169,11 @@ def deficits(outcomes: np.ndarray) -> np.ndarray:
 
 
 def liquidated_notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
-    """Value of users' positions closed by liquidation whichever way: forced fills, takeovers, auto-deleveraging.
+    """Value of users' positions closed by liquidation whichever way: forced fills, auctions, takeovers, deleveraging.
 
     What the fund inherited and passes on by auto-deleveraging was counted when it took it over.
     """
-    parts = (forced_fills(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes))
+    parts = (forced_fills(outcomes), taken(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes))
     return sum(notional(part[part["account"] >= codes.FIRST_USER], instruments) for part in parts)
 
 
@@ -172,15 +185,23 @@ def mark_at(outcomes: np.ndarray, seqs: np.ndarray, instrument: int, first_sub: 
     return prices[np.searchsorted(marks["seq"], seqs, side="right")]
 
 
+def given_up(outcomes: np.ndarray, record: np.void, instrument: int, first_sub: int) -> tuple[np.ndarray, np.ndarray]:
+    """What liquidated accounts lost against the mark of the moment, and the value of the same lots at it.
+
+    One row a forced fill of the instrument, then one for what each taker of an auction had.
+    """
+    fills, takes = (rows[rows["instrument"] == instrument] for rows in (forced_fills(outcomes), taken(outcomes)))
+    signed = np.where(fills["flags"] & codes.SELL, fills["lots"], -fills["lots"])  # what the fill closes
+    closed, held = np.concatenate((fills, takes)), np.concatenate((signed, -takes["lots"]))
+    paid = np.where(closed["kind"] == codes.TAKEN, closed["money"], 0)  # beside the trade; of a fill it is the fee
+    value = contract_value(record, mark_at(outcomes, closed["seq"], instrument, first_sub), held)
+    return value - contract_value(record, prices_sub(closed, record), held) - paid, np.abs(value)
+
+
 def forced_slippage(outcomes: np.ndarray, record: np.void, instrument: int, first_sub: int) -> tuple[int, int]:
     """Loss of an instrument's forced fills against the mark of their moment, and the value of the same lots at it."""
-    fills = forced_fills(outcomes)
-    fills = fills[fills["instrument"] == instrument]
-    mark = mark_at(outcomes, fills["seq"], instrument, first_sub)
-    held = np.where(fills["flags"] & codes.SELL, fills["lots"], -fills["lots"])  # what the fill closes
-    value = contract_value(record, mark, held)
-    traded = contract_value(record, fills["price"] * int(record["mark_per_tick"]), held)
-    return int((value - traded).sum()), int(np.abs(value).sum())
+    loss, value = given_up(outcomes[outcomes["kind"] != codes.TAKEN], record, instrument, first_sub)
+    return int(loss.sum()), int(value.sum())
 
 
 def mark_range(outcomes: np.ndarray, instrument: int, first_sub: int) -> tuple[int, int, int]:
@@ -220,6 +241,7 @@ def compute_closed(outcomes: np.ndarray, instruments: np.ndarray) -> dict[str, i
         "forced_notional": notional(forced_fills(outcomes), instruments),
         "liquidation_fees": int(of_kind(outcomes, codes.LIQUIDATION_FEE)["money"].sum()),
         "takeover_notional": notional(of_kind(outcomes, codes.TAKEOVER), instruments),
+        "taken_notional": notional(taken(outcomes), instruments),
         "adl_closes": len(closes),
         "adl_notional": notional(closes, instruments),
         "deficits": len(paid),
