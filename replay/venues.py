@@ -102,9 +102,7 @@ def under(scenario: Scenario, profile: str, tape: Tape, portfolio_share: float =
     table |= {field: own[field] for field in MARKET}
     table["index"]["feedback_ppm"] = own["index"]["feedback_ppm"]
     table["liquidation"]["mode"] = own["liquidation"]["mode"]
-    table["instruments"] = [
-        _on_contract(row, config.to_table(theirs)["instruments"][0]) for row in own["instruments"]
-    ]
+    table["instruments"] = [_on_contract(row, config.to_table(theirs)["instruments"][0]) for row in own["instruments"]]
     table["portfolio_margin"] = _regrouped(table["portfolio_margin"], theirs, scenario.venue)
     rate = _Price(_first_price(scenario.venue, tape), _in_base(theirs), _in_base(scenario.venue))
     _convert_money(table, rate)
@@ -188,7 +186,7 @@ def compare(
     """Run the scenario under every profile, each seed in each tie order, with feedback and without."""
     if scenario.population is None:
         raise ConfigError("$.population", "missing; there is nobody to liquidate")
-    seeded = [_with_seed(scenario, seed) for seed in seeds]
+    seeded = [with_seed(scenario, seed) for seed in seeds]
     tapes = [open_feed(one) for one in seeded]
     pairs = list(zip(seeded, tapes, strict=True))
     plans = [(name, [under(one, name, tape, portfolio_share) for one, tape in pairs]) for name in profiles]
@@ -205,7 +203,7 @@ def compare(
     return Comparison(scenario.name, tie_orders, seeds, tuple(rows))
 
 
-def _with_seed(scenario: Scenario, seed: int) -> Scenario:
+def with_seed(scenario: Scenario, seed: int) -> Scenario:
     """The scenario with one seed for its feed, its accounts and all else."""
     replace, feed = msgspec.structs.replace, scenario.feed
     if feed.synthetic is not None:
@@ -337,9 +335,9 @@ def comparison_table(made: Comparison, scenario: Scenario) -> Any:
     return table(f"{made.scenario}, {runs}", header, [cells(row) for row in made.rows])
 
 
-def short(amount: float) -> str:
-    """An amount to four figures, with k, M or G for thousands, millions, billions."""
+def short(amount: float, figures: int = 4) -> str:
+    """An amount to so many figures, with k, M or G for thousands, millions, billions."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(amount) >= unit:
-            return f"{amount / unit:.4g}{name}"
-    return f"{amount:.4g}"
+            return f"{amount / unit:.{figures}g}{name}"
+    return f"{amount:.{figures}g}"
