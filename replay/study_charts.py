@@ -63,7 +63,7 @@ def _name_rows(axes: Any, names: list[str], label: str) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.grid(False, axis="y")
-    axes.axvline(0, color=INK, linewidth=0.9)
+    axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
     axes.set_xlabel(label)
     axes.xaxis.set_major_formatter(short_number)
 

@@ -1,6 +1,7 @@
 """One scenario under the rules of several venues: its contracts, feed and accounts stay, only the rules change."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from statistics import median
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ CONTRACT = {
     *("order_max", "position_max", "open_interest_max", "life", "option", "impact", "index_feedback_ppm"),
     *("haircuts", "initial_haircut_ppm"),
 }
-SCALE_BITS = 4  # no rule but the precision of sums: one that the largest positions of any contract leave room for
+SCALE_BITS = 4  # no rule but the precision of sums: at most, where the largest positions leave room for it
 FLOOR_STEP = 10**6  # quanta: floors are whole multiples, so that what they add up to is whole at any rate
 MONEY = ("notional_above", "notional_min", "notional_max")  # of a stage
 SECTION_MONEY = {
@@ -106,8 +107,10 @@ def under(scenario: Scenario, profile: str, tape: Tape, portfolio_share: float =
     table["portfolio_margin"] = _regrouped(table["portfolio_margin"], theirs, scenario.venue)
     rate = _Price(_first_price(scenario.venue, tape), _in_base(theirs), _in_base(scenario.venue))
     _convert_money(table, rate)
+    if any(row["kind"] == "inverse" for row in table["instruments"]):
+        table["funding"]["payment"] = "rate"  # what a lot pays is linear in its price
     try:
-        venue = config.build_venue(table)
+        venue = _built(table)
     except ConfigError as error:
         raise ConfigError(profile, f"its rules do not fit the scenario's contracts: {error}") from None
     people = scenario.population
@@ -136,7 +139,19 @@ def _regrouped(terms: dict[str, Any], theirs: config.Venue, own: config.Venue) -
         return msgspec.to_builtins(config.PortfolioMargin())
     rows = [row.symbol for row in own.instruments if row.kind not in ("spot", "option")]
     own_groups = [groups[0] | {"name": row, "members": [row], "basis_ppm": {}} for row in rows]
-    return terms | {"scale_bits": SCALE_BITS, "groups": own_groups}
+    return terms | {"groups": own_groups}
+
+
+def _built(table: dict[str, Any]) -> config.Venue:
+    """The venue, its grid's sums as precise as they fit."""
+    if table["portfolio_margin"]["groups"]:
+        for bits in range(SCALE_BITS, 0, -1):
+            with suppress(ConfigError):
+                return config.build_venue(
+                    table | {"portfolio_margin": table["portfolio_margin"] | {"scale_bits": bits}}
+                )
+        table["portfolio_margin"]["scale_bits"] = 0
+    return config.build_venue(table)
 
 
 def _first_price(venue: config.Venue, tape: Tape) -> Decimal:
