@@ -33,10 +33,11 @@ def check_picture(path: Path | None, force: bool) -> None:
         raise ConfigError(str(path), "already exists; give another -o, or --force to replace it")
     if not path.absolute().parent.is_dir():
         raise ConfigError(str(path), "its folder does not exist; make it first, or give another -o")
-    _library()
+    check_library()
 
 
-def _library() -> Any:
+def check_library() -> Any:
+    """The library that draws, or a ConfigError that says how to get it."""
     try:
         import matplotlib
     except ImportError:
@@ -48,7 +49,7 @@ class Chart:
     """One picture: `axes` by row, drawn on in the block of a `with`, written when it ends without an error."""
 
     def __init__(self, path: Path, title: str, rows: int = 1):
-        matplotlib = _library()
+        matplotlib = check_library()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

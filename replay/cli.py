@@ -1,5 +1,6 @@
 """The `deleverage` command: exit codes and errors. Commands are in `replay/commands.py` and
-`replay/risk_commands.py`, `replay/stress_commands.py`, `replay/profile_commands.py`, imported only when one runs.
+`replay/risk_commands.py`, `replay/stress_commands.py`, `replay/profile_commands.py`, `replay/study_commands.py`,
+imported only when one runs.
 
 Exit codes: 0 ok, 1 bug, 2 usage or configuration, 3 bad feed, 4 broken invariant, 5 mismatch, 130 interrupted.
 """
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     from cyclopts import CycloptsError
 
-    from replay.profile_commands import app
+    from replay.study_commands import app
 
     try:
         code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")

@@ -26,6 +26,7 @@ _KEPT = (
     codes.DEFICIT,
     codes.SOCIALISED,
     codes.LIQUIDATION_END,
+    codes.TAKEN,
 )
 
 
@@ -42,8 +43,8 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     liquidated_notional: int
     forced_notional: int
     liquidation_fees: int
-    taken_notional: int  # by takers, in auctions
     takeover_notional: int
+    taken_notional: int  # by takers of auctions, and by a backstop
     adl_closes: int
     adl_notional: int
     deficits: int
@@ -105,23 +106,19 @@ def of_instruments(outcomes: np.ndarray, places: Sequence[int], count: int) -> n
     return outcomes[own | ((outcomes["instrument"] < 0) & np.isin(outcomes["liquidation_id"], liquidations))]
 
 
+def prices_sub(outcomes: np.ndarray, record: np.void) -> np.ndarray:
+    """Price of each outcome in sub-ticks: what takers of auctions had has it so, all else in ticks."""
+    prices: np.ndarray = outcomes["price"] * np.where(outcomes["kind"] == codes.TAKEN, 1, int(record["mark_per_tick"]))
+    return prices
+
+
 def traded_values(outcomes: np.ndarray, record: np.void) -> np.ndarray:
-    """Value of each outcome's lots, signed like them, at its price in ticks."""
-    return contract_value(record, outcomes["price"] * int(record["mark_per_tick"]), outcomes["lots"])
-
-
-def taken_notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
-    """Value of what takers took in auctions, whose prices are in sub-ticks."""
-    legs = taken(outcomes)
-    return sum(
-        int(np.abs(contract_value(instruments[k], own["price"], own["lots"])).sum())
-        for k in np.unique(legs["instrument"])
-        for own in (legs[legs["instrument"] == k],)
-    )
+    """Value of each outcome's lots, signed like them, at its price."""
+    return contract_value(record, prices_sub(outcomes, record), outcomes["lots"])
 
 
 def notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
-    """Traded value of outcomes of instruments of one asset, whose price is in ticks."""
+    """Traded value of outcomes of instruments of one asset."""
     return sum(
         int(np.abs(traded_values(outcomes[outcomes["instrument"] == k], instruments[k])).sum())
         for k in np.unique(outcomes["instrument"])
@@ -140,9 +137,9 @@ def liquidations(outcomes: np.ndarray) -> int:
 
 
 def forced_fills(outcomes: np.ndarray) -> np.ndarray:
-    """Fills of liquidation orders, one record a fill: the liquidated account's."""
+    """Fills of liquidation orders, one record a fill: the liquidated account's. What a backstop works off is not one."""
     fills = of_kind(outcomes, codes.FILL)
-    return fills[(fills["flags"] & (codes.FORCED | codes.MAKER)) == codes.FORCED]
+    return fills[(fills["flags"] & (codes.FORCED | codes.MAKER | codes.BACKSTOP)) == codes.FORCED]
 
 
 def liquidated_through_book(outcomes: np.ndarray) -> int:
@@ -164,7 +161,7 @@ def adl_closes(outcomes: np.ndarray) -> np.ndarray:
 
 
 def taken(outcomes: np.ndarray) -> np.ndarray:
-    """Legs that takers took in auctions, one record each: the liquidated account's, which comes first of each two."""
+    """What takers of auctions had, one record a leg: the liquidated account's, which comes first of each two."""
     return of_kind(outcomes, codes.TAKEN)[0::2]
 
 
@@ -179,9 +176,8 @@ def liquidated_notional(outcomes: np.ndarray, instruments: np.ndarray) -> int:
 
     What the fund inherited and passes on by auto-deleveraging was counted when it took it over.
     """
-    parts = (forced_fills(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes))
-    traded = sum(notional(part[part["account"] >= codes.FIRST_USER], instruments) for part in parts)
-    return traded + taken_notional(outcomes, instruments)
+    parts = (forced_fills(outcomes), taken(outcomes), of_kind(outcomes, codes.TAKEOVER), adl_closes(outcomes))
+    return sum(notional(part[part["account"] >= codes.FIRST_USER], instruments) for part in parts)
 
 
 def mark_at(outcomes: np.ndarray, seqs: np.ndarray, instrument: int, first_sub: int) -> np.ndarray:
@@ -192,15 +188,23 @@ def mark_at(outcomes: np.ndarray, seqs: np.ndarray, instrument: int, first_sub: 
     return prices[np.searchsorted(marks["seq"], seqs, side="right")]
 
 
+def given_up(outcomes: np.ndarray, record: np.void, instrument: int, first_sub: int) -> tuple[np.ndarray, np.ndarray]:
+    """What liquidated accounts lost against the mark of the moment, and the value of the same lots at it.
+
+    One row a forced fill of the instrument, then one for what each taker of an auction had.
+    """
+    fills, takes = (rows[rows["instrument"] == instrument] for rows in (forced_fills(outcomes), taken(outcomes)))
+    signed = np.where(fills["flags"] & codes.SELL, fills["lots"], -fills["lots"])  # what the fill closes
+    closed, held = np.concatenate((fills, takes)), np.concatenate((signed, -takes["lots"]))
+    paid = np.where(closed["kind"] == codes.TAKEN, closed["money"], 0)  # beside the trade; of a fill it is the fee
+    value = contract_value(record, mark_at(outcomes, closed["seq"], instrument, first_sub), held)
+    return value - contract_value(record, prices_sub(closed, record), held) - paid, np.abs(value)
+
+
 def forced_slippage(outcomes: np.ndarray, record: np.void, instrument: int, first_sub: int) -> tuple[int, int]:
     """Loss of an instrument's forced fills against the mark of their moment, and the value of the same lots at it."""
-    fills = forced_fills(outcomes)
-    fills = fills[fills["instrument"] == instrument]
-    mark = mark_at(outcomes, fills["seq"], instrument, first_sub)
-    held = np.where(fills["flags"] & codes.SELL, fills["lots"], -fills["lots"])  # what the fill closes
-    value = contract_value(record, mark, held)
-    traded = contract_value(record, fills["price"] * int(record["mark_per_tick"]), held)
-    return int((value - traded).sum()), int(np.abs(value).sum())
+    loss, value = given_up(outcomes[outcomes["kind"] != codes.TAKEN], record, instrument, first_sub)
+    return int(loss.sum()), int(value.sum())
 
 
 def mark_range(outcomes: np.ndarray, instrument: int, first_sub: int) -> tuple[int, int, int]:
@@ -239,8 +243,8 @@ def compute_closed(outcomes: np.ndarray, instruments: np.ndarray) -> dict[str, i
         "liquidated_notional": liquidated_notional(outcomes, instruments),
         "forced_notional": notional(forced_fills(outcomes), instruments),
         "liquidation_fees": int(of_kind(outcomes, codes.LIQUIDATION_FEE)["money"].sum()),
-        "taken_notional": taken_notional(outcomes, instruments),
         "takeover_notional": notional(of_kind(outcomes, codes.TAKEOVER), instruments),
+        "taken_notional": notional(taken(outcomes), instruments),
         "adl_closes": len(closes),
         "adl_notional": notional(closes, instruments),
         "deficits": len(paid),

@@ -6,18 +6,16 @@ book_changes.parquet  every change of a queue, with the number of its variant; o
 run.json              run id, configuration, versions, tape, population, figures; wall time apart from them
 """
 
-import os
-import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from exchange import schema
-from exchange.errors import ConfigError, FeedError
+from exchange.errors import FeedError
 from exchange.rows import copied, joined
+from replay.folder import NewFolder
 
 CHUNK_ROWS = 1 << 19  # records of a file held before they are written
 FORMAT_VERSION = 1
@@ -83,45 +81,13 @@ class _Records:
             self.parts[0].rename(self.target)
 
 
-class Recorder:
-    """Writes one run folder; use as a context manager and call `close` when the run is done.
-
-    Leaving the context without `close`, by an error or an interrupt, removes everything written so far.
-
-    Raises
-    ------
-    ConfigError
-        When `folder` exists and `force` is not set, or holds anything but a run.
-    """
+class Recorder(NewFolder):
+    """Writes one run folder; use as a context manager and call `close` when the run is done."""
 
     def __init__(self, folder: Path, force: bool = False):
-        self.folder = Path(folder).absolute()
-        self.force = force
-        self._check_target()
-        self.aside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.part")
+        super().__init__(folder, force, "run.json")
         self.records = {"outcomes": _Records(self.aside / "outcomes.parquet", schema.OUTCOME)}
         self.series_rows: dict[str, list[int]] = {}
-
-    def __enter__(self) -> Self:
-        shutil.rmtree(self.aside, ignore_errors=True)
-        try:
-            self.aside.mkdir(parents=True)
-        except OSError as error:
-            raise ConfigError(str(self.folder), f"cannot write here: {error.strerror}; choose another -o") from None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        shutil.rmtree(self.aside, ignore_errors=True)
-
-    def _check_target(self) -> None:
-        if not self.folder.exists():
-            return
-        if not self.force:
-            raise ConfigError(str(self.folder), "already exists; give another -o, or --force to replace the run in it")
-        if not (self.folder / "run.json").is_file():
-            raise ConfigError(str(self.folder), "is not a run folder, so --force does not replace it; give another -o")
 
     def outcomes(self, variant: int, rows: np.ndarray) -> None:
         """Add a chunk of outcomes."""
@@ -145,28 +111,8 @@ class Recorder:
         for records in self.records.values():
             records.close()
         polars.DataFrame(self.series_rows).write_parquet(self.aside / "series.parquet", compression="zstd")
-        text = msgspec.json.format(msgspec.json.encode({"format_version": FORMAT_VERSION} | record), indent=2)
-        (self.aside / "run.json").write_bytes(text + b"\n")
-        for path in self.aside.iterdir():
-            _sync(path)
-        self._swap()
-
-    def _swap(self) -> None:
-        self._check_target()  # again: another process may have made it meanwhile
-        old = self.aside.with_suffix(".old")
-        if self.folder.exists():
-            self.folder.rename(old)
-        self.aside.rename(self.folder)
-        _sync(self.folder.parent)  # the rename itself must survive a power cut
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        self.write_json("run.json", {"format_version": FORMAT_VERSION} | record)
+        self.swap()
 
 
 def read_run(folder: Path) -> dict[str, Any]:

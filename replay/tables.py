@@ -225,7 +225,7 @@ def _figures_table(title: str, figures: Sequence[Closed], formats: Formats, scop
         ("instrument", "  slippage against the mark", lambda f: percent(f.forced_slippage_ppm)),
         ("instrument", "  in extrapolated depth", lambda f: f"{f.extrapolated_share:.2%}"),
         ("closed", f"liquidation fees {formats.asset}", lambda f: formats.money(f.liquidation_fees)),
-        ("closed", f"taken in auctions {formats.asset}", lambda f: formats.money(f.taken_notional)),
+        ("closed", f"taken over by others {formats.asset}", lambda f: formats.money(f.taken_notional)),
         ("closed", f"takeovers {formats.asset}", lambda f: formats.money(f.takeover_notional)),
         ("closed", "ADL closes", lambda f: f"{f.adl_closes:,}"),
         ("closed", f"ADL {formats.asset}", lambda f: formats.money(f.adl_notional)),
@@ -245,7 +245,7 @@ def _figures_table(title: str, figures: Sequence[Closed], formats: Formats, scop
     ]
     unused = {
         name
-        for name, field in (("taken in auctions", "taken_notional"), ("losses shared by others", "socialised_money"))
+        for name, field in (("taken over by others", "taken_notional"), ("losses shared by others", "socialised_money"))
         if not any(getattr(f, field) for f in figures)
     }
     rows = [row for row in rows if row[1].removesuffix(f" {formats.asset}") not in unused]

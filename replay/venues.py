@@ -1,6 +1,7 @@
 """One scenario under the rules of several venues: its contracts, feed and accounts stay, only the rules change."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from statistics import median
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ CONTRACT = {
     *("order_max", "position_max", "open_interest_max", "life", "option", "impact", "index_feedback_ppm"),
     *("haircuts", "initial_haircut_ppm"),
 }
-SCALE_BITS = 4  # no rule but the precision of sums: one that the largest positions of any contract leave room for
+SCALE_BITS = 4  # no rule but the precision of sums: at most, where the largest positions leave room for it
 FLOOR_STEP = 10**6  # quanta: floors are whole multiples, so that what they add up to is whole at any rate
 MONEY = ("notional_above", "notional_min", "notional_max")  # of a stage
 SECTION_MONEY = {
@@ -102,14 +103,14 @@ def under(scenario: Scenario, profile: str, tape: Tape, portfolio_share: float =
     table |= {field: own[field] for field in MARKET}
     table["index"]["feedback_ppm"] = own["index"]["feedback_ppm"]
     table["liquidation"]["mode"] = own["liquidation"]["mode"]
-    table["instruments"] = [
-        _on_contract(row, config.to_table(theirs)["instruments"][0]) for row in own["instruments"]
-    ]
+    table["instruments"] = [_on_contract(row, config.to_table(theirs)["instruments"][0]) for row in own["instruments"]]
     table["portfolio_margin"] = _regrouped(table["portfolio_margin"], theirs, scenario.venue)
     rate = _Price(_first_price(scenario.venue, tape), _in_base(theirs), _in_base(scenario.venue))
     _convert_money(table, rate)
+    if any(row["kind"] == "inverse" for row in table["instruments"]):
+        table["funding"]["payment"] = "rate"  # what a lot pays is linear in its price
     try:
-        venue = config.build_venue(table)
+        venue = _built(table)
     except ConfigError as error:
         raise ConfigError(profile, f"its rules do not fit the scenario's contracts: {error}") from None
     people = scenario.population
@@ -138,7 +139,19 @@ def _regrouped(terms: dict[str, Any], theirs: config.Venue, own: config.Venue) -
         return msgspec.to_builtins(config.PortfolioMargin())
     rows = [row.symbol for row in own.instruments if row.kind not in ("spot", "option")]
     own_groups = [groups[0] | {"name": row, "members": [row], "basis_ppm": {}} for row in rows]
-    return terms | {"scale_bits": SCALE_BITS, "groups": own_groups}
+    return terms | {"groups": own_groups}
+
+
+def _built(table: dict[str, Any]) -> config.Venue:
+    """The venue, its grid's sums as precise as they fit."""
+    if table["portfolio_margin"]["groups"]:
+        for bits in range(SCALE_BITS, 0, -1):
+            with suppress(ConfigError):
+                return config.build_venue(
+                    table | {"portfolio_margin": table["portfolio_margin"] | {"scale_bits": bits}}
+                )
+        table["portfolio_margin"]["scale_bits"] = 0
+    return config.build_venue(table)
 
 
 def _first_price(venue: config.Venue, tape: Tape) -> Decimal:
@@ -188,7 +201,7 @@ def compare(
     """Run the scenario under every profile, each seed in each tie order, with feedback and without."""
     if scenario.population is None:
         raise ConfigError("$.population", "missing; there is nobody to liquidate")
-    seeded = [_with_seed(scenario, seed) for seed in seeds]
+    seeded = [with_seed(scenario, seed) for seed in seeds]
     tapes = [open_feed(one) for one in seeded]
     pairs = list(zip(seeded, tapes, strict=True))
     plans = [(name, [under(one, name, tape, portfolio_share) for one, tape in pairs]) for name in profiles]
@@ -205,7 +218,7 @@ def compare(
     return Comparison(scenario.name, tie_orders, seeds, tuple(rows))
 
 
-def _with_seed(scenario: Scenario, seed: int) -> Scenario:
+def with_seed(scenario: Scenario, seed: int) -> Scenario:
     """The scenario with one seed for its feed, its accounts and all else."""
     replace, feed = msgspec.structs.replace, scenario.feed
     if feed.synthetic is not None:
@@ -337,9 +350,9 @@ def comparison_table(made: Comparison, scenario: Scenario) -> Any:
     return table(f"{made.scenario}, {runs}", header, [cells(row) for row in made.rows])
 
 
-def short(amount: float) -> str:
-    """An amount to four figures, with k, M or G for thousands, millions, billions."""
+def short(amount: float, figures: int = 4) -> str:
+    """An amount to so many figures, with k, M or G for thousands, millions, billions."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(amount) >= unit:
-            return f"{amount / unit:.4g}{name}"
-    return f"{amount:.4g}"
+            return f"{amount / unit:.{figures}g}{name}"
+    return f"{amount:.{figures}g}"

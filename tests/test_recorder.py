@@ -259,7 +259,7 @@ def test_each_close_is_counted_once():
     assert figures.liquidations(outcomes) == 2
     assert figures.extrapolated_share(outcomes) == 0.25
     assert len(figures.adl_closes(outcomes)) == 1
-    assert figures.taken_notional(outcomes, LINEAR) == 3 * 5 * 100
+    assert figures.notional(figures.taken(outcomes), LINEAR) == 3 * 5 * 100
     assert figures.liquidated_notional(outcomes, LINEAR) == (1 + 3 + 4 + 2 + 3) * 5 * 100
     assert figures.deficits(outcomes)["money"].sum() == -70
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 # Each purpose has its own stream. Numbers are part of the result of a seed: never renumber, only add.
-PATH, SIDE, SIZE, LEVERAGE, MARGIN_MODE, ENTRY, SHUFFLE, LEG_RANK, LEG_COUNT, LEG_SIDE, TIES = range(1, 12)
+PATH, SIDE, SIZE, LEVERAGE, MARGIN_MODE, ENTRY, SHUFFLE, LEG_RANK, LEG_COUNT, LEG_SIDE, TIES, RESAMPLE = range(1, 13)
 MID, REGIME, LEVEL_LOTS, REFRESH, PRINTS, BASIS, FACTOR = range(32, 39)
 
 
