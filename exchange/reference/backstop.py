@@ -1,7 +1,7 @@
 """The backstop: who takes over before the fund, and how what was taken over is worked off, a part at a time."""
 
 from exchange import codes
-from exchange.reference import dutch, margin, mark, stages
+from exchange.reference import dutch, margin, mark, stages, waterfall
 from exchange.reference.arithmetic import ppm_up
 from exchange.reference.auction import take
 from exchange.reference.book import Book
@@ -78,8 +78,18 @@ def fire(world: World, instrument: int) -> None:
         return
     if held.unit.stage == codes.STAGE_NONE and market.mark_sub and not market.stands_still:
         _order(world, held)
+        if held.wallet.account == codes.INSURANCE:
+            _note_debt(world, held)
     if held.lots:
         set_timer(world, instrument)
+
+
+def _note_debt(world: World, held: Position) -> None:
+    """A fund that owes and has nothing left is at a deficit, which others may bear."""
+    owed = margin.equity(world, held.wallet.unit)
+    if owed < 0 and not any(position.lots for position in held.wallet.positions.values()):
+        world.emit(codes.DEFICIT, account=codes.INSURANCE, instrument=held.instrument, money=owed)
+        waterfall.socialise(world, held.wallet.unit, held.instrument, 0)
 
 
 def _order(world: World, held: Position) -> None:

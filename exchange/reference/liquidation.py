@@ -310,7 +310,7 @@ def _exhausted(world: World, unit: Unit, leg: Position) -> None:
         money=waterfall.fund_equity(world, asset),
         liquidation_id=unit.liquidation_id,
     )
-    waterfall.socialise(world, unit, leg.instrument)
+    waterfall.socialise(world, unit, leg.instrument, unit.liquidation_id)
     if is_fund:
         unit.stage = codes.STAGE_NONE
         world.touched_funds.discard(asset)
@@ -344,9 +344,9 @@ def _end(world: World, unit: Unit) -> None:
             money=paid,
             liquidation_id=unit.liquidation_id,
         )
-        waterfall.socialise(world, unit, unit.label)
+        waterfall.socialise(world, unit, unit.label, unit.liquidation_id)
     elif not has_legs and unit.pocket < 0:
-        waterfall.socialise(world, unit, unit.label)
+        waterfall.socialise(world, unit, unit.label, unit.liquidation_id)
     if unit.position is not None and unit.position.lots == 0:
         ledger.move_margin(unit.position, -unit.position.isolated_margin)
     world.emit(

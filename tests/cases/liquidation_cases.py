@@ -209,6 +209,44 @@ def fund_share_of_fill(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     return {"insurance_fund_delta_usd": scaling.difference(desk.cash(codes.INSURANCE), before)}
 
 
+@adapter(
+    "insurance_fund_flow",
+    "insurance_pool_before party_deposit position entry_price mark_price maintenance_factor network_close_price "
+    "liquidity_fee_rate maker_fee_rate",
+)
+def fund_trades_out(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """The fund takes over position and margin, and works the position off against somebody's order."""
+    given = case.inputs
+    prices = (given["entry_price"], given["mark_price"], given["network_close_price"])
+    side, size = scaling.side_and_size(given["position"])
+    factor_ppb = scaling.ppb(given["maintenance_factor"])
+    contract = Contract(
+        prices,
+        (size,),
+        ((0, None, 1),),
+        maker=given["maker_fee_rate"],
+        taker=given["liquidity_fee_rate"],
+        margin={"risk_long_ppb": factor_ppb, "risk_short_ppb": factor_ppb},
+    )
+    stages = [{"below_ppm": 1_000_000, "action": "takeover"}]
+    desk = Desk(
+        [contract],
+        (given["party_deposit"], given["insurance_pool_before"]),
+        liquidation={"stages": stages},
+        backstop={"period_ns": scaling.seconds_ns(1)},
+    )
+    desk.enrich(OTHER)
+    desk.deposit(codes.INSURANCE, given["insurance_pool_before"])
+    desk.deposit(HOLDER, given["party_deposit"])
+    desk.seed(HOLDER, OTHER, side, given["entry_price"], size)
+    desk.mark(given["mark_price"])
+    desk.order(OTHER, 1, "sell" if side == "short" else "buy", given["network_close_price"], size)
+    rows = desk.settle()
+    if not of_kind(rows, "TAKEOVER", HOLDER) or desk.size(codes.INSURANCE):
+        raise Unsupported("a party that is not in distress, or more than the fund can carry")
+    return {"party_balance_after": desk.cash(HOLDER), "insurance_pool_after": desk.cash(codes.INSURANCE)}
+
+
 @adapter("adl_outcome", "bankruptcy_loss insurance_fund")
 def fund_covers(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     """One lot whose bankruptcy price is one tick, the loss, above the mark: a tick is as large as the loss."""
