@@ -64,7 +64,7 @@ def _carries(world: World, leg: Position, taker: Position, lots: int) -> bool:
 def set_timer(world: World, instrument: int) -> None:
     """What was taken over in an instrument is looked at a period from now, if it is not already."""
     market, period_ns = world.markets[instrument], _rules(world, instrument).disposal_ns
-    if period_ns and not market.has_disposal_timer:
+    if period_ns and not market.has_disposal_timer and not world.contracts[instrument].spot:
         market.has_disposal_timer = True
         world.set_timer(world.clock_ns + period_ns, codes.PRIORITY_DISPOSE, codes.DISPOSE, instrument)
 
