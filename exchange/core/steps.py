@@ -12,7 +12,7 @@ from exchange.core.fund import fund_unit
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import try_position
 from exchange.core.margin import unit_account, unit_numbers
-from exchange.core.plan import leg_weight
+from exchange.core.plan import closing_fees, leg_weight
 from exchange.core.requirement import tier_of
 from exchange.core.shadow import recorded_within
 from exchange.core.stages import action_of, first_stage, goal_of
@@ -145,11 +145,3 @@ def lots_to_exit(ledger, prices, unit, k, p, equity):
             few = middle
     try_position(ledger, p, lots, entry)
     return many
-
-
-@leaf
-def closing_fees(prices, instrument, lots):
-    """What a liquidation order for `lots` pays at the mark, where its surplus is enough."""
-    record, value = prices.instruments[instrument], abs(mark_value(prices, instrument, lots))
-    taker = ppm_up(value, max(np.int64(0), np.int64(record["taker_ppm"])))
-    return taker + ppm_up(value, np.int64(record["liquidation_ppm"]))

@@ -2,10 +2,10 @@
 
 from exchange import codes
 from exchange.reference import adl, backstop, dutch, ledger, margin, stages, waterfall
-from exchange.reference.arithmetic import ceil_div
+from exchange.reference.arithmetic import ceil_div, ppm_up, ratio_ppm
 from exchange.reference.auction import take
 from exchange.reference.matching import Taker, match_shadow
-from exchange.reference.records import Position, Unit
+from exchange.reference.records import UNPLACED, Position, Unit
 from exchange.reference.world import World
 
 COUNTERPARTIES_PER_STEP = 1024
@@ -46,11 +46,32 @@ def leg_at_work(world: World, unit: Unit) -> Position | None:
     return min(planned, key=lambda leg: rank(world, leg), default=None)
 
 
-def rank(world: World, leg: Position) -> tuple[int, int]:
-    """Place of a leg: its group, which tells holdings from contracts unless all go as listed, then its instrument."""
+def rank(world: World, leg: Position) -> tuple[int, int, int]:
+    """Place of a leg: holdings apart from contracts unless all go as listed, then the venue's order, its instrument."""
     order, spot = world.policy.sell_order, world.contracts[leg.instrument].spot
     later = {codes.SELL_LAST: spot, codes.SELL_FIRST: not spot, codes.SELL_LISTED: False}[order]
-    return int(later), leg.instrument
+    is_option = world.contracts[leg.instrument].option is not None
+    rules = {codes.LEGS_LISTED: 0, codes.LEGS_FUTURES: int(is_option)}
+    return int(later), rules.get(world.policy.leg_order, leg.place), leg.instrument
+
+
+def _order_legs(world: World, unit: Unit) -> None:
+    """Where a score orders the legs of a wallet: the largest first, then by instrument; as of now."""
+    if unit.position is None and world.policy.leg_order in (codes.LEGS_LOSS, codes.LEGS_FREED):
+        for position in unit.positions:
+            position.place = UNPLACED
+        ordered = sorted(legs(world, unit), key=lambda leg: (-_score(world, leg), leg.instrument))
+        for place, leg in enumerate(ordered):
+            leg.place = place
+
+
+def _score(world: World, leg: Position) -> int:
+    """Loss at the mark; or maintenance over what closing the leg costs there in fees."""
+    if world.policy.leg_order == codes.LEGS_LOSS:
+        return -margin.profit(world, leg)
+    contract, value = world.contracts[leg.instrument], abs(margin.position_value(world, leg))
+    fees = ppm_up(value, max(0, contract.taker_ppm)) + ppm_up(value, contract.liquidation_ppm)
+    return ratio_ppm(margin.alone(world, leg), max(1, fees))
 
 
 def _start(world: World, unit: Unit, cause_seq: int) -> None:
@@ -92,11 +113,12 @@ def cancel_orders(world: World, unit: Unit, code: int, liquidation_id: int = 0) 
 def _plan(world: World, unit: Unit) -> None:
     """Give each leg a bankruptcy price, and begin with the first."""
     make_plan(world, unit)
+    _order_legs(world, unit)
     if not legs(world, unit):
         _end(world, unit)
         return
     is_fund = unit.wallet.account == codes.INSURANCE
-    unit.next_rank = (0, 0)
+    unit.next_rank = (0, 0, 0)
     _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
 
 
@@ -145,8 +167,8 @@ def _next_step(world: World, unit: Unit, stage: int) -> None:
 
 
 def _next_leg(world: World, unit: Unit, leg: Position) -> None:
-    group, instrument = rank(world, leg)
-    unit.next_rank = (group, instrument + 1)
+    group, place, instrument = rank(world, leg)
+    unit.next_rank = (group, place, instrument + 1)
     is_fund = unit.wallet.account == codes.INSURANCE
     _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
 

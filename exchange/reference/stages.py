@@ -109,7 +109,7 @@ def deepen(world: World, unit: Unit) -> bool:
             if _is_below(world, unit, stage.below_ppm):
                 unit.driver = k
     if unit.driver != before:
-        unit.next_rank, now = (0, 0), unit.standings[unit.driver]
+        unit.next_rank, now = (0, 0, 0), unit.standings[unit.driver]
         now.began_ns, now.kept = world.clock_ns, unit.standings[before].kept
         unit.standings[before].end()
     return unit.driver != before

@@ -1,0 +1,21 @@
+"""Campaign switch of how a liquidation closes legs, the default in most seeds and drawn apart from other streams."""
+
+from typing import Any
+
+import numpy as np
+
+PURPOSE = 181
+RATE = 0.15
+
+
+def generator(seed: int, part: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed, PURPOSE + (part << 32)]))
+
+
+def add_closing(table: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The venue's table with the order of legs of this seed."""
+    rng = generator(seed, 0)
+    if rng.random() >= RATE:
+        return table
+    order = ("largest_loss", "margin_freed", "futures_first")[int(rng.integers(3))]
+    return {**table, "liquidation": {**table["liquidation"], "leg_order": order}}
