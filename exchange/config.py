@@ -116,6 +116,7 @@ class Liquidation(_Struct):
     leg_order: Literal["list", "futures_first", "largest_loss", "margin_freed"] = "list"
     detection_delay_ns: Nanoseconds = 0
     order_delay_ns: Nanoseconds = 0
+    bankruptcy_fee: bool = False  # the bankruptcy price leaves what the taker's fee of closing comes to
     fund_least_ppm: Ppm = 0
     fund_most_ppm: Ppm = 1_000_000
     stages: Annotated[tuple[Stage, ...], msgspec.Meta(max_length=STAGES_MAX)] = ()
@@ -365,6 +366,7 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     compile_depth(row, venue.depth, venue.queue)
     row["mode"] = {"overlay": codes.MODE_OVERLAY, "shadow": codes.MODE_SHADOW}[venue.liquidation.mode]
     row["join_auctions"] = venue.liquidation.in_auction == "join" and venue.liquidation.mode != "shadow"
+    row["bankruptcy_fee"] = venue.liquidation.bankruptcy_fee
     row["detection_delay_ns"] = venue.liquidation.detection_delay_ns
     row["order_delay_ns"] = venue.liquidation.order_delay_ns
     least, most = venue.liquidation.fund_least_ppm, venue.liquidation.fund_most_ppm

@@ -354,6 +354,7 @@ POLICY = _record(  # one record: what the profile decides
     ("gated", "i8"),  # 1: order commands pass throttles or a gateway queue, or are counted
     *(("count_quotes", "i8"), ("sell_order", "i8"), ("leg_order", "i8")),
     *(("fund_least_ppm", "i8"), ("fund_most_ppm", "i8")),  # the fund's share of what a forced fill gains
+    ("bankruptcy_fee", "i8"),  # bankruptcy prices leave what closing costs
 )
 
 # --- io ----------------------------------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ def generator(seed: int, part: int) -> np.random.Generator:
 
 
 def add_closing(table: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The venue's table with the order of legs of this seed."""
+    """The venue's table with the order of legs and the bankruptcy prices of this seed."""
     rng = generator(seed, 0)
     if rng.random() >= RATE:
         return table
     order = ("largest_loss", "margin_freed", "futures_first")[int(rng.integers(3))]
-    return {**table, "liquidation": {**table["liquidation"], "leg_order": order}}
+    changes = ({"leg_order": order}, {"bankruptcy_fee": True}, {"leg_order": order, "bankruptcy_fee": True})
+    return {**table, "liquidation": {**table["liquidation"], **changes[int(rng.integers(3))]}}

@@ -3,12 +3,13 @@
 import numpy as np
 
 from exchange.codes import LEGS_FUTURES, LEGS_LOSS, SELL_LAST, SELL_LISTED
-from exchange.core.arith import mul_div_floor, ppm_up, ratio_ppm
+from exchange.core.arith import MILLION, mul_div_floor, ppm_up, ratio_ppm
 from exchange.core.contract import mark_value, worst_ticks
 from exchange.core.grid import grid_leg, in_grid
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import first_leg, leg_of, live_leg, next_leg
 from exchange.core.requirement import leg_maintenance
+from exchange.core.wide import wide_div
 
 WEIGHT_BITS = 31
 GROUP_RANKS = 1000  # more instruments no venue has
@@ -86,6 +87,19 @@ def sum_weights(ledger, prices, unit, by_notional, shift):
 
 
 @leaf
+def before_fee(prices, instrument, value):
+    """The least trade value that leaves `value` when the taker's fee is paid out of it, where that is left for it."""
+    rate = max(np.int64(0), np.int64(prices.instruments[instrument]["taker_ppm"]))
+    if prices.policy[0]["bankruptcy_fee"] == 0:
+        return value
+    if value < 0:
+        most, _ = wide_div(-value, np.int64(MILLION), MILLION + rate)
+        return -most
+    least, rest = wide_div(value, np.int64(MILLION), MILLION - rate)
+    return least + (rest != 0)
+
+
+@leaf
 def plan(ledger, prices, unit, equity, required):
     """Allot a unit's equity to its legs by maintenance; note each leg's bankruptcy price, in the account's favour."""
     by_notional, shift = required == 0, np.int64(0)
@@ -100,7 +114,7 @@ def plan(ledger, prices, unit, equity, required):
             position = ledger.positions[p]
             instrument, lots = np.int64(position["instrument"]), np.int64(position["lots"])
             share = mul_div_floor(equity, leg_weight(ledger, prices, unit, p, by_notional) >> shift, total)
-            value = mark_value(prices, instrument, lots) - share
+            value = before_fee(prices, instrument, mark_value(prices, instrument, lots) - share)
             ledger.legs[p]["bankruptcy_ticks"] = worst_ticks(prices, instrument, lots, value)
         p = next_leg(ledger, unit, p)
 

@@ -134,7 +134,9 @@ def make_plan(world: World, unit: Unit) -> None:
     while sum(weights) >= WEIGHTS_MAX:
         weights = [weight // 2 for weight in weights]
     for leg, weight in zip(held, weights, strict=True):
-        leg.bankruptcy_ticks = ticks_that_cost(world, leg, equity * weight // sum(weights))
+        worth = margin.position_value(world, leg) - equity * weight // sum(weights)
+        rate_ppm = max(0, world.contracts[leg.instrument].taker_ppm) if world.policy.bankruptcy_fee else 0
+        leg.bankruptcy_ticks = ticks_that_bring(world, leg, worth, rate_ppm)
 
 
 def ticks_that_cost(world: World, leg: Position, money: int) -> int:
@@ -145,15 +147,16 @@ def ticks_that_cost(world: World, leg: Position, money: int) -> int:
     return ticks_that_bring(world, leg, margin.position_value(world, leg) - money)
 
 
-def ticks_that_bring(world: World, leg: Position, worth: int) -> int:
-    """The worst price for the leg at which it still brings some money."""
+def ticks_that_bring(world: World, leg: Position, worth: int, rate_ppm: int = 0) -> int:
+    """The worst price for the leg at which it still brings some money, a fee paid."""
     contract = world.contracts[leg.instrument]
     bad, good = contract.ticks_min - 1, contract.ticks_max
     if leg.lots < 0:
         bad, good = contract.ticks_max + 1, contract.ticks_min
     while abs(good - bad) > 1:
         middle = (good + bad) // 2
-        if contract.trade_value(middle, leg.lots) >= worth:
+        value = contract.trade_value(middle, leg.lots)
+        if value - ppm_up(abs(value), rate_ppm) >= worth:
             good = middle
         else:
             bad = middle

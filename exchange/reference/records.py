@@ -127,6 +127,7 @@ class Policy:
     index_stale_ns: int
     sell_order: int
     leg_order: int
+    bankruptcy_fee: int
     fund_least_ppm: int
     fund_most_ppm: int
     funding_interval_ns: int

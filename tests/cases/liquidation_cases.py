@@ -1,6 +1,5 @@
 """Liquidation end to end, bankruptcy prices, the insurance fund and deleveraging."""
 
-from bisect import bisect_left
 from decimal import Decimal
 from typing import Any
 
@@ -121,10 +120,7 @@ def bankruptcy_of_position(case: Case, by_id: dict[str, Case]) -> dict[str, Any]
 
 @adapter("bankruptcy_price", "contract side qty_usd entry_price account_balance_btc order_margin_btc taker_fee")
 def inverse_bankruptcy(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """The lowest price at which the account's position is closed with the fee that anybody pays there.
-
-    Below it the fee is no more than what is left, so there the account has nothing. Any maintenance does.
-    """
+    """The liquidation order's price, which leaves the fee of closing. Any maintenance does."""
     given = case.inputs
     contract = Contract(
         (given["entry_price"],),
@@ -134,28 +130,14 @@ def inverse_bankruptcy(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
         kind="inverse",
         taker=given["taker_fee"],
     )
-
-    def begin() -> Desk:
-        desk = Desk([contract], (given["account_balance_btc"],))
-        desk.enrich(OTHER, THIRD, BANK)
-        desk.deposit(HOLDER, given["account_balance_btc"])
-        desk.seed(HOLDER, OTHER, given["side"], given["entry_price"], given["qty_usd"])
-        desk.mark(given["entry_price"])
-        return desk
-
-    breach = begin().liquidation_price(HOLDER)
-
-    def pays_whole_fee(ticks: int) -> bool:
-        desk, price = begin(), scaling.amount(ticks, PENNY)
-        for order_id in (1, 2):
-            desk.order(THIRD, order_id, "buy", price, given["qty_usd"])
-        (free,) = of_kind(desk.order(BANK, 3, "sell", price, given["qty_usd"]), "FILL", BANK)
-        desk.mark(breach)
-        forced = of_kind(desk.settle(), "FILL", HOLDER)
-        return [row.money for row in forced] == [free.money]
-
-    ticks = range(1, scaling.whole(breach, PENNY))
-    return {"bankruptcy_price": scaling.amount(ticks[bisect_left(ticks, True, key=pays_whole_fee)], PENNY)}
+    desk = Desk([contract], (given["account_balance_btc"],), liquidation={"bankruptcy_fee": True})
+    desk.enrich(OTHER)
+    desk.deposit(HOLDER, given["account_balance_btc"])
+    desk.seed(HOLDER, OTHER, given["side"], given["entry_price"], given["qty_usd"])
+    desk.mark(given["entry_price"])
+    desk.mark(desk.liquidation_price(HOLDER))
+    (order,) = of_kind(desk.settle(), "LIQUIDATION_ORDER", HOLDER)
+    return {"bankruptcy_price": order.price}
 
 
 @adapter(
