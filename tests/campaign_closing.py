@@ -19,4 +19,8 @@ def add_closing(table: dict[str, Any], seed: int) -> dict[str, Any]:
         return table
     order = ("largest_loss", "margin_freed", "futures_first")[int(rng.integers(3))]
     changes = ({"leg_order": order}, {"bankruptcy_fee": True}, {"leg_order": order, "bankruptcy_fee": True})
-    return {**table, "liquidation": {**table["liquidation"], **changes[int(rng.integers(3))]}}
+    liquidation = {**table["liquidation"], **changes[int(rng.integers(3))]}
+    if "stages" in liquidation:
+        liquidation["stages"] = [{**stage, "then_all": True} if stage["action"] == "reduce" else stage
+                                 for stage in liquidation["stages"]]
+    return {**table, "liquidation": liquidation}

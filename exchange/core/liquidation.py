@@ -360,6 +360,7 @@ def stage_tick(state, unit, k, cause_seq):
         return
     stage = prices.stages[first_stage(ledger, prices, unit) + k]
     standing["ready_ns"] = now_ns + np.int64(stage["cooldown_ns"])
+    standing["acted"] += stage["then_all"]
     equity, required, legs = unit_numbers(ledger, prices, unit)
     ratio = ratio_ppm(max(equity, np.int64(0)), max(required, np.int64(1)))
     account, action = unit_account(ledger, prices, unit), np.int64(stage["action"])

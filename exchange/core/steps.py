@@ -15,7 +15,7 @@ from exchange.core.margin import unit_account, unit_numbers
 from exchange.core.plan import closing_fees, leg_weight
 from exchange.core.requirement import tier_of
 from exchange.core.shadow import recorded_within
-from exchange.core.stages import action_of, first_stage, goal_of
+from exchange.core.stages import action_of, first_stage, first_standing, goal_of
 from exchange.core.states import reach_of, stands_still
 from exchange.core.wide import wide_div
 
@@ -67,7 +67,8 @@ def step_lots(state, unit, k, p, equity, limit_ticks):
     if action_of(ledger, prices, unit, k) != STAGE_PART:
         return taken
     stage, notional = prices.stages[first_stage(ledger, prices, unit) + k], abs(mark_value(prices, instrument, lots))
-    if notional > stage["notional_above"]:
+    acted = ledger.standings[first_standing(ledger, prices, unit) + k]["acted"]
+    if notional > stage["notional_above"] and acted <= 1:
         least, rest = wide_div(abs(lots), min(notional, np.int64(stage["notional_min"])), notional)
         taken = max(taken_at_once(ledger, prices, unit, k, p, equity), least + (rest != 0))
     if 0 < stage["notional_max"] < notional:

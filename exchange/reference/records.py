@@ -278,6 +278,7 @@ class Standing:
     kept: int = 0  # equity that the takers of a whole unit have left behind
     freed: int = 0  # how much less is missing by what takers took
     bid: int = 0  # standing bids that were made
+    acted: int = 0  # times that it acted since the unit came into it, where the stage counts them
 
     def end(self) -> None:
         """The stage drives no more."""
