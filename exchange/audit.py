@@ -175,6 +175,8 @@ def _check_top(book: Book, instrument: int, side: int, live: list[int]) -> None:
         if book.orders[slot]["priority_seq"] == top
     ]
     _require(not later, "BK-7", f"instrument {instrument} side {side}: slot {later} is the top order")
+
+
 def _check_external(state: State, external: Any) -> None:
     where, orders = f"ticks {external['ticks']}", state.book.orders
     _require(0 <= external["displaced_lots"] <= external["lots"], "EXT-1", f"{where}: displaced")

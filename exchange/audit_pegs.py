@@ -43,8 +43,10 @@ def _check_prices(state: State, instrument: int, slots: list[int]) -> None:
     here = (orders["leaves_lots"] > 0) & (orders["instrument"] == instrument) & (orders["flags"] & codes.PARKED == 0)
     firm = here & (state.book.terms["peg"] == 0)
     references, bests = (
-        [max(orders["ticks"][of & (orders["side"] == codes.BID)].tolist(), default=0),
-         min(orders["ticks"][of & (orders["side"] == codes.ASK)].tolist(), default=0)]
+        [
+            max(orders["ticks"][of & (orders["side"] == codes.BID)].tolist(), default=0),
+            min(orders["ticks"][of & (orders["side"] == codes.ASK)].tolist(), default=0),
+        ]
         for of in (firm, here)
     )
     for slot in slots:

@@ -29,7 +29,8 @@ def check_disposals(state: State) -> None:
     rules = prices.waterfalls[prices.instruments["asset"]]
     _require(bool(np.all(rules["disposal_ns"][noted] != 0)), f"instruments {noted}: nothing works off", "BKS-1")
     held = state.ledger.positions[1 + len(rules) :][: len(rules)]["lots"] != 0
-    left = np.flatnonzero(held & (rules["backstop"] == 0) & (rules["disposal_ns"] != 0)).tolist()
+    its_own = (rules["backstop"] == 0) & (rules["disposal_ns"] != 0) & (prices.instruments["spot"] == 0)
+    left = np.flatnonzero(held & its_own).tolist()
     _require(set(left) <= set(noted), f"the fund holds lots of {left}, timers of {noted}", "BKS-1")
 
 

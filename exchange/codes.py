@@ -229,6 +229,7 @@ ADL_SHORTFALL, ADL_FIRST, ADL_EQUITY, ADL_DRAWDOWN, ADL_NEVER = range(5)  # when
 AROUND_MARK, AROUND_INDEX, AROUND_MID = 0, 1, 2  # where the band of a backstop's orders stands
 SHARE_NONE, SHARE_POSITIONS, SHARE_PROFITS = 0, 1, 2  # who bears a deficit of the fund
 SELL_LAST, SELL_FIRST, SELL_LISTED = 0, 1, 2
+LEGS_LISTED, LEGS_FUTURES, LEGS_LOSS, LEGS_FREED = range(4)  # in which order a unit's legs are closed
 STAGE_WARN, STAGE_CANCEL, STAGE_PART, STAGE_CLOSE, STAGE_FUND, STAGE_AUCTION = range(1, 7)  # from the third: liquidate
 CURVE_POINTS = 4  # the most of what changes with the time of an auction
 CONCEDE_EQUITY, CONCEDE_MARK, CONCEDE_INDEX = 0, 1, 2  # what an auction's concession is a share of

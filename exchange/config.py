@@ -120,14 +120,17 @@ class Instrument(_Struct):
 class Liquidation(_Struct):
     """`mode` shadow = liquidations do not touch the book (the no-feedback run).
 
-    `in_auction`: their orders wait for its end, or join it at the bankruptcy price. With `stages` these say when
-    and how users are liquidated; without, all of a unit is closed when its equity is below its maintenance.
+    `in_auction`: their orders wait for its end, or join it at the bankruptcy price. `leg_order`: which leg of several
+    is closed first: as listed, options last, by loss, or by maintenance over what closing costs. With `stages` these
+    say when and how users are liquidated; without, all of a unit is closed when its equity is below its maintenance.
     """
 
     mode: Literal["overlay", "shadow"] = "overlay"
     in_auction: Literal["wait", "join"] = "wait"
+    leg_order: Literal["list", "futures_first", "largest_loss", "margin_freed"] = "list"
     detection_delay_ns: Nanoseconds = 0
     order_delay_ns: Nanoseconds = 0
+    bankruptcy_fee: bool = False  # the bankruptcy price leaves what the taker's fee of closing comes to
     fund_least_ppm: Ppm = 0
     fund_most_ppm: Ppm = 1_000_000
     stages: Annotated[tuple[Stage, ...], msgspec.Meta(max_length=STAGES_MAX)] = ()
@@ -374,10 +377,12 @@ def _compile_policy(venue: Venue) -> np.ndarray:
     row["index_rule"] = rules.index(venue.index.rule)
     row["index_outlier_ppm"], row["index_stale_ns"] = venue.index.outlier_ppm, venue.index.stale_ns
     row["sell_order"] = SELL_ORDERS[venue.collateral.order]
+    row["leg_order"] = ("list", "futures_first", "largest_loss", "margin_freed").index(venue.liquidation.leg_order)
     row["funding_interval_ns"] = venue.funding.interval_ns
     compile_depth(row, venue.depth, venue.queue)
     row["mode"] = {"overlay": codes.MODE_OVERLAY, "shadow": codes.MODE_SHADOW}[venue.liquidation.mode]
     row["join_auctions"] = venue.liquidation.in_auction == "join" and venue.liquidation.mode != "shadow"
+    row["bankruptcy_fee"] = venue.liquidation.bankruptcy_fee
     row["detection_delay_ns"] = venue.liquidation.detection_delay_ns
     row["order_delay_ns"] = venue.liquidation.order_delay_ns
     least, most = venue.liquidation.fund_least_ppm, venue.liquidation.fund_most_ppm

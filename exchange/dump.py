@@ -30,7 +30,7 @@ IMPACT_FIELDS = ("flow_lots", "permanent_mlots", "decaying_mlots", "ticks")
 TRIGGER_FIELDS = ("trigger", "trigger_kind", "trigger_ticks", "offset_ticks", "peg", "limit_ticks")
 DISPLAY_FIELDS = ("display_lots", "display_min_lots", "hidden_lots")
 TERMS_FIELDS = ("expiry_ns", "time_in_force", "self_trade", *TRIGGER_FIELDS, "min_lots", *DISPLAY_FIELDS)
-STANDING_FIELDS = ("inside", "timed", "drives", "due_ns", "ready_ns", "began_ns", "kept", "freed", "bid")
+STANDING_FIELDS = ("inside", "timed", "drives", "due_ns", "ready_ns", "began_ns", "kept", "freed", "bid", "acted")
 TIMER_FIELDS = ("ts_ns", "priority", "account", "order", "kind")
 
 

@@ -79,7 +79,8 @@ MEMBER = np.dtype(  # one an instrument
 )
 
 SHOCK = np.dtype(  # [(instrument * SHOCKS + variant) * scenarios + scenario]
-    [("price_ppm", "i8"), ("rate_ppb", "i8")], align=True  # of the price; of the value of a lot, cover included
+    [("price_ppm", "i8"), ("rate_ppb", "i8")],
+    align=True,  # of the price; of the value of a lot, cover included
 )
 
 Share = Annotated[int, msgspec.Meta(ge=-50_000_000, le=50_000_000)]

@@ -122,4 +122,3 @@ def _compile(venue: "Venue", instruments: np.ndarray, k: int, row: np.void, wher
             f"{where.removesuffix('.option')}.position_max",
             f"what {held} short lots must hold passes 2**62 quanta; a lower limit or a larger quantum would do",
         )
-

@@ -264,7 +264,7 @@ LEG = _record(  # what only a liquidation, or reduce-only orders, need of a posi
     ("bankruptcy_ticks", "i4"),
     ("liquidation_id", "i4"),
     ("reduce_lots", "i4", (2,)),  # resting reduce-only bids and asks
-    ("waiting_next", "i4"),  # in the list of legs whose order waits for its market, oldest first
+    *(("waiting_next", "i4"), ("place", "i4")),  # the next leg whose order waits; from 1, where a score orders legs
 )
 
 GUARD = _record(  # two per position: [2 p] fires when the mark falls to it, [2 p + 1] when it rises to it
@@ -352,8 +352,9 @@ POLICY = _record(  # one record: what the profile decides
     *(("assets", "i8"), ("instruments", "i8"), ("accounts", "i8")),
     ("outcomes_per_order", "i8"),  # the most that one event emits for one live order
     ("gated", "i8"),  # 1: order commands pass throttles or a gateway queue, or are counted
-    *(("count_quotes", "i8"), ("sell_order", "i8")),
+    *(("count_quotes", "i8"), ("sell_order", "i8"), ("leg_order", "i8")),
     *(("fund_least_ppm", "i8"), ("fund_most_ppm", "i8")),  # the fund's share of what a forced fill gains
+    ("bankruptcy_fee", "i8"),  # bankruptcy prices leave what closing costs
 )
 
 # --- io ----------------------------------------------------------------------------------------------------------

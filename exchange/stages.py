@@ -26,7 +26,7 @@ STEP_FIELDS = ("share_ppm", "tiers_down", "after_fees", "notional_above", "notio
 ORDER_FIELDS = ("band_ppm", "band_around", "spread_ppm", "shortage_ppm")
 AUCTION_FIELDS = ("duration_ns", "period_ns", "concession_from", "bidder", "bids_ppm", *CURVES)
 FIELDS = [
-    *((name, ("reduce",)) for name in (*STEP_FIELDS, "fill_or_kill")),
+    *((name, ("reduce",)) for name in (*STEP_FIELDS, "then_all", "fill_or_kill")),
     *((name, ("reduce", "close")) for name in ORDER_FIELDS),
     *((name, ("auction",)) for name in AUCTION_FIELDS),
     ("beyond_bankruptcy", ("reduce", "close", "auction")),
@@ -63,6 +63,7 @@ STAGE = np.dtype(  # one an asset and stage: [asset * count + stage]; one row wi
         ("shortage_ppm", "i8"),  # how fast they get there: times the share of maintenance that is missing
         ("band_index", "i8"),  # the band is around the index
         ("fill_or_kill", "i8"),
+        ("then_all", "i8"),  # after the first step: all of a leg
         ("beyond", "i8"),  # the fund pays for what is beyond the bankruptcy price
         ("duration_ns", "i8"),  # of an auction
         ("period_ns", "i8"),  # the venue looks at it
@@ -85,6 +86,7 @@ STANDING = np.dtype(  # one a unit and stage
         ("kept", "i8"),  # equity that what takers took of a whole unit has left behind
         ("freed", "i8"),  # how much less is missing by what takers took
         ("bid", "i8"),  # standing bids that were made
+        ("acted", "i8"),  # times it acted since the unit came into it, where that counts
         ("inside", "i1"),
         ("timed", "i1"),  # its timer is set
         ("drives", "i1"),  # the unit's liquidation is this stage's
@@ -111,7 +113,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     `share_ppm` of a leg, or what brings it `tiers_down` tiers lower, without either what brings the unit back to its
     exit at the mark (with `after_fees`: and pays for it), and all of a leg worth no more than `notional_above` (of the
     settlement asset); at least `notional_min`, at most `notional_max` and `offer_ppm` of the lots that the book offers;
-    and again after each cooldown. Its orders, and those of `close`, are limited at the bankruptcy price, or nearer:
+    and again after each cooldown (`then_all`: from then on all of a leg, until the unit has left the stage). Its orders, and those of `close`, are limited at the bankruptcy price, or nearer:
     `band_ppm` from the mark (`band_around`: or the index), or where they give up `spread_ppm` of the leg's maintenance,
     the less the less of its maintenance the unit lacks (`shortage_ppm` times that share); with `beyond_bankruptcy`
     these limits may lie beyond it, as far as the fund can pay for. With `fill_or_kill` a step that the book cannot fill
@@ -141,6 +143,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     spread_ppm: Share | None = None
     shortage_ppm: Speed | None = None
     band_around: Literal["mark", "index"] | None = None
+    then_all: bool | None = None
     fill_or_kill: bool | None = None
     beyond_bankruptcy: bool | None = None
     duration_ns: Pause | None = None
@@ -254,6 +257,7 @@ def compile_stages(venue: "Venue") -> np.ndarray:
                 stage.shortage_ppm or MILLION,
                 stage.band_around == "index",
                 stage.fill_or_kill or 0,
+                stage.then_all or 0,
                 stage.beyond_bankruptcy or 0,
                 stage.duration_ns or 0,
                 stage.period_ns or 0,

@@ -149,8 +149,16 @@ def _grid_at_one(document: Playbook, formats: dict[str, Formats]) -> Any:
         who = _named(one.who)
         counts = (f"{one.wallets:,}", *cells, f"{one.raised:,}", before, f"{one.at_one.breached:,}")
         rows.append((one.asset, *counts, who))
-    header = ("asset", "wallets", "must hold", "with rho 1 too", "must hold more", "breached", "with rho 1 too",
-              "only then")
+    header = (
+        "asset",
+        "wallets",
+        "must hold",
+        "with rho 1 too",
+        "must hold more",
+        "breached",
+        "with rho 1 too",
+        "only then",
+    )
     return table("portfolio margin: what the grid asks for without and with correlation going to one", header, rows)
 
 

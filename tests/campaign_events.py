@@ -8,6 +8,7 @@ import numpy as np
 
 from exchange import codes, config, schema
 from tests.campaign_backstop import Backers, add_backstop
+from tests.campaign_closing import add_closing
 from tests.campaign_collateral import Holdings, add_collateral
 from tests.campaign_grid import Portfolios, add_grid
 from tests.campaign_icebergs import Icebergs, add_icebergs
@@ -80,7 +81,7 @@ def make_venue(seed: int) -> config.Venue:
         **gate_sections(seed),
     }
     for add in (add_rules, add_icebergs, add_pegs, add_pricing, add_margins, add_lives, add_options, add_collateral,
-                add_grid, add_stages, add_waterfall, add_backstop):
+                add_grid, add_stages, add_waterfall, add_backstop, add_closing):
         table = add(table, seed)
     return config.build_venue(table)
 

@@ -178,6 +178,17 @@ def test_without_an_account_the_fund_works_off_what_it_took():
     assert twin.core.fund_equity() == (RICH - 100) * UNIT - 960 * 10 * UNIT * 5 // 10_000
 
 
+def test_what_the_fund_loses_by_it_beyond_what_it_has_others_bear():
+    twin = bankrupt(EVERY, {FUND: 60}, socialise="profits")
+    marked(twin, 975)
+    bids(twin, (960, 10))
+    rows = settled(twin, SECOND)  # it had 60 and took 50 over, sold 150 below the mark and paid the fees
+    fees = 960 * 10 * UNIT * 5 // 10_000
+    assert of_kind(rows, codes.DEFICIT, "account", "money") == [(FUND, -40 * UNIT - fees)]
+    assert of_kind(rows, codes.SOCIALISED, "account", "money") == [(B, -40 * UNIT - fees), (FUND, 40 * UNIT + fees)]
+    assert twin.core.fund_equity() == 0
+
+
 def test_it_waits_for_a_market_that_stands_still_and_while_it_is_liquidated_itself():
     twin = bankrupt({"account": D, **EVERY}, {D: 150, FUND: RICH}, liquidation={"order_delay_ns": 3 * SECOND})
     marked(twin, 975)

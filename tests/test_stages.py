@@ -181,6 +181,16 @@ def test_a_reduction_takes_its_share_again_and_again_until_the_exit(venue):
     desk.exchange.audit()
 
 
+def test_after_its_first_step_it_takes_all_where_the_stage_says_so_until_the_unit_has_left(venue):
+    desk = venue({**PART, "then_all": True}, {**CLOSE, "below_ppm": 1})
+    wait(desk, SECOND)
+    assert [lots for lots, *_ in of_kind(at(desk, 905), codes.LIQUIDATION_ORDER, "lots")] == [3]
+    at(desk, 1_000)  # it leaves the stage
+    wait(desk, 10 * SECOND)
+    assert [lots for lots, *_ in of_kind(at(desk, 905), codes.LIQUIDATION_ORDER, "lots")] == [3]
+    assert [lots for lots, *_ in of_kind(wait(desk, 10 * SECOND), codes.LIQUIDATION_ORDER, "lots")] == [10]
+
+
 def test_a_reduction_without_a_share_takes_what_brings_it_back_to_the_exit(venue):
     back = {name: value for name, value in PART.items() if name != "share_ppm"}
     for exit_ppm, lots in ((1_100_000, 1), (1_500_000, 3), (9_000_000, 9), (10_000_000, 9)):

@@ -8,8 +8,10 @@ from exchange.codes import (
     ASK,
     BACKSTOP,
     BID,
+    DEFICIT,
     DISPOSAL,
     FORCED,
+    INSURANCE,
     MODE_SHADOW,
     OK,
     STAGE_NONE,
@@ -22,7 +24,7 @@ from exchange.core.auction import interrupt
 from exchange.core.contract import contract_value, mark_value, trade_value
 from exchange.core.depth import lots_within
 from exchange.core.dutch import can_carry
-from exchange.core.fund import set_disposal_timer
+from exchange.core.fund import fund_unit, set_disposal_timer
 from exchange.core.index import mid_sub
 from exchange.core.kernel import kernel, leaf
 from exchange.core.margin import (
@@ -37,6 +39,7 @@ from exchange.core.margin import (
 from exchange.core.offers import hand_over, make_taker, passes_limit
 from exchange.core.outbox import emit
 from exchange.core.shadow import execute_shadow
+from exchange.core.socialise import socialise
 from exchange.core.states import reach_of, stands_still
 from exchange.core.steps import price_around
 from exchange.core.wide import wide_div
@@ -174,6 +177,16 @@ def work_off(state, instrument, p):
 
 
 @kernel
+def settle_debt(state, instrument):
+    """A fund that has sold all, and owes: on the record, and others may bear it."""
+    unit = fund_unit(state.prices, instrument)
+    equity, required, legs = unit_numbers(state.ledger, state.prices, unit)
+    if legs == 0 and equity < 0:
+        emit(state.io, DEFICIT, 0, instrument, INSURANCE, 0, 0, 0, 0, equity, 0, 0)
+        socialise(state, unit, instrument, 0)
+
+
+@kernel
 def dispose(state, instrument):
     """DISPOSE timer: a part of what is held goes to the market, if both stand well; again until nothing is left."""
     ledger, market = state.ledger, state.prices.markets[instrument]
@@ -184,5 +197,7 @@ def dispose(state, instrument):
     calm = unit_stage(ledger, unit_of(ledger, p)) == STAGE_NONE
     if calm and market["mark_sub"] != 0 and not stands_still(market):
         work_off(state, instrument, p)
+        if p == insurance_position(state.prices, instrument):
+            settle_debt(state, instrument)
     if ledger.positions[p]["lots"] != 0:
         set_disposal_timer(state, instrument)

@@ -75,7 +75,7 @@ def set_disposal_timer(state, instrument):
     """Set the timer that works an instrument's positions off, if there is one and it is not set. Mutates the heap."""
     prices, market = state.prices, state.prices.markets[instrument]
     period_ns = np.int64(prices.waterfalls[np.int64(prices.instruments[instrument]["asset"])]["disposal_ns"])
-    if period_ns != 0 and market["disposal_timer"] == 0:
+    if period_ns != 0 and market["disposal_timer"] == 0 and prices.instruments[instrument]["spot"] == 0:
         market["disposal_timer"] = 1
         due_ns = np.int64(state.io.control[0]["clock_ns"]) + period_ns
         push_timer(state.io, due_ns, PRIORITY_DISPOSE, 0, instrument, instrument, DISPOSE)

@@ -65,6 +65,7 @@ from exchange.core.plan import (
     instrument_label,
     leg_rank,
     liquidation_id_of,
+    place_legs,
     plan,
     set_liquidation_id,
 )
@@ -99,8 +100,7 @@ def go_on(state, unit, stage):
 def next_leg_stage(state, unit, p):
     """A leg is closed: go on with the one after it. The fund's own legs are only ever deleveraged."""
     if unit > 0:
-        instrument = np.int64(state.ledger.positions[p]["instrument"])
-        state.ledger.wallets[unit]["next_rank"] = leg_rank(state.prices, instrument) + 1
+        state.ledger.wallets[unit]["next_rank"] = leg_rank(state.ledger, state.prices, p) + 1
     fund = unit_account(state.ledger, state.prices, unit) == INSURANCE
     go_on(state, unit, STAGE_ADL if fund else STAGE_REDUCE)
 
@@ -143,6 +143,7 @@ def start_liquidation(state, unit, cause_seq, equity, required):
         price = np.int64(prices.markets[instrument]["mark_sub"])
     else:
         ledger.wallets[unit]["next_rank"] = 0
+        place_legs(ledger, prices, unit)
     emit(io, LIQUIDATION_START, 0, instrument, account, 0, 0, price, lots, equity, 0, liquidation_id)
     io.outbox[np.int64(io.control[0]["outbox_count"]) - 1]["cause_seq"] = cause_seq
     cancel_orders(state, unit, CANCELLED_BY_LIQUIDATION, liquidation_id)
@@ -359,6 +360,7 @@ def stage_tick(state, unit, k, cause_seq):
         return
     stage = prices.stages[first_stage(ledger, prices, unit) + k]
     standing["ready_ns"] = now_ns + np.int64(stage["cooldown_ns"])
+    standing["acted"] += stage["then_all"]
     equity, required, legs = unit_numbers(ledger, prices, unit)
     ratio = ratio_ppm(max(equity, np.int64(0)), max(required, np.int64(1)))
     account, action = unit_account(ledger, prices, unit), np.int64(stage["action"])

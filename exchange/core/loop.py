@@ -32,7 +32,6 @@ from exchange.codes import (
     FUNDING_RATE,
     FUNDING_SETTLE,
     FUNDING_TICK,
-    GATEWAY_TICK,
     HALT,
     IMPACT_TICK,
     INDEX,

@@ -141,9 +141,9 @@ def fill_maker(state, instrument, slot, lots, counterparty, flags, liquidation_i
 
 @kernel
 def forced_fees(prices, instrument, lots, price_sub, bankruptcy_ticks, fee, notional):
-    """(fee, liquidation fee) of lots of a unit in liquidation: its fee is paid out of the advantage over the bankruptcy
-    price, then the liquidation fee out of the rest, of which the fund gets a least and a most; what is missing to that
-    price the fund pays.
+    """(fee, liquidation fee) of lots of a unit in liquidation: its fee is paid out of what the bankruptcy price leaves
+    for it and of the advantage over that price, then the liquidation fee out of the rest, of which the fund gets a
+    least and a most; what is missing to that price the fund pays.
 
     `lots` signed as the change of the position; `notional` is what the liquidation fee is a rate of.
     """
@@ -154,9 +154,16 @@ def forced_fees(prices, instrument, lots, price_sub, bankruptcy_ticks, fee, noti
         return np.int64(0), surplus
     if record["kind"] != LINEAR:  # rounding must not take more than the account has
         surplus = max(np.int64(0), surplus - 1)
-    fee = min(fee, surplus)
-    least = ppm_down(surplus - fee, np.int64(policy["fund_least_ppm"]))
-    most = ppm_down(surplus - fee, np.int64(policy["fund_most_ppm"]))
+    reserve = np.int64(0)
+    if policy["bankruptcy_fee"] != 0:
+        at_bankruptcy = abs(trade_value(prices, instrument, bankruptcy_ticks, lots))
+        reserve = -fee_of(at_bankruptcy, -max(np.int64(0), np.int64(record["taker_ppb"])))
+    fee = min(fee, surplus + reserve)
+    surplus -= fee - min(max(np.int64(0), fee), reserve)
+    least, most = (
+        ppm_down(surplus, np.int64(policy["fund_least_ppm"])),
+        ppm_down(surplus, np.int64(policy["fund_most_ppm"])),
+    )
     return fee, min(max(ppm_up(notional, np.int64(record["liquidation_ppm"])), least), most)
 
 

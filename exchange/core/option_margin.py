@@ -11,9 +11,11 @@ def option_maintenance(prices, instrument, lots, notional):
     """Maintenance of a position: a long one is no collateral, a short one holds what was last set."""
     if lots > 0:
         return notional
-    return np.int64(prices.options[instrument]["maintenance_sub"]) * np.int64(
-        prices.instruments[instrument]["mark_unit"]
-    ) * -lots
+    return (
+        np.int64(prices.options[instrument]["maintenance_sub"])
+        * np.int64(prices.instruments[instrument]["mark_unit"])
+        * -lots
+    )
 
 
 @leaf

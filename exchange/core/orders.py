@@ -310,9 +310,7 @@ def owned_order(state, event):
 def answer_order(state, event, slot, code):
     """Answer about an order as it stands: its instrument, price and leaves."""
     order = state.book.orders[slot]
-    answer(
-        state.io, event, np.int64(order["instrument"]), code, np.int64(order["ticks"]), all_lots(state.book, slot)
-    )
+    answer(state.io, event, np.int64(order["instrument"]), code, np.int64(order["ticks"]), all_lots(state.book, slot))
 
 
 @leaf

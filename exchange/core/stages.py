@@ -65,7 +65,7 @@ def enter_stages(ledger, prices, io, unit, equity, required, legs):
             if standing["timed"] == 0:
                 set_stage_timer(ledger, prices, io, unit, k, np.int64(standing["due_ns"]))
         elif standing["inside"] != 0 and (not able or equity >= way_out):
-            standing["inside"] = 0
+            standing["inside"] = standing["acted"] = 0
         elif standing["inside"] != 0 and standing["timed"] == 0 and stage["action"] >= STAGE_PART:  # again
             set_stage_timer(ledger, prices, io, unit, k, max(now_ns, np.int64(standing["ready_ns"])))
         if standing["inside"] != 0:
@@ -80,7 +80,7 @@ def leave_stages(ledger, prices, unit):
     """A unit is no more: it is in no stage. Mutates standings."""
     own = first_standing(ledger, prices, unit)
     for k in range(np.int64(prices.stages[0]["count"])):
-        ledger.standings[own + k]["inside"] = 0
+        ledger.standings[own + k]["inside"] = ledger.standings[own + k]["acted"] = 0
 
 
 @leaf

@@ -4,7 +4,7 @@ import numpy as np
 
 from exchange.codes import ASK, BID, MODE_SHADOW, STAGE_PART, STP_NONE
 from exchange.core.admission import band_around
-from exchange.core.arith import MILLION, close_share, most_fee, ppm_down, ppm_up, ratio_ppm
+from exchange.core.arith import MILLION, close_share, ppm_down, ppm_up, ratio_ppm
 from exchange.core.contract import mark_value, trade_value, worst_ticks
 from exchange.core.demands import sure_fill
 from exchange.core.depth import lots_within
@@ -12,10 +12,10 @@ from exchange.core.fund import fund_unit
 from exchange.core.kernel import kernel, leaf
 from exchange.core.ledger import try_position
 from exchange.core.margin import unit_account, unit_numbers
-from exchange.core.plan import leg_weight
+from exchange.core.plan import closing_fees, leg_weight
 from exchange.core.requirement import tier_of
 from exchange.core.shadow import recorded_within
-from exchange.core.stages import action_of, first_stage, goal_of
+from exchange.core.stages import action_of, first_stage, first_standing, goal_of
 from exchange.core.states import reach_of, stands_still
 from exchange.core.wide import wide_div
 
@@ -67,7 +67,8 @@ def step_lots(state, unit, k, p, equity, limit_ticks):
     if action_of(ledger, prices, unit, k) != STAGE_PART:
         return taken
     stage, notional = prices.stages[first_stage(ledger, prices, unit) + k], abs(mark_value(prices, instrument, lots))
-    if notional > stage["notional_above"]:
+    acted = ledger.standings[first_standing(ledger, prices, unit) + k]["acted"]
+    if notional > stage["notional_above"] and acted <= 1:
         least, rest = wide_div(abs(lots), min(notional, np.int64(stage["notional_min"])), notional)
         taken = max(taken_at_once(ledger, prices, unit, k, p, equity), least + (rest != 0))
     if 0 < stage["notional_max"] < notional:
@@ -145,11 +146,3 @@ def lots_to_exit(ledger, prices, unit, k, p, equity):
             few = middle
     try_position(ledger, p, lots, entry)
     return many
-
-
-@leaf
-def closing_fees(prices, instrument, lots):
-    """What a liquidation order for `lots` pays at the mark, where its surplus is enough."""
-    record, value = prices.instruments[instrument], abs(mark_value(prices, instrument, lots))
-    taker = most_fee(value, np.int64(record["taker_ppb"]))
-    return taker + ppm_up(value, np.int64(record["liquidation_ppm"]))

@@ -74,7 +74,7 @@ def apply_set_margin_mode(world: World, event: Event) -> Reply:
     has_orders = any(order.instrument == event.instrument for order in position.wallet.orders.values())
     require(position.lots == 0 and not has_orders, codes.POSITION_OPEN)
     for standing in position.isolated_unit.standings:
-        standing.inside = False
+        standing.inside, standing.acted = False, 0
     position.mode = event.qty
     return Reply()
 

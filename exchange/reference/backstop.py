@@ -1,7 +1,7 @@
 """The backstop: who takes over before the fund, and how what was taken over is worked off, a part at a time."""
 
 from exchange import codes
-from exchange.reference import dutch, margin, mark, stages
+from exchange.reference import dutch, margin, mark, stages, waterfall
 from exchange.reference.arithmetic import ppm_up
 from exchange.reference.auction import take
 from exchange.reference.book import Book
@@ -64,7 +64,7 @@ def _carries(world: World, leg: Position, taker: Position, lots: int) -> bool:
 def set_timer(world: World, instrument: int) -> None:
     """What was taken over in an instrument is looked at a period from now, if it is not already."""
     market, period_ns = world.markets[instrument], _rules(world, instrument).disposal_ns
-    if period_ns and not market.has_disposal_timer:
+    if period_ns and not market.has_disposal_timer and not world.contracts[instrument].spot:
         market.has_disposal_timer = True
         world.set_timer(world.clock_ns + period_ns, codes.PRIORITY_DISPOSE, codes.DISPOSE, instrument)
 
@@ -78,8 +78,18 @@ def fire(world: World, instrument: int) -> None:
         return
     if held.unit.stage == codes.STAGE_NONE and market.mark_sub and not market.stands_still:
         _order(world, held)
+        if held.wallet.account == codes.INSURANCE:
+            _note_debt(world, held)
     if held.lots:
         set_timer(world, instrument)
+
+
+def _note_debt(world: World, held: Position) -> None:
+    """A fund that owes and has nothing left is at a deficit, which others may bear."""
+    owed = margin.equity(world, held.wallet.unit)
+    if owed < 0 and not any(position.lots for position in held.wallet.positions.values()):
+        world.emit(codes.DEFICIT, account=codes.INSURANCE, instrument=held.instrument, money=owed)
+        waterfall.socialise(world, held.wallet.unit, held.instrument, 0)
 
 
 def _order(world: World, held: Position) -> None:

@@ -71,9 +71,7 @@ def fire(world: World, instrument: int, due_ns: int) -> None:
         market.funding_rate_ppb = truncated(_held(Fraction(state.rate_ppb * rules.share, rules.shares)))
     market.next_funding_ns = (due_ns // interval_ns + 1) * interval_ns
     if is_end:
-        world.emit(
-            codes.FUNDING_PRICE, instrument=instrument, price=market.funding_rate_ppb, money=len(state.premiums)
-        )
+        world.emit(codes.FUNDING_PRICE, instrument=instrument, price=market.funding_rate_ppb, money=len(state.premiums))
         settle(world, instrument, Fraction(state.rate_ppb * rules.share, rules.shares))
         state.premiums = []
     _set_timer(world, instrument, due_ns + rules.sample_ns)

@@ -40,8 +40,11 @@ class Grid:
         self.basis = {k: group.basis_ppm.get(symbols[k], 0) for k, group in self.groups.items()}
         self.depths: dict[int, tuple[int, int, int]] = {}  # by contract: number of the period, bids and asks in money
         self.charged_sub: dict[int, int] = {}  # by contract whose charges are on values at the index: that, as measured
-        self.strikes = {k: (i.option.underlying, i.life.expiry_ns, Decimal(i.option.strike))
-                        for k, i in enumerate(venue.instruments) if i.option is not None}
+        self.strikes = {
+            k: (i.option.underlying, i.life.expiry_ns, Decimal(i.option.strike))
+            for k, i in enumerate(venue.instruments)
+            if i.option is not None
+        }
 
     def kept(self) -> list[dict[tuple[int, int, int], int]]:
         """What options gain as part of a short value and, where expiries are taken together, of a long one."""
@@ -219,8 +222,7 @@ def losses(world: "World", legs: list[tuple[int, list[int]]]) -> Iterator[int]:
         by_group.setdefault(grid.groups[leg[0]].name, []).append(leg)
     if "sum" in modes:
         yield sum(
-            max(0, *(-gained(world, mine, scenario, OWN) for scenario in grid.scenarios))
-            for mine in by_group.values()
+            max(0, *(-gained(world, mine, scenario, OWN) for scenario in grid.scenarios)) for mine in by_group.values()
         )
     for scenario in grid.scenarios:
         if "rho_one" in modes:

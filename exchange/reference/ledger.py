@@ -1,7 +1,7 @@
 """Every movement of money and lots. A trade moves entry value; closing turns it into cash."""
 
 from exchange import codes
-from exchange.reference.arithmetic import clamp, close_share, ppm_down, ppm_up
+from exchange.reference.arithmetic import PPB, clamp, close_share, ppm_down, ppm_up
 from exchange.reference.records import Contract, Position
 from exchange.reference.requirement import initial
 from exchange.reference.resting import note_reduced
@@ -65,16 +65,18 @@ def liquidation_charges(
 ) -> tuple[int, int]:
     """What is charged of a forced trade of some value: a fee, and what the fund gets, or (negative) pays.
 
-    Values signed as the change of the position. Both stay within the gain over the bankruptcy price; the latter is a
-    rate of `notional`.
+    Values signed as the change of the position. Both stay within the gain over the bankruptcy price and what that
+    leaves for the fee; the latter is a rate of `notional`.
     """
     gain = at_bankruptcy - value
     if gain < 0:
         return 0, gain
     if contract.kind != codes.LINEAR:
         gain = max(0, gain - 1)
-    fee = min(fee, gain)
-    least, most = (ppm_down(gain - fee, share) for share in (world.policy.fund_least_ppm, world.policy.fund_most_ppm))
+    kept = abs(at_bankruptcy) * max(0, contract.taker_ppb) // PPB if world.policy.bankruptcy_fee else 0
+    fee = min(fee, gain + kept)
+    rest = gain - (max(0, fee - kept) if fee > 0 else fee)
+    least, most = (ppm_down(rest, share) for share in (world.policy.fund_least_ppm, world.policy.fund_most_ppm))
     return fee, clamp(ppm_up(notional, contract.liquidation_ppm), least, most)
 
 

@@ -2,10 +2,10 @@
 
 from exchange import codes
 from exchange.reference import adl, backstop, dutch, ledger, margin, stages, waterfall
-from exchange.reference.arithmetic import ceil_div
+from exchange.reference.arithmetic import ceil_div, fee, ppm_up, ratio_ppm
 from exchange.reference.auction import take
 from exchange.reference.matching import Taker, match_shadow
-from exchange.reference.records import Position, Unit
+from exchange.reference.records import UNPLACED, Position, Unit
 from exchange.reference.world import World
 
 COUNTERPARTIES_PER_STEP = 1024
@@ -46,11 +46,32 @@ def leg_at_work(world: World, unit: Unit) -> Position | None:
     return min(planned, key=lambda leg: rank(world, leg), default=None)
 
 
-def rank(world: World, leg: Position) -> tuple[int, int]:
-    """Place of a leg: its group, which tells holdings from contracts unless all go as listed, then its instrument."""
+def rank(world: World, leg: Position) -> tuple[int, int, int]:
+    """Place of a leg: holdings apart from contracts unless all go as listed, then the venue's order, its instrument."""
     order, spot = world.policy.sell_order, world.contracts[leg.instrument].spot
     later = {codes.SELL_LAST: spot, codes.SELL_FIRST: not spot, codes.SELL_LISTED: False}[order]
-    return int(later), leg.instrument
+    is_option = world.contracts[leg.instrument].option is not None
+    rules = {codes.LEGS_LISTED: 0, codes.LEGS_FUTURES: int(is_option)}
+    return int(later), rules.get(world.policy.leg_order, leg.place), leg.instrument
+
+
+def _order_legs(world: World, unit: Unit) -> None:
+    """Where a score orders the legs of a wallet: the largest first, then by instrument; as of now."""
+    if unit.position is None and world.policy.leg_order in (codes.LEGS_LOSS, codes.LEGS_FREED):
+        for position in unit.positions:
+            position.place = UNPLACED
+        ordered = sorted(legs(world, unit), key=lambda leg: (-_score(world, leg), leg.instrument))
+        for place, leg in enumerate(ordered):
+            leg.place = place
+
+
+def _score(world: World, leg: Position) -> int:
+    """Loss at the mark; or maintenance over what closing the leg costs there in fees."""
+    if world.policy.leg_order == codes.LEGS_LOSS:
+        return -margin.profit(world, leg)
+    contract, value = world.contracts[leg.instrument], abs(margin.position_value(world, leg))
+    fees = fee(value, max(0, contract.taker_ppb)) + ppm_up(value, contract.liquidation_ppm)
+    return ratio_ppm(margin.alone(world, leg), max(1, fees))
 
 
 def _start(world: World, unit: Unit, cause_seq: int) -> None:
@@ -92,11 +113,12 @@ def cancel_orders(world: World, unit: Unit, code: int, liquidation_id: int = 0) 
 def _plan(world: World, unit: Unit) -> None:
     """Give each leg a bankruptcy price, and begin with the first."""
     make_plan(world, unit)
+    _order_legs(world, unit)
     if not legs(world, unit):
         _end(world, unit)
         return
     is_fund = unit.wallet.account == codes.INSURANCE
-    unit.next_rank = (0, 0)
+    unit.next_rank = (0, 0, 0)
     _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
 
 
@@ -112,7 +134,9 @@ def make_plan(world: World, unit: Unit) -> None:
     while sum(weights) >= WEIGHTS_MAX:
         weights = [weight // 2 for weight in weights]
     for leg, weight in zip(held, weights, strict=True):
-        leg.bankruptcy_ticks = ticks_that_cost(world, leg, equity * weight // sum(weights))
+        worth = margin.position_value(world, leg) - equity * weight // sum(weights)
+        rate_ppb = max(0, world.contracts[leg.instrument].taker_ppb) if world.policy.bankruptcy_fee else 0
+        leg.bankruptcy_ticks = ticks_that_bring(world, leg, worth, rate_ppb)
 
 
 def ticks_that_cost(world: World, leg: Position, money: int) -> int:
@@ -123,15 +147,16 @@ def ticks_that_cost(world: World, leg: Position, money: int) -> int:
     return ticks_that_bring(world, leg, margin.position_value(world, leg) - money)
 
 
-def ticks_that_bring(world: World, leg: Position, worth: int) -> int:
-    """The worst price for the leg at which it still brings some money."""
+def ticks_that_bring(world: World, leg: Position, worth: int, rate_ppb: int = 0) -> int:
+    """The worst price for the leg at which it still brings some money, a fee paid."""
     contract = world.contracts[leg.instrument]
     bad, good = contract.ticks_min - 1, contract.ticks_max
     if leg.lots < 0:
         bad, good = contract.ticks_max + 1, contract.ticks_min
     while abs(good - bad) > 1:
         middle = (good + bad) // 2
-        if contract.trade_value(middle, leg.lots) >= worth:
+        value = contract.trade_value(middle, leg.lots)
+        if value - fee(abs(value), rate_ppb) >= worth:
             good = middle
         else:
             bad = middle
@@ -145,8 +170,8 @@ def _next_step(world: World, unit: Unit, stage: int) -> None:
 
 
 def _next_leg(world: World, unit: Unit, leg: Position) -> None:
-    group, instrument = rank(world, leg)
-    unit.next_rank = (group, instrument + 1)
+    group, place, instrument = rank(world, leg)
+    unit.next_rank = (group, place, instrument + 1)
     is_fund = unit.wallet.account == codes.INSURANCE
     _next_step(world, unit, codes.STAGE_ADL if is_fund else codes.STAGE_REDUCE)
 
@@ -310,7 +335,7 @@ def _exhausted(world: World, unit: Unit, leg: Position) -> None:
         money=waterfall.fund_equity(world, asset),
         liquidation_id=unit.liquidation_id,
     )
-    waterfall.socialise(world, unit, leg.instrument)
+    waterfall.socialise(world, unit, leg.instrument, unit.liquidation_id)
     if is_fund:
         unit.stage = codes.STAGE_NONE
         world.touched_funds.discard(asset)
@@ -344,9 +369,9 @@ def _end(world: World, unit: Unit) -> None:
             money=paid,
             liquidation_id=unit.liquidation_id,
         )
-        waterfall.socialise(world, unit, unit.label)
+        waterfall.socialise(world, unit, unit.label, unit.liquidation_id)
     elif not has_legs and unit.pocket < 0:
-        waterfall.socialise(world, unit, unit.label)
+        waterfall.socialise(world, unit, unit.label, unit.liquidation_id)
     if unit.position is not None and unit.position.lots == 0:
         ledger.move_margin(unit.position, -unit.position.isolated_margin)
     world.emit(

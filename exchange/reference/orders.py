@@ -127,8 +127,19 @@ def fire(world: World, order: Order) -> None:
     world.remove_order(order)
     flags = order.flags & ~codes.PARKED
     event = Event(
-        world.clock_ns, 0, 0, order.order_id, order.ticks, order.leaves_lots, order.account, 0, codes.NEW,
-        order.instrument, flags, order.side, waited.time_in_force,
+        world.clock_ns,
+        0,
+        0,
+        order.order_id,
+        order.ticks,
+        order.leaves_lots,
+        order.account,
+        0,
+        codes.NEW,
+        order.instrument,
+        flags,
+        order.side,
+        waited.time_in_force,
     )
     row = terms.NOTHING._replace(
         expiry_ns=waited.expiry_ns,

@@ -9,6 +9,8 @@ from exchange.reference import arithmetic
 from exchange.reference.lives import Option
 from exchange.reference.requirement import Model
 
+UNPLACED = 1_000_000  # behind every place
+
 
 class Event(NamedTuple):
     """One row of the tape, fields as in the event record."""
@@ -124,6 +126,8 @@ class Policy:
     index_outlier_ppm: int
     index_stale_ns: int
     sell_order: int
+    leg_order: int
+    bankruptcy_fee: int
     fund_least_ppm: int
     fund_most_ppm: int
     funding_interval_ns: int
@@ -274,6 +278,7 @@ class Standing:
     kept: int = 0  # equity that the takers of a whole unit have left behind
     freed: int = 0  # how much less is missing by what takers took
     bid: int = 0  # standing bids that were made
+    acted: int = 0  # times that it acted since the unit came into it, where the stage counts them
 
     def end(self) -> None:
         """The stage drives no more."""
@@ -288,7 +293,7 @@ class Unit:
     position: "Position | None"
     stage: int = codes.STAGE_NONE
     liquidation_id: int = 0
-    next_rank: tuple[int, int] = (0, 0)  # place of the next leg: its group, its instrument
+    next_rank: tuple[int, int, int] = (0, 0, 0)  # place of the next leg: two groups, its instrument
     standings: list[Standing] = field(default_factory=list)  # in the venue's stages
     driver: int | None = None  # the stage whose liquidation it is in
 
@@ -343,6 +348,7 @@ class Position:
     entry_value: int = 0
     isolated_margin: int = 0
     bankruptcy_ticks: int = 0
+    place: int = UNPLACED  # among the legs of its unit, where a score orders them
     mode: int = codes.CROSS
     isolated_unit: Unit = field(init=False)
 

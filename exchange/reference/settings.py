@@ -43,6 +43,7 @@ class Stage(NamedTuple):
     shortage_ppm: int
     band_index: int
     fill_or_kill: int
+    then_all: int
     beyond: int
     duration_ns: int
     period_ns: int

@@ -48,7 +48,7 @@ def review(world: World, unit: Unit) -> None:
                 standing.due_ns = max(world.clock_ns + stage.dwell_ns, standing.ready_ns)
                 _set_timer(world, unit, k, standing.due_ns)
         elif not can_act or equity * PPM >= required * stage.exit_ppm:
-            standing.inside = False
+            standing.inside, standing.acted = False, 0
         elif stage.action not in (codes.STAGE_WARN, codes.STAGE_CANCEL):
             _set_timer(world, unit, k, max(world.clock_ns, standing.ready_ns))
 
@@ -69,6 +69,7 @@ def fire(world: World, unit: Unit, k: int, cause_seq: int) -> None:
         _set_timer(world, unit, k, standing.due_ns)
         return
     standing.ready_ns = world.clock_ns + stage.cooldown_ns
+    standing.acted += stage.then_all
     equity = margin.equity(world, unit)
     world.emit(
         codes.STAGE,
@@ -109,7 +110,7 @@ def deepen(world: World, unit: Unit) -> bool:
             if _is_below(world, unit, stage.below_ppm):
                 unit.driver = k
     if unit.driver != before:
-        unit.next_rank, now = (0, 0), unit.standings[unit.driver]
+        unit.next_rank, now = (0, 0, 0), unit.standings[unit.driver]
         now.began_ns, now.kept = world.clock_ns, unit.standings[before].kept
         unit.standings[before].end()
     return unit.driver != before
@@ -181,8 +182,9 @@ def order_lots(world: World, unit: Unit, leg: Position) -> int:
     stage, lots = driving(world, unit), abs(leg.lots)
     if stage is None or stage.action != codes.STAGE_PART:
         return lots
+    assert unit.driver is not None
     notional, taken = abs(margin.position_value(world, leg)), lots
-    if notional > stage.notional_above:
+    if notional > stage.notional_above and unit.standings[unit.driver].acted < 2:
         least = ceil_div(lots * min(notional, stage.notional_min), notional)
         taken = max(least, _step(world, unit, leg, stage))
     if 0 < stage.notional_max < notional:

@@ -54,8 +54,11 @@ def waiting(world: World, instrument: int, source: int) -> list[Order]:
     found = [
         order
         for order in world.orders.values()
-        if order.is_parked and order.instrument == instrument and order.terms is not None
-        and order.terms.trigger == source and order.terms.trigger_ticks
+        if order.is_parked
+        and order.instrument == instrument
+        and order.terms is not None
+        and order.terms.trigger == source
+        and order.terms.trigger_ticks
     ]
     return sorted(found, key=_parked_at)
 

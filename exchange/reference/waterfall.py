@@ -46,7 +46,7 @@ def count_use(world: World, asset: int, money: int) -> None:
         fund.interval = interval
 
 
-def socialise(world: World, unit: Unit, instrument: int) -> None:
+def socialise(world: World, unit: Unit, instrument: int, liquidation_id: int) -> None:
     """Note what the fund lacks and in which instrument others bear it, once the event is over."""
     asset = unit.wallet.asset
     lacking = -usable(world, asset)
@@ -59,7 +59,7 @@ def socialise(world: World, unit: Unit, instrument: int) -> None:
         held = [k for k, contract in enumerate(world.contracts) if contract.asset == asset]
     for candidate in [instrument] if instrument >= 0 else held:
         if _burdens(world, candidate):
-            world.deficit = Deficit(candidate, lacking, unit.liquidation_id)
+            world.deficit = Deficit(candidate, lacking, liquidation_id)
             return
 
 

@@ -1,6 +1,5 @@
 """Liquidation end to end, bankruptcy prices, the insurance fund and deleveraging."""
 
-from bisect import bisect_left
 from decimal import Decimal
 from typing import Any
 
@@ -121,10 +120,7 @@ def bankruptcy_of_position(case: Case, by_id: dict[str, Case]) -> dict[str, Any]
 
 @adapter("bankruptcy_price", "contract side qty_usd entry_price account_balance_btc order_margin_btc taker_fee")
 def inverse_bankruptcy(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """The lowest price at which the account's position is closed with the fee that anybody pays there.
-
-    Below it the fee is no more than what is left, so there the account has nothing. Any maintenance does.
-    """
+    """The liquidation order's price, which leaves the fee of closing. Any maintenance does."""
     given = case.inputs
     contract = Contract(
         (given["entry_price"],),
@@ -134,28 +130,14 @@ def inverse_bankruptcy(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
         kind="inverse",
         taker=given["taker_fee"],
     )
-
-    def begin() -> Desk:
-        desk = Desk([contract], (given["account_balance_btc"],))
-        desk.enrich(OTHER, THIRD, BANK)
-        desk.deposit(HOLDER, given["account_balance_btc"])
-        desk.seed(HOLDER, OTHER, given["side"], given["entry_price"], given["qty_usd"])
-        desk.mark(given["entry_price"])
-        return desk
-
-    breach = begin().liquidation_price(HOLDER)
-
-    def pays_whole_fee(ticks: int) -> bool:
-        desk, price = begin(), scaling.amount(ticks, PENNY)
-        for order_id in (1, 2):
-            desk.order(THIRD, order_id, "buy", price, given["qty_usd"])
-        (free,) = of_kind(desk.order(BANK, 3, "sell", price, given["qty_usd"]), "FILL", BANK)
-        desk.mark(breach)
-        forced = of_kind(desk.settle(), "FILL", HOLDER)
-        return [row.money for row in forced] == [free.money]
-
-    ticks = range(1, scaling.whole(breach, PENNY))
-    return {"bankruptcy_price": scaling.amount(ticks[bisect_left(ticks, True, key=pays_whole_fee)], PENNY)}
+    desk = Desk([contract], (given["account_balance_btc"],), liquidation={"bankruptcy_fee": True})
+    desk.enrich(OTHER)
+    desk.deposit(HOLDER, given["account_balance_btc"])
+    desk.seed(HOLDER, OTHER, given["side"], given["entry_price"], given["qty_usd"])
+    desk.mark(given["entry_price"])
+    desk.mark(desk.liquidation_price(HOLDER))
+    (order,) = of_kind(desk.settle(), "LIQUIDATION_ORDER", HOLDER)
+    return {"bankruptcy_price": order.price}
 
 
 @adapter(
@@ -207,6 +189,44 @@ def fund_share_of_fill(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     desk.order(OTHER, 1, "buy" if given["side"] == "sell" else "sell", price, given["fill_size"])
     desk.settle()
     return {"insurance_fund_delta_usd": scaling.difference(desk.cash(codes.INSURANCE), before)}
+
+
+@adapter(
+    "insurance_fund_flow",
+    "insurance_pool_before party_deposit position entry_price mark_price maintenance_factor network_close_price "
+    "liquidity_fee_rate maker_fee_rate",
+)
+def fund_trades_out(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
+    """The fund takes over position and margin, and works the position off against somebody's order."""
+    given = case.inputs
+    prices = (given["entry_price"], given["mark_price"], given["network_close_price"])
+    side, size = scaling.side_and_size(given["position"])
+    factor_ppb = scaling.ppb(given["maintenance_factor"])
+    contract = Contract(
+        prices,
+        (size,),
+        ((0, None, 1),),
+        maker=given["maker_fee_rate"],
+        taker=given["liquidity_fee_rate"],
+        margin={"risk_long_ppb": factor_ppb, "risk_short_ppb": factor_ppb},
+    )
+    stages = [{"below_ppm": 1_000_000, "action": "takeover"}]
+    desk = Desk(
+        [contract],
+        (given["party_deposit"], given["insurance_pool_before"]),
+        liquidation={"stages": stages},
+        backstop={"period_ns": scaling.seconds_ns(1)},
+    )
+    desk.enrich(OTHER)
+    desk.deposit(codes.INSURANCE, given["insurance_pool_before"])
+    desk.deposit(HOLDER, given["party_deposit"])
+    desk.seed(HOLDER, OTHER, side, given["entry_price"], size)
+    desk.mark(given["mark_price"])
+    desk.order(OTHER, 1, "sell" if side == "short" else "buy", given["network_close_price"], size)
+    rows = desk.settle()
+    if not of_kind(rows, "TAKEOVER", HOLDER) or desk.size(codes.INSURANCE):
+        raise Unsupported("a party that is not in distress, or more than the fund can carry")
+    return {"party_balance_after": desk.cash(HOLDER), "insurance_pool_after": desk.cash(codes.INSURANCE)}
 
 
 @adapter("adl_outcome", "bankruptcy_loss insurance_fund")

@@ -22,8 +22,7 @@ ADAPTERS: list[Adapter] = []
 
 REASONS = {
     "fee_tier": "no fee tiers by volume or stake",
-    "insurance_fund_flow": "the fund does not confiscate and trade out of the book",
-    "liquidation_cascade": "no network that trades positions out",
+    "liquidation_cascade": "a deficit is borne out of whole profits, not out of what the last settlement to mark gains",
     "rounding": "the value of a trade is rounded once, not for each contract of it, and a rebate down, not up",
 }
 

@@ -8,6 +8,8 @@ from case_desk import HOLDER, OTHER, THIRD, Contract, Desk, of_kind
 from case_files import Case
 from registry import Unsupported, adapter
 
+from exchange import codes
+
 CENT_OF_EQUITY = Decimal("0.01")
 HALF, TENTH = Decimal("0.5"), Decimal("0.1")
 THOUSAND = Decimal(1_000)
@@ -16,11 +18,11 @@ FINE = {"exit_ppm": 1_000_000, "below_ppm": 1_000_000, "action": "reduce", "cool
 LAST = {"below_ppm": 1, "action": "close"}
 
 
-def nearly_broke(contract: Contract, size: Any, stage: dict[str, Any], offered: Any) -> Desk:
+def nearly_broke(contract: Contract, size: Any, stage: dict[str, Any], offered: Any, **sections: Any) -> Desk:
     """A position at its entry price, next to no equity behind it, in a stage that reduces; and a bid or ask for it."""
     price = contract.prices[0]
     stages = [{"below_ppm": 10_000_000, "action": "reduce", **stage}, LAST]
-    desk = Desk([contract], (CENT_OF_EQUITY, scaling.amount(1, Decimal(price))), liquidation={"stages": stages})
+    desk = Desk([contract], (CENT_OF_EQUITY, scaling.amount(1, Decimal(price))), liquidation={"stages": stages}, **sections)
     desk.enrich(OTHER, THIRD)
     desk.deposit(HOLDER, CENT_OF_EQUITY)
     side, lots = scaling.side_and_size(size)
@@ -53,21 +55,23 @@ def share_of_position(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
     "available_volume_each_step",
 )
 def disposal_by_steps(case: Case, by_id: dict[str, Case]) -> dict[str, Any]:
-    """Steps of a share, all of what is small, no more than a share of the offer, which is restored after each step."""
+    """The fund takes the position over and works it off; the offer is restored after each step."""
     given, sizes = case.inputs, []
     size, offered = given["network_position"], given["available_volume_each_step"]
     pause_ns = scaling.seconds_ns(given["disposal_step_s"])
-    stage = {
+    backstop = {
+        "period_ns": pause_ns,
         "share_ppm": scaling.ppm(given["disposal_fraction"]),
         "notional_above": scaling.text(given["full_disposal_size"]),
         "offer_ppm": scaling.ppm(given["max_fraction_consumed"]),
-        "cooldown_ns": pause_ns,
     }
-    desk = nearly_broke(unit_contract((size, offered)), size, stage, offered)
+    contract = unit_contract((size, offered))
+    desk = nearly_broke(contract, size, {"action": "takeover"}, offered, backstop=backstop)
+    desk.run_until(0)
     side = "sell" if size < 0 else "buy"
-    while desk.size(HOLDER):
-        now_ns = scaling.amount(len(sizes), pause_ns)
-        (order,) = of_kind(desk.run_until(now_ns), "LIQUIDATION_ORDER", HOLDER)
+    while desk.size(codes.INSURANCE):
+        now_ns = scaling.amount(scaling.one_more(len(sizes)), pause_ns)
+        (order,) = of_kind(desk.run_until(now_ns), "DISPOSAL", codes.INSURANCE)
         sizes.append(order.size)
         desk.order(THIRD, scaling.one_more(len(sizes)), side, 1, order.size, ts_ns=now_ns)
     return {"sizes": sizes}
