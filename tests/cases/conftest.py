@@ -1,6 +1,9 @@
 """The external cases: one test a case, and a summary that counts what the product does not support."""
 
+import json
+import os
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,19 @@ def by_id(request):
     """Every case by its id: some refer to the table of another."""
     folder = cases_folder(request.config)
     return {case.id: case for case in read_cases(folder)[0]} if folder.is_dir() else {}
+
+
+@pytest.fixture(scope="session")
+def anchors(request):
+    """The published anchors by their ids."""
+    file = cases_folder(request.config) / "published.json"
+    if not file.exists():
+        message = f"no {file.name} there (give --cases DIR, or DELEVERAGE_SHARED)"
+        if os.environ.get("DELEVERAGE_REQUIRE_SHARED") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    table = json.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
+    return {anchor["id"]: anchor for anchor in table["anchors"]}
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,14 +1,11 @@
 """Published anchors of margin and liquidation, each driven through a venue: configuration, kernels, outcomes."""
 
-import json
-import os
 from bisect import bisect_left
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 from case_desk import BANK, HOLDER, OTHER, THIRD, Contract, Desk, of_kind
-from case_files import cases_folder
 
 from exchange import codes
 
@@ -16,19 +13,7 @@ MILLION = 10**6
 ONE = Decimal(1)
 NOTIONAL = Decimal(1_000_000)
 FINE = Decimal("0.00001")
-
-
-@pytest.fixture(scope="module")
-def anchors(request):
-    """The published anchors by their ids."""
-    file = cases_folder(request.config) / "published.json"
-    if not file.exists():
-        message = f"no {file.name} there (give --cases DIR, or DELEVERAGE_SHARED)"
-        if os.environ.get("DELEVERAGE_REQUIRE_SHARED") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    table = json.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
-    return {anchor["id"]: anchor for anchor in table["anchors"]}
+LEVELS = 5  # that a liquidation walks
 
 
 # --- stress grids -----------------------------------------------------------------------------------------------
@@ -140,14 +125,20 @@ def test_prices_of_liquidation_and_bankruptcy_of_the_worked_example(anchors):
             assert abs(found - Decimal(expected[what][name])) <= anchor["tolerance"]["abs"], (name, what, found)
 
 
-def liquidated(mmr, taker, price):
-    """A long at leverage ten, liquidated into bids at a price: its trigger, and its fee beside anybody's there."""
+def long_at_ten(mmr, taker, **sections):
+    """100 lots long from 100 at leverage ten, isolated."""
     contract = Contract((100,), (100,), ((0, mmr, 100),), tick=FINE, taker=taker)
-    desk = Desk([contract])
+    desk = Desk([contract], **sections)
     desk.enrich(HOLDER, OTHER, THIRD, BANK)
     desk.isolate(HOLDER, 10)
     desk.seed(HOLDER, OTHER, "long", 100, 100)
     desk.mark(100)
+    return desk
+
+
+def liquidated(mmr, taker, price):
+    """A long at leverage ten, liquidated into bids at a price: its trigger, and its fee beside anybody's there."""
+    desk = long_at_ten(mmr, taker)
     trigger = desk.liquidation_price(HOLDER)
     if price is None:
         return trigger, None, None
@@ -157,6 +148,41 @@ def liquidated(mmr, taker, price):
     desk.mark(trigger)
     rows = desk.settle()
     return trigger, free.money, [row.money for row in of_kind(rows, "FILL", HOLDER)]
+
+
+def walked(row, trigger, lowest):
+    """Which fills of a liquidation that walks down from its trigger to a price pay what anybody's pay there."""
+    desk = long_at_ten(row["mmr"], row["extra_cost"])
+    step = (trigger - lowest) / (LEVELS - 1) // FINE * FINE
+    prices = [trigger // FINE * FINE - k * step for k in range(LEVELS - 1)] + [lowest]
+    for first in (10, 20):
+        for k, price in enumerate(prices):
+            desk.order(THIRD, first + k, "buy", price, 100 // LEVELS)
+        if first == 10:
+            free = of_kind(desk.order(BANK, 3, "sell", lowest, 100), "FILL", BANK)
+    desk.mark(trigger)
+    paid = of_kind(desk.settle(), "FILL", HOLDER)
+    assert [fill.price for fill in paid] == [fill.price for fill in free] == prices
+    return [fill.money == other.money for fill, other in zip(paid, free, strict=True)]
+
+
+@pytest.mark.parametrize("mmr", [Decimal("0.005"), Decimal("0.01"), Decimal("0.02")])
+def test_what_the_fund_pays_begins_where_a_fill_is_beyond_its_budget(mmr):
+    """Orders that may go beyond bankruptcy, no fees: the budget is then the whole maintenance margin."""
+    stage = {"below_ppm": MILLION, "action": "close", "band_ppm": 200_000, "beyond_bankruptcy": True}
+    trigger = long_at_ten(mmr, 0).liquidation_price(HOLDER)
+    bankrupt = Decimal(90)  # a tenth below the entry
+    assert abs(ONE - bankrupt / trigger - mmr) < Decimal("1e-6")
+    for beyond in (-1, 0, 1, 1_000):
+        desk = long_at_ten(mmr, 0, liquidation={"stages": [stage]})
+        desk.enrich(codes.INSURANCE)
+        desk.order(THIRD, 1, "buy", bankrupt - beyond * FINE, 100)
+        fund = desk.equity(codes.INSURANCE)
+        desk.mark(trigger)
+        rows = desk.settle()
+        assert [row.price for row in of_kind(rows, "FILL", HOLDER)] == [bankrupt - beyond * FINE]
+        assert [row.money for row in of_kind(rows, "LIQUIDATION_FEE")] == [-100 * beyond * FINE] * (beyond > 0)
+        assert fund - desk.equity(codes.INSURANCE) == max(0, 100 * beyond * FINE)
 
 
 def test_the_slippage_budget_is_what_a_fill_may_cost_and_still_pay_its_fee(anchors):
@@ -171,6 +197,8 @@ def test_the_slippage_budget_is_what_a_fill_may_cost_and_still_pay_its_fee(ancho
 
         ticks = range(int(trigger * Decimal("0.9") / FINE), int(trigger / FINE) + 1)
         lowest = ticks[bisect_left(ticks, True, key=pays_whole_fee)] * FINE
+        assert walked(row, trigger, lowest) == [True] * LEVELS, "each fill stands for itself: it is the last that counts"
+        assert walked(row, trigger, lowest - FINE) == [True] * (LEVELS - 1) + [False]
         budget = ONE - lowest / trigger
         assert abs(budget - row["budget"]) < Decimal("1e-6"), (row, budget)
         assert abs(budget / row["mmr"] - row["budget_relative"]) < anchor["tolerance"]["abs"]
