@@ -57,9 +57,9 @@ class Asset(_Struct):
 
 
 class Fees(_Struct):
-    """Rates of the traded value. Negative = rebate. `liquidation_ppm` goes to the insurance fund.
+    """Rates of the traded value, with billionths beyond where ppm are too coarse. Negative = rebate.
 
-    `maker_beyond_ppb` and `taker_beyond_ppb` are billionths beyond the rate, where millionths are too coarse.
+    `liquidation_ppm` goes to the insurance fund.
     """
 
     maker_ppm: FeePpm = 200
@@ -69,11 +69,9 @@ class Fees(_Struct):
     taker_beyond_ppb: Beyond = 0
 
     def maker_ppb(self) -> int:
-        """The maker's rate in billionths."""
         return 1000 * self.maker_ppm + self.maker_beyond_ppb
 
     def taker_ppb(self) -> int:
-        """The taker's rate in billionths."""
         return 1000 * self.taker_ppm + self.taker_beyond_ppb
 
 

@@ -137,7 +137,7 @@ def liquidations(outcomes: np.ndarray) -> int:
 
 
 def forced_fills(outcomes: np.ndarray) -> np.ndarray:
-    """Fills of liquidation orders, one record a fill: the liquidated account's. What a backstop works off is not one."""
+    """Fills of liquidation orders, one record a fill: the liquidated account's. A backstop's are not among them."""
     fills = of_kind(outcomes, codes.FILL)
     return fills[(fills["flags"] & (codes.FORCED | codes.MAKER | codes.BACKSTOP)) == codes.FORCED]
 

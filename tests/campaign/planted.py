@@ -21,7 +21,7 @@ from tests.campaign.report import Budget, Part
 
 ROOT = Path(__file__).parents[2]
 SEEDS = {"small": 20, "pools": 6, "regressions": 1}  # worlds to depth 2 and then 3, sizes; other parts have
-MANY_SEEDS = 160
+MANY_SEEDS = 256
 COPIED = ("exchange", "tests")
 FILE = Path(__file__).with_suffix(".toml")
 
