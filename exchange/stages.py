@@ -114,10 +114,11 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     exit at the mark (with `after_fees`: and pays for it), and all of a leg worth no more than `notional_above` (of the
     settlement asset); at least `notional_min`, at most `notional_max` and `offer_ppm` of the lots that the book offers;
     and again after each cooldown (`then_all`: from then on all of a leg, until the unit has left the stage). Its
-    orders, and those of `close`, are limited at the bankruptcy price, or nearer: `band_ppm` from the mark (`band_around`: or the index), or where they give up `spread_ppm` of the leg's maintenance,
-    the less the less of its maintenance the unit lacks (`shortage_ppm` times that share); with `beyond_bankruptcy`
-    these limits may lie beyond it, as far as the fund can pay for. With `fill_or_kill` a step that the book cannot fill
-    whole is not sent: the fund takes the leg.
+    orders, and those of `close`, are limited at the bankruptcy price, or nearer: `band_ppm` from the mark
+    (`band_around`: or the index), or where they give up `spread_ppm` of the leg's maintenance, the less the less of
+    its maintenance the unit lacks (`shortage_ppm` times that share); with `beyond_bankruptcy` these limits may lie
+    beyond it, as far as the fund can pay for. With `fill_or_kill` a step that the book cannot fill whole is not
+    sent: the fund takes the leg.
 
     `auction` offers the unit to takers (TAKE) for `duration_ns`, at a concession that grows along `concession_ppm`,
     points of [ns since its start, ppm] with straight lines between: a share of the unit's equity for a share of all its

@@ -188,7 +188,7 @@ def test_after_its_first_step_it_takes_all_where_the_stage_says_so_until_the_uni
     at(desk, 1_000)  # it leaves the stage
     wait(desk, 10 * SECOND)
     assert [lots for lots, *_ in of_kind(at(desk, 905), codes.LIQUIDATION_ORDER, "lots")] == [3]
-    assert [lots for lots, *_ in of_kind(wait(desk, 10 * SECOND), codes.LIQUIDATION_ORDER, "lots")] == [10]
+    assert [lots for lots, *_ in of_kind(wait(desk, SECOND), codes.LIQUIDATION_ORDER, "lots")] == [10]
 
 
 def test_a_reduction_without_a_share_takes_what_brings_it_back_to_the_exit(venue):

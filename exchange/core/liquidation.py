@@ -143,7 +143,8 @@ def start_liquidation(state, unit, cause_seq, equity, required):
         price = np.int64(prices.markets[instrument]["mark_sub"])
     else:
         ledger.wallets[unit]["next_rank"] = 0
-        place_legs(ledger, prices, unit)
+        if account != INSURANCE:
+            place_legs(ledger, prices, unit)
     emit(io, LIQUIDATION_START, 0, instrument, account, 0, 0, price, lots, equity, 0, liquidation_id)
     io.outbox[np.int64(io.control[0]["outbox_count"]) - 1]["cause_seq"] = cause_seq
     cancel_orders(state, unit, CANCELLED_BY_LIQUIDATION, liquidation_id)

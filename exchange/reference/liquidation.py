@@ -57,7 +57,9 @@ def rank(world: World, leg: Position) -> tuple[int, int, int]:
 
 def _order_legs(world: World, unit: Unit) -> None:
     """Where a score orders the legs of a wallet: the largest first, then by instrument; as of now."""
-    if unit.position is None and world.policy.leg_order in (codes.LEGS_LOSS, codes.LEGS_FREED):
+    if unit.position is not None or unit.wallet.account == codes.INSURANCE:
+        return
+    if world.policy.leg_order in (codes.LEGS_LOSS, codes.LEGS_FREED):
         for position in unit.positions:
             position.place = UNPLACED
         ordered = sorted(legs(world, unit), key=lambda leg: (-_score(world, leg), leg.instrument))
