@@ -27,7 +27,7 @@ FIGURES = {
     "amplification_ppm": "ppm of shadow",
     "contained_ms": "ms",
 }
-SHOWN = {"ppm": (10_000, 2, " %"), "ppm of shadow": (PPM, 3, ""), "ms": (1_000, 1, " s")}  # divisor, digits, unit
+SHOWN = {"ppm": (10_000, 2, " %"), "ppm of shadow": (PPM, 2, ""), "ms": (1_000, 1, " s")}  # divisor, digits, unit
 
 
 class ArmRow(msgspec.Struct, frozen=True):
@@ -221,7 +221,7 @@ def _cell(found: Estimate | None, unit: str, quantum: float, sign: str = "") -> 
         return f"{value / divisor:.{digits}f}"
 
     middle, low, high = text(found.value), text(found.low), text(found.high)
-    return f"{middle}{after}" if low == high else f"{middle}{after}\n[{low}, {high}]{after}"
+    return f"{middle}{after}" if low == high else f"{middle}{after}\n[{low}, {high}]"
 
 
 def _chosen(made: Report, asset: str, field: str) -> dict[str, Figure]:
