@@ -4,13 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from exchange import units
 from replay.charts import ALARM, CALM, GRID, INK, LONG, SHORT, Chart, short_number
 from replay.scenario import Scenario
 from replay.study import Made, Run
-from replay.study_report import Figure, Report, pool_of
+from replay.study_report import Figure, Report, liquidated_in, pool_of
 from replay.tails import Estimate
 
 COLORS = (LONG, SHORT, CALM, "#8367b0", "#c08a2b", "#4f9d9d", INK)
@@ -18,13 +19,15 @@ LEAST_SHARE = 1e-4  # of the value that is shown of a tail
 
 
 def draw_all(report: Report, made: Made, scenario: Scenario, folder: Path) -> list[str]:
-    """Every picture of a study; their names."""
+    """Every picture of a study, of the assets in which anybody was liquidated; their names."""
     pictures: dict[str, Callable[[Report, Made, Scenario, Path], None]] = {
         "fund_loss.png": draw_losses,
         "differences.png": draw_differences,
         "slippage.png": draw_slippage,
         "course.png": draw_course,
     }
+    shown = {asset: report.quanta[asset] for asset in liquidated_in(report)}
+    report = msgspec.structs.replace(report, quanta=shown or report.quanta)
     for name, draw in pictures.items():
         draw(report, made, scenario, folder / name)
     return list(pictures)

@@ -27,7 +27,7 @@ FIGURES = {
     "amplification_ppm": "ppm of shadow",
     "contained_ms": "ms",
 }
-SHOWN = {"ppm": (10_000, 2, " %"), "ppm of shadow": (PPM, 3, ""), "ms": (1_000, 1, " s")}  # divisor, digits, unit
+SHOWN = {"ppm": (10_000, 2, " %"), "ppm of shadow": (PPM, 2, ""), "ms": (1_000, 1, " s")}  # divisor, digits, unit
 
 
 class ArmRow(msgspec.Struct, frozen=True):
@@ -194,7 +194,10 @@ def report_tables(made: Report) -> list[Any]:
         *(_proof(arm, made.arms[0].name) for arm in made.arms[1:]),
     ]
     for asset in made.quanta:
-        lines += [_means(made, asset), _tails(made, asset), _slippage_table(made, asset)]
+        if asset in liquidated_in(made):
+            lines += [_means(made, asset), _tails(made, asset), _slippage_table(made, asset)]
+        else:
+            lines.append(f"{asset}: nobody was liquidated in any draw")
     return [
         *lines,
         (
@@ -202,6 +205,11 @@ def report_tables(made: Report) -> list[Any]:
             f"{tail_words(len(made.draws))}"
         ),
     ]
+
+
+def liquidated_in(made: Report) -> list[str]:
+    """Assets in which anybody was liquidated."""
+    return [asset for asset in made.quanta if any(run.liquidated_notional for run in made.runs if run.asset == asset)]
 
 
 def _proof(arm: ArmRow, first: str) -> str:
@@ -221,7 +229,7 @@ def _cell(found: Estimate | None, unit: str, quantum: float, sign: str = "") -> 
         return f"{value / divisor:.{digits}f}"
 
     middle, low, high = text(found.value), text(found.low), text(found.high)
-    return f"{middle}{after}" if low == high else f"{middle}{after}\n[{low}, {high}]{after}"
+    return f"{middle}{after}" if low == high else f"{middle}{after}\n[{low}, {high}]"
 
 
 def _chosen(made: Report, asset: str, field: str) -> dict[str, Figure]:

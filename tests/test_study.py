@@ -187,6 +187,15 @@ def test_two_runs_of_the_command_make_the_same_bytes(tmp_path, capsys):
     assert "already exists" in capsys.readouterr().err
 
 
+def test_where_nobody_is_liquidated_there_is_nothing_to_show(tmp_path, capsys):
+    command = ["study", "liq-paths", "cascade", "--draws", "2", *SETS, "--set", "shocks=[]", "-o", str(tmp_path / "calm")]
+    assert main([*command, "--debug"]) == 0
+    assert "USDT: nobody was liquidated in any draw" in capsys.readouterr().out
+    document = json.loads((tmp_path / "calm" / "study.json").read_text())
+    assert {row["liquidated_notional"] for row in document["runs"]} == {0}
+    assert all(not row["fills"] and not row["slippage_ppm"] for row in document["slippage"])
+
+
 def test_arms_may_come_from_a_file(tmp_path, capsys):
     text = "".join(f'[[arms]]\nname = "{name}"\nvenue = {{ liquidation = {{ stages = [{{ below_ppm = 1_000_000, '
                    f'action = "{name}" }}] }} }}\n' for name in ("close", "takeover"))
