@@ -260,7 +260,7 @@ def initial(world: "World", wallet: Wallet, more: tuple[Position, int, int] | No
             if more is not None and more[0] is position:
                 bids, asks = (bids + more[2], asks) if more[1] == codes.BID else (bids, asks + more[2])
             legs.append((position.instrument, [position.lots, position.lots + bids, position.lots - asks]))
-    return required(world, legs, is_initial=True)
+    return required(world, [leg for leg in legs if any(leg[1])], is_initial=True)
 
 
 def alone(world: "World", position: Position) -> int:
