@@ -201,10 +201,11 @@ def grid_loss(ledger, prices, wallet, orders, p_new, side, order_lots):
         group = np.int64(prices.members[instrument]["group"])
         if group != 0 and position["mode"] == CROSS:
             lots, bids, asks = leg_lots(ledger, p, orders, p_new, side, order_lots)
-            if is_netted(prices, instrument):
-                add_option(prices, instrument, lots, bids, asks)
-            elif lots != 0 or bids != 0 or asks != 0:
-                add_leg(prices, instrument, group, grouped, lots, bids, asks)
+            if lots != 0 or bids != 0 or asks != 0:
+                if is_netted(prices, instrument):
+                    add_option(prices, instrument, lots, bids, asks)
+                else:
+                    add_leg(prices, instrument, group, grouped, lots, bids, asks)
         p = np.int64(position["next"])
     if prices.grids[0]["nets_base"] != 0:
         fold_expiries(ledger, prices, wallet, grouped)
