@@ -26,8 +26,8 @@ OTHER = (  # margin and money, contracts, collateral, liquidation, recorded liqu
     "liquidation", "maps", "margin", "margin_events", "margin_mode", "mark", "offers", "option_grid", "option_margin",
     "options", "passing", "plan", "printed", "queue_model", "recorded", "requirement", "settlement", "shadow",
     "shift", "socialise", "spot", "stages", "steps", "stress", "wide")
-TESTS = ("accounts", "allocation", "auctions", "book_stream", "boundaries", "capacity", "dutch_auctions", "gateway",
-         "icebergs", "impact", "ladder", "margin_models", "market_states", "matching_edges", "pause", "pegged",
+TESTS = ("accounts", "allocation", "auctions", "backstop", "book_stream", "boundaries", "capacity", "dutch_auctions",
+         "gateway", "icebergs", "impact", "ladder", "margin_models", "market_states", "matching_edges", "pause", "pegged",
          "portfolio", "pricing", "resting", "self_trade", "terms", "throttles")
 SEEDS, EVENTS = range(40), 800
 
