@@ -31,6 +31,7 @@ from tests.campaign_events import SECOND, TICKS_MAX, TIERS, USERS, generator
 from tests.differential import first_difference
 
 SCALE = 10
+FEES = ("maker_ppm", "taker_ppm", "maker_beyond_ppb", "taker_beyond_ppb")
 PAIRED = (codes.OPEN_POSITION, codes.TAKE)  # whose order id is another account
 
 
@@ -173,7 +174,7 @@ def mirror(seed: int, count: int) -> Case:
     orders, budgets and the clearing of a book do not mirror: accounts are rich, rows of those kinds, LAST flags and
     impact (parts of the price) are left out."""
     table = world(seed, mark={"source": "recorded"}, index={"feedback_ppm": 0, "rule": "composite", "signed": False},
-                  depth={"refill": "none"}, impact={"model": "none"}, fees={"maker_ppm": 0, "taker_ppm": 0},
+                  depth={"refill": "none"}, impact={"model": "none"}, fees=dict.fromkeys(FEES, 0),
                   funding={"source": "recorded"})
     table = contracts_alone(without_dates(table))  # a holding is never short
     for instrument in table["instruments"]:
